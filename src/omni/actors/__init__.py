@@ -1,0 +1,1 @@
+"""The five behaviours: what each actor decides, one file each."""

@@ -1,0 +1,1 @@
+"""Executors: the MCP client side that hands tasks over, and the adapters that come with Omni."""

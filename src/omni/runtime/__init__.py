@@ -1,0 +1,1 @@
+"""The runtime: threads, timers, clock and mailboxes; meaning lives elsewhere."""

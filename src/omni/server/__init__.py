@@ -1,0 +1,1 @@
+"""The door: every way in, on one port."""
