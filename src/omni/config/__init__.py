@@ -1,0 +1,62 @@
+"""Omni's configuration: `load` reads it, `Config` is what everything else gets to see."""
+
+from omni.config.checks import is_loopback, url_problem
+from omni.config.executors import (
+    ADAPTERS,
+    PLACEHOLDER,
+    PLACEHOLDERS,
+    SHIPPED_ADAPTERS,
+    SYSTEM_REPORT,
+    ExecutorConfig,
+    McpServer,
+    RunbookCommand,
+)
+from omni.config.load import Loaded, load, restore
+from omni.config.model import (
+    ApiKeys,
+    BrainstemConfig,
+    BudgetConfig,
+    Config,
+    FaultHandler,
+    Limits,
+    NotifyConfig,
+    Provider,
+    RouterConfig,
+    Tier,
+)
+from omni.config.paths import data_dir, log_path, token_path, user_file
+from omni.config.redacted import config_hash, redacted
+from omni.config.schema import json_schema
+
+__all__ = [
+    "ADAPTERS",
+    "PLACEHOLDER",
+    "PLACEHOLDERS",
+    "SHIPPED_ADAPTERS",
+    "SYSTEM_REPORT",
+    "ApiKeys",
+    "BrainstemConfig",
+    "BudgetConfig",
+    "Config",
+    "ExecutorConfig",
+    "FaultHandler",
+    "Limits",
+    "Loaded",
+    "McpServer",
+    "NotifyConfig",
+    "Provider",
+    "RouterConfig",
+    "RunbookCommand",
+    "Tier",
+    "config_hash",
+    "data_dir",
+    "is_loopback",
+    "json_schema",
+    "load",
+    "log_path",
+    "redacted",
+    "restore",
+    "token_path",
+    "url_problem",
+    "user_file",
+]

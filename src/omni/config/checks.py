@@ -1,0 +1,217 @@
+"""The rules that types cannot say: addresses, ports to the outside, templates, tiers, executors."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from omni.config.executors import (
+    PLACEHOLDER,
+    PLACEHOLDERS,
+    McpServer,
+    is_executor,
+    transport_of,
+)
+from omni.config.model import Config
+from omni.config.problems import Path, Problem, did_you_mean
+
+_METADATA_HOSTS = frozenset(
+    {"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
+)
+_METADATA_ADDRESSES = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
+)
+
+
+def check(config: Config) -> list[Problem]:
+    """Everything that is wrong with a configuration whose types are right."""
+    return [problem for rule in _RULES for problem in rule(config)]
+
+
+def advise(config: Config) -> list[str]:
+    """What is allowed and probably not meant, one sentence each."""
+    return [
+        sentence
+        for rule in (_idle_servers, _missing_adapters, _paid_before_free)
+        for sentence in rule(config)
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a bind address can be reached from this machine only; a name other than localhost cannot be trusted."""
+    if host.lower() == "localhost":
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def url_problem(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    """Say why an outbound URL is refused; empty when it is fine. Names are not resolved here."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"{url!r} is not a URL: {error}"
+    if parts.scheme not in schemes or not host:
+        return f"{url!r} is not a URL of the form {' or '.join(f'{each}://host' for each in schemes)}"
+    if any(each.isspace() for each in url):
+        return f"{url!r} holds a blank"
+    return _host_problem(host)
+
+
+def _host_problem(host: str) -> str:
+    if host.lower().rstrip(".") in _METADATA_HOSTS:
+        return f"{host} is a cloud metadata address, which Omni never calls"
+    address = _address(host)
+    if address is None:
+        return ""
+    if address.is_link_local or address in _METADATA_ADDRESSES:
+        return f"{host} is a link-local or metadata address, which Omni never calls"
+    return f"{host} is a multicast address" if address.is_multicast else ""
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return _legacy_address(host.rstrip("."))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def _legacy_address(host: str) -> ipaddress.IPv4Address | None:
+    # 2852039166, 0xa9fea9fe and 169.254.43518 all reach 169.254.169.254.
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
+    except OSError:
+        return None
+
+
+def _door(config: Config) -> Iterator[Problem]:
+    if not config.host or any(each in config.host for each in "/ @"):
+        yield Problem(("host",), f"expected an address or a host name, got {config.host!r}")
+    elif config.auth == "none" and not is_loopback(config.host):
+        yield Problem(
+            ("auth",), f"'none' is for a loopback address only, and host is {config.host!r}; use 'token'"
+        )
+
+
+def _urls(config: Config) -> Iterator[Problem]:
+    if config.lite_llm_url:
+        yield from _url(("lite_llm_url",), config.lite_llm_url)
+    yield from _url(("brainstem", "api_base"), config.brainstem.api_base)
+    for name, provider in config.providers.items():
+        yield from _url(("providers", name, "api_base"), provider.api_base)
+        if provider.ping.startswith("http"):
+            yield from _url(("providers", name, "ping"), provider.ping)
+
+
+def _url(path: Path, url: str, schemes: tuple[str, ...] = ("http", "https")) -> Iterator[Problem]:
+    problem = url_problem(url, schemes)
+    if problem:
+        yield Problem(path, problem)
+
+
+def _providers(config: Config) -> Iterator[Problem]:
+    for name, provider in config.providers.items():
+        if provider.kind is None:
+            yield Problem(("providers", name), "the key 'kind' is missing: anthropic, openrouter or openai")
+
+
+def _model_list(config: Config) -> Iterator[Problem]:
+    for index, entry in enumerate(config.model_list):
+        path: Path = ("model_list", index)
+        if not isinstance(entry.get("model_name"), str):
+            yield Problem(path, "the key 'model_name' is missing")
+        params = entry.get("litellm_params")
+        if not isinstance(params, dict) or not isinstance(params.get("model"), str):
+            yield Problem(path, "the key 'litellm_params.model' is missing")
+        elif isinstance(params.get("api_base"), str):
+            yield from _url((*path, "litellm_params", "api_base"), params["api_base"])
+
+
+def _servers(config: Config) -> Iterator[Problem]:
+    for name, server in config.mcp_servers.items():
+        path: Path = ("mcp_servers", name)
+        yield from _reach(path, name, server)
+        yield from _template((*path, "arguments"), server.arguments)
+        for index, kind in enumerate(server.types or ()):
+            if not kind.strip():
+                yield Problem((*path, "types", index), "a task type cannot be empty")
+
+
+def _reach(path: Path, name: str, server: McpServer) -> Iterator[Problem]:
+    if server.url not in ("", "stdio", "null:"):
+        yield from _url((*path, "url"), server.url, ("http", "https", "ws", "wss"))
+    elif transport_of(name, server) is None:
+        yield Problem(path, "needs a 'url' (ws://…, http://…), or a 'command' to start")
+    if server.command and server.url not in ("", "stdio"):
+        yield Problem((*path, "command"), "an entry has a 'url' or a 'command', not both")
+
+
+def _template(path: Path, value: Any) -> Iterator[Problem]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _template((*path, key), each)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _template((*path, index), each)
+    elif isinstance(value, str):
+        for word in set(PLACEHOLDER.findall(value)) - set(PLACEHOLDERS):
+            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+            yield Problem(
+                path, f"unknown placeholder {{{word}}}{did_you_mean(word, PLACEHOLDERS)} (known: {known})"
+            )
+
+
+def _runbook(config: Config) -> Iterator[Problem]:
+    for name, command in config.runbook.items():
+        path: Path = ("runbook", name)
+        if bool(command.argv) == bool(command.builtin):
+            yield Problem(path, "needs 'argv' (a list: the program and its arguments)")
+        elif command.argv and not command.argv[0].strip():
+            yield Problem((*path, "argv", 0), "the program's name is empty")
+
+
+def _tiers(config: Config) -> Iterator[Problem]:
+    channels = ("litellm", "brainstem", *config.providers)
+    names: set[str] = set()
+    for index, tier in enumerate(config.tiers):
+        if not tier.name or tier.name in names:
+            yield Problem(("tiers", index, "name"), f"every tier needs a name of its own, got {tier.name!r}")
+        names.add(tier.name)
+        if tier.channel not in channels:
+            near = did_you_mean(tier.channel, channels)
+            text = f"expected one of {', '.join(channels)}, got {tier.channel!r}{near}"
+            yield Problem(("tiers", index, "channel"), text)
+    if config.tiers and not any(tier.runs_tasks for tier in config.tiers):
+        yield Problem(("tiers",), "at least one tier must run tasks")
+
+
+_RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
+    _door, _urls, _providers, _model_list, _servers, _runbook, _tiers,
+)  # fmt: skip
+
+
+def _idle_servers(config: Config) -> Iterator[str]:
+    included = bool(config.include_mcp_servers)
+    for name, server in config.mcp_servers.items():
+        if not included and not is_executor(name, server):
+            yield f"mcp_servers.{name}: takes no tasks, because it has no 'tool' (`omni config schema` shows how)"
+
+
+def _missing_adapters(config: Config) -> Iterator[str]:
+    for executor in config.executors.values():
+        if executor.unavailable_reason and executor.enabled:
+            yield f"mcp_servers.{executor.name}: {executor.unavailable_reason}; it gets no tasks"
+
+
+def _paid_before_free(config: Config) -> Iterator[str]:
+    paid = ""
+    for tier in config.tiers:
+        if tier.runs_tasks and tier.cost == "free" and paid:
+            yield f"tiers: the paid tier {paid} stands before the free tier {tier.name} and is used first"
+        paid = paid or (tier.name if tier.runs_tasks and tier.cost == "paid" else "")

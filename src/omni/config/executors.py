@@ -1,0 +1,194 @@
+"""What an entry of `mcp_servers` means: which executor it becomes, and whether this version can run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Transport = Literal["stdio", "ws", "http", "null", "bundled"]
+OnCrash = Literal["resume", "retry", "ask", "fail"]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+
+PLACEHOLDERS = ("description", "task_id", "attempt", "key", "workdir", "model", "base_url", "session")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+ADAPTERS = ("claude_code", "openclaw", "moltworker", "model", "memos", "runbook")
+SHIPPED_ADAPTERS = frozenset({"runbook"})
+NAMED_ADAPTERS = frozenset({"claude_code", "openclaw", "moltworker", "memos"})
+
+# What a bundled adapter is good for, unless the entry says otherwise.
+_ADAPTER_TRAITS: dict[str, dict[str, Any]] = {
+    "claude_code": {"types": ("coding",), "local": True},
+    "openclaw": {"types": ("general",)},
+    "moltworker": {"types": ("always_on", "gpu"), "always_on": True, "gpu": True},
+    "runbook": {"types": ("runbook",), "local": True, "needs_cloud": False},
+}
+
+
+class RunbookCommand(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One named command: a fixed argument list, or a report that is built in; never free text."""
+
+    argv: tuple[str, ...] = ()
+    builtin: Literal["system_report"] | None = None
+    description: str = ""
+    timeout_s: Seconds = 60.0
+    cwd: str = ""
+
+
+class McpServer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry of `mcp_servers` as a person writes it; None means "left out"."""
+
+    name: str = ""
+    url: str = ""
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    cwd: str = ""
+    adapter: Literal["claude_code", "openclaw", "moltworker", "model", "memos", "runbook"] | None = None
+    tool: str = ""
+    arguments: Any = None
+    types: tuple[str, ...] | None = None
+    keywords: tuple[str, ...] = ()
+    local: bool | None = None
+    gpu: bool | None = None
+    always_on: bool | None = None
+    needs_cloud: bool | None = None
+    max_concurrency: Annotated[int, Meta(ge=1, le=1024)] = 4
+    timeout_s: Seconds = 3600.0
+    idle_timeout_s: Seconds = 600.0
+    on_crash: OnCrash = "resume"
+    enabled: bool = True
+
+
+class ExecutorConfig(Struct, frozen=True, kw_only=True):
+    """An executor, with every default filled in.
+
+    `adapter` is empty for a plain MCP server. `arguments` is a template: see `PLACEHOLDERS`. `transport` is "bundled"
+    when the adapter brings its own command. When `available` is false, `unavailable_reason` is a sentence for people.
+    """
+
+    name: str
+    transport: Transport
+    title: str = ""
+    url: str = ""
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    cwd: str = ""
+    adapter: str = ""
+    tool: str = ""
+    arguments: Any = None
+    types: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    local: bool = False
+    gpu: bool = False
+    always_on: bool = False
+    needs_cloud: bool = True
+    max_concurrency: int = 4
+    timeout_s: float = 3600.0
+    idle_timeout_s: float = 600.0
+    on_crash: OnCrash = "resume"
+    enabled: bool = True
+    unavailable_reason: str = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether this version of Omni can run the executor at all; says nothing about its health."""
+        return not self.unavailable_reason
+
+
+SYSTEM_REPORT = RunbookCommand(
+    builtin="system_report", description="Report this machine's system, load, memory and disk."
+)
+
+
+def adapter_of(name: str, server: McpServer) -> str:
+    """Name the adapter of an entry; an explicit `tool` makes a well-known name an ordinary MCP server."""
+    if server.adapter:
+        return server.adapter
+    return name if name in NAMED_ADAPTERS and not server.tool else ""
+
+
+def is_executor(name: str, server: McpServer) -> bool:
+    """Whether the entry takes tasks: it has a tool, an adapter, or is the dry run."""
+    return bool(server.tool or adapter_of(name, server) or server.url == "null:")
+
+
+def transport_of(name: str, server: McpServer) -> Transport | None:
+    """How the entry is reached; None when it says neither where nor what to start."""
+    by_scheme: dict[str, Transport] = {
+        "ws": "ws",
+        "wss": "ws",
+        "http": "http",
+        "https": "http",
+        "null": "null",
+    }
+    scheme = server.url.partition(":")[0].lower()
+    if server.url and server.url != "stdio":
+        return by_scheme.get(scheme)
+    if server.command:
+        return "stdio"
+    return "bundled" if adapter_of(name, server) else None
+
+
+def derive_executors(
+    servers: Mapping[str, McpServer], runbook: Mapping[str, RunbookCommand]
+) -> dict[str, ExecutorConfig]:
+    """Turn the entries that take tasks into executors, in the order of the file; the runbook's comes last."""
+    found = {
+        name: _executor(name, server, runbook)
+        for name, server in servers.items()
+        if is_executor(name, server)
+    }
+    has_runbook = any(each.adapter == "runbook" for each in found.values())
+    if not has_runbook and (runbook or not found):
+        found.setdefault("runbook", _executor("runbook", McpServer(adapter="runbook"), runbook))
+    return found
+
+
+def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand]) -> ExecutorConfig:
+    adapter = adapter_of(name, server)
+    keywords = tuple(runbook or ("system_report",)) if adapter == "runbook" else ()
+    return ExecutorConfig(
+        name=name,
+        title=server.name or name,
+        transport=transport_of(name, server) or "bundled",
+        adapter=adapter,
+        keywords=server.keywords or keywords,
+        unavailable_reason=_unavailable(adapter),
+        **_traits(adapter, server),
+        **{field: getattr(server, field) for field in _COPIED},
+    )
+
+
+_TRAIT_DEFAULTS: dict[str, Any] = {
+    "types": (),
+    "local": False,
+    "gpu": False,
+    "always_on": False,
+    "needs_cloud": True,
+}
+_COPIED = (
+    "url", "command", "args", "env", "headers", "cwd", "tool", "arguments",
+    "max_concurrency", "timeout_s", "idle_timeout_s", "on_crash", "enabled",
+)  # fmt: skip
+
+
+def _traits(adapter: str, server: McpServer) -> dict[str, Any]:
+    said = {name: getattr(server, name) for name in _TRAIT_DEFAULTS}
+    return {
+        **_TRAIT_DEFAULTS,
+        **_ADAPTER_TRAITS.get(adapter, {}),
+        **{name: value for name, value in said.items() if value is not None},
+    }
+
+
+def _unavailable(adapter: str) -> str:
+    if not adapter or adapter in SHIPPED_ADAPTERS:
+        return ""
+    return f"the {adapter} adapter is not in this version of Omni"

@@ -1,0 +1,195 @@
+"""The configuration as frozen records: every key a file may hold, with its default and bounds."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from omni.config.executors import (
+    SYSTEM_REPORT,
+    ExecutorConfig,
+    McpServer,
+    RunbookCommand,
+    Seconds,
+    derive_executors,
+)
+
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Usd = Annotated[float, Meta(ge=0, le=1_000_000_000)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+DEFAULT_BRAINSTEM_MODEL = "qwen2.5:7b"
+PUBLIC_API_BASES = {
+    "anthropic": "https://api.anthropic.com",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "openai": "https://api.openai.com/v1",
+}
+
+
+class ApiKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys by provider: `primary` in NORMAL, `backup` in DEGRADED."""
+
+    primary: dict[str, str] = {}
+    backup: dict[str, str] = {}
+
+
+class FaultHandler(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a component counts as down, and when as up again. Names without a unit are seconds or counts."""
+
+    lite_llm_timeout: Seconds = 1.0
+    consecutive_failures: Count = 2
+    cloud_failure_threshold: Count = 3
+    cloud_check_timeout: Seconds = 10.0
+    check_interval: Seconds = 30.0
+    brainstem_model: str = ""
+    proxy_check_interval_s: Seconds = 2.0
+    proxy_confirm_delay_s: Seconds = 0.5
+    proxy_recovery_successes: Count = 2
+    proxy_recent_success_s: Seconds = 10.0
+    failure_rate_percent: Percent = 50
+    failure_rate_window: Count = 10
+    failure_rate_minimum: Count = 5
+    dwell_s: Seconds = 15.0
+    dwell_cap_s: Seconds = 600.0
+    cloud_failure_span_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    cloud_recovery_successes: Count = 2
+    cloud_recovery_cap: Count = 6
+    clock_jump_s: Seconds = 5.0
+    clock_grace_s: Seconds = 20.0
+    repair_attempts: Annotated[int, Meta(ge=0, le=100)] = 5
+    repair_backoff_s: Seconds = 60.0
+    repair_backoff_cap_s: Seconds = 600.0
+
+
+class RouterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which model a task gets; an empty model name leaves the choice to the executor."""
+
+    complexity_threshold: Percent = 50
+    lightweight_model: str = ""
+    heavyweight_model: str = ""
+
+
+class Provider(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cloud that DEGRADED calls directly and BRAINSTEM pings. `kind` and `api_base` are never empty after loading."""
+
+    kind: Literal["anthropic", "openrouter", "openai"] | None = None
+    api_base: str = ""
+    models: dict[str, str] = {}
+    default_model: str = ""
+    ping: str = ""
+
+
+class BrainstemConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The local model that is woken when the cloud is gone. `model` is never empty after loading."""
+
+    api_base: str = "http://127.0.0.1:11434"
+    model: str = ""
+
+
+class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spending caps; None is no cap."""
+
+    daily_usd: Usd | None = None
+    task_usd: Usd | None = None
+    at_cap: Literal["hold", "degrade", "ask"] = "hold"
+
+
+class NotifyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who tells the owner, where, and about what."""
+
+    enabled: bool = True
+    executor: str = "openclaw"
+    channel: str = ""
+    target: str = ""
+    events: tuple[Literal["mode", "held", "failed", "budget", "repair"], ...] = (
+        "mode",
+        "held",
+        "budget",
+        "repair",
+    )
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the door lets in. `requests_per_minute` and `open_tasks` are per client, `pending_tasks` is for all."""
+
+    connections: Count = 64
+    connections_before_login: Count = 8
+    frame_bytes: Annotated[int, Meta(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    frame_queue: Count = 8
+    nesting: Annotated[int, Meta(ge=4, le=500)] = 64
+    open_timeout_s: Seconds = 5.0
+    failed_logins_per_minute: Count = 5
+    requests_per_minute: Count = 1_000_000
+    open_tasks: Count = 10_000
+    pending_tasks: Count = 100_000
+
+
+class Tier(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model channel. `channel` is `litellm` (the proxy), `brainstem`, or the name of a provider."""
+
+    name: str
+    light: str = ""
+    heavy: str = ""
+    cost: Literal["free", "paid"] = "free"
+    channel: str = "litellm"
+    runs_tasks: bool = True
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """The whole configuration. After `load` paths are absolute and every derived default is filled in."""
+
+    host: str = "127.0.0.1"
+    port: Port = 18765
+    data_dir: str = ""
+    auth: Literal["token", "none"] = "token"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    language: Literal["en", "zh"] = "en"
+    allowed_workdirs: tuple[str, ...] = ("~",)
+    lite_llm_url: str = ""
+    lite_llm_key: str = ""
+    github_key: str = ""
+    api_keys: ApiKeys = ApiKeys()
+    model_list: tuple[dict[str, Any], ...] = ()
+    litellm_settings: dict[str, Any] = {}
+    providers: dict[str, Provider] = {}
+    brainstem: BrainstemConfig = BrainstemConfig()
+    fault_handler: FaultHandler = FaultHandler()
+    router: RouterConfig = RouterConfig()
+    tiers: tuple[Tier, ...] = ()
+    budget: BudgetConfig = BudgetConfig()
+    notify: NotifyConfig = NotifyConfig()
+    limits: Limits = Limits()
+    mcp_servers: dict[str, McpServer] = {}
+    include_mcp_servers: tuple[str, ...] = ()
+    runbook: dict[str, RunbookCommand] = {}
+    secret_paths: tuple[str, ...] = ()
+    """Where the file took a value from a variable, as `a/b/0`. Set by `load`; not a key of the file."""
+
+    @cached_property
+    def executors(self) -> dict[str, ExecutorConfig]:
+        """The executors by name, in the order of the file."""
+        return derive_executors(self.mcp_servers, self.runbook)
+
+    @cached_property
+    def runbook_commands(self) -> dict[str, RunbookCommand]:
+        """The named commands; `system_report` when the file names none."""
+        return self.runbook or {"system_report": SYSTEM_REPORT}
+
+    @cached_property
+    def model_tiers(self) -> tuple[Tier, ...]:
+        """The tiers in order of preference: the file's, or P1 free, P2 paid and P3 local."""
+        return self.tiers or default_tiers(self)
+
+
+def default_tiers(config: Config) -> tuple[Tier, ...]:
+    """Build P1, P2 and P3 from `router` and `brainstem`."""
+    light, heavy = config.router.lightweight_model, config.router.heavyweight_model
+    local = config.brainstem.model or DEFAULT_BRAINSTEM_MODEL
+    return (
+        Tier(name="P1", light=light, heavy=light, cost="free"),
+        Tier(name="P2", light=heavy, heavy=heavy, cost="paid"),
+        Tier(name="P3", light=local, heavy=local, cost="free", channel="brainstem", runs_tasks=False),
+    )

@@ -1,0 +1,92 @@
+"""Takes secrets out of text and values before they reach a log line or the event log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MASK = "***"
+MIN_SECRET_CHARS = 6
+MAX_DEPTH = 200
+
+# One cheap look decides most texts: without one of these words no pattern below can match.
+_HINT = re.compile(
+    r"sk-|gh[opsur]_|github_pat_|glpat-|xox|xapp-|AKIA|ASIA|AIza|hf_|eyJ|://[^/\s]*@|-----BEGIN|[Bb]earer|BEARER|[Bb]asic"
+)
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
+_TOKENS = re.compile(
+    r"""
+    (?P<lead>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
+    | \beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
+    | (?<![A-Za-z0-9])(?:
+        sk-[A-Za-z0-9_\-]{8,}
+      | gh[opsur]_[A-Za-z0-9]{8,}
+      | github_pat_[A-Za-z0-9_]{8,}
+      | glpat-[A-Za-z0-9_\-]{8,}
+      | xox[a-z]-[A-Za-z0-9\-]{8,}
+      | xapp-[A-Za-z0-9\-]{8,}
+      | (?:AKIA|ASIA)[A-Z0-9]{12,}
+      | AIza[A-Za-z0-9_\-]{20,}
+      | hf_[A-Za-z0-9]{16,}
+      )
+    | (?P<scheme>://)[^/\s@]+(?=@)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+class Redactor:
+    """Masks known secrets, and what looks like one: Bearer tokens, JWTs, PEM blocks, keys with a well-known prefix.
+
+    Known secrets shorter than six characters are left alone: masking them would tear ordinary text apart.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {form for each in secrets if len(each) >= MIN_SECRET_CHARS for form in _forms(each)}
+        # Longest first, so that a secret which contains another is masked whole.
+        ordered = sorted(known, key=lambda each: (-len(each), each))
+        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def text(self, text: str) -> str:
+        """The text with every secret replaced by `***`."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        if _HINT.search(text) is None:
+            return text
+        return _TOKENS.sub(_keep_lead, _PEM.sub(MASK, text))
+
+    def value(self, value: Any) -> Any:
+        """The JSON value with every secret in its texts and keys replaced; the value given is not changed."""
+        return self._value(value, MAX_DEPTH)
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if depth == 0:
+            return MASK if isinstance(value, dict | list | tuple) else value
+        if isinstance(value, dict):
+            return {self._key(key): self._value(each, depth - 1) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._value(each, depth - 1) for each in value]
+        return self.text(value.decode("utf-8", "replace")) if isinstance(value, bytes) else value
+
+    def _key(self, key: Any) -> Any:
+        return self.text(key) if isinstance(key, str) else key
+
+
+def _forms(secret: str) -> set[str]:
+    # A secret also travels escaped: in JSON text and in URLs.
+    import json
+    from urllib.parse import quote
+
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe=""),
+    }
+
+
+def _keep_lead(match: re.Match[str]) -> str:
+    return (match["lead"] or match["scheme"] or "") + MASK
