@@ -1,0 +1,146 @@
+"""How an attempt ends, and what follows: the honest crash protocol.
+
+Theory of operation. *Accepted once, finished at most once in the record. Side effects are at-least-once under `retry`,
+at-most-once under `ask` and `fail`; never "exactly once".* An attempt is durable before anything is started. Then one of:
+
+    outcome reported            follows
+    succeeded                   the task completes
+    failed, and never sent      another attempt after a backoff (UNSENT): nothing ran, so nothing can run twice
+    failed                      the task fails: the executor said so, or was too slow and was stopped
+    interrupted                 nobody knows what ran: the executor's `on_crash` policy decides (POLICY)
+    cancelled                   the task is cancelled
+
+An outcome for the last attempt counts even when it had been given up as interrupted, as long as the task has not ended:
+what really finished wins. Anything else is late: kept, and without effect.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from omni.domain import commands as cmd
+from omni.domain import events as ev
+from omni.domain.task import Task
+from omni.domain.values import MAX_ATTEMPTS, OPEN_ATTEMPT, Attempt, AttemptState, Held, Millis, OnCrash, TaskError
+
+UNSENT = frozenset({"unavailable", "rate_limited"})  # the executor never began: safe to try again under any policy
+MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes it is a matter for a person
+ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated unasked: the world has moved on
+BACKOFF_MS = 1_000
+BACKOFF_CAP_MS = 60_000
+_HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f")  # the name space of attempt handles; changing it orphans sessions
+
+
+def key(task_id: str, n: int) -> str:
+    """The idempotency key that the executor gets."""
+    return f"{task_id}:{n}"
+
+
+def handle(task_id: str, n: int) -> str:
+    """The session id of an attempt: ours, made before the spawn, and the same whenever it is derived again."""
+    return str(uuid.uuid5(_HANDLES, key(task_id, n)))
+
+
+def backoff_ms(task_id: str, n: int) -> int:
+    """Milliseconds before attempt n+1: doubling, capped, ± 25 % by a hash so that a herd spreads and replay agrees."""
+    base = min(BACKOFF_CAP_MS, BACKOFF_MS << min(n - 1, 16))
+    spread = int.from_bytes(hashlib.sha256(key(task_id, n).encode()).digest()[:2]) / 65_535
+    return int(base * (0.75 + 0.5 * spread))
+
+
+def started(task: Task, report: cmd.ReportStarted) -> list[ev.TaskEvent]:
+    """Note that the executor has it; a second or late word changes nothing."""
+    last = task.open_attempt
+    if last is None or last.n != report.n or last.state is AttemptState.STARTED:
+        return []
+    return [ev.AttemptStarted(report.n, report.pid, report.pid_started_ms, report.session)]
+
+
+def succeeded(task: Task, report: cmd.ReportSucceeded) -> list[ev.TaskEvent]:
+    """Complete the task, unless the attempt is out of date."""
+    if not _decides(task, report.n):
+        return _late(task, report.n, "succeeded", report.session, report)
+    done = ev.AttemptSucceeded(report.n, report.result, report.session, report.usage, report.cost_usd)
+    return [done, ev.TaskCompleted(report.n)]
+
+
+def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEvent]:
+    """Retry what was never sent; else the task fails with the executor's own words."""
+    attempt = task.open_attempt
+    if attempt is None or attempt.n != report.n:
+        return _late(task, report.n, "failed", report.error.message)
+    if task.cancel_requested:
+        return [ev.AttemptCancelled(report.n), ev.TaskCancelled("")]
+    if report.error.kind not in UNSENT:
+        return [ev.AttemptFailed(report.n, report.error), ev.TaskFailed(report.error)]
+    if _unsent(task) + 1 >= MAX_UNSENT:
+        held = Held("no_executor", f"{attempt.route.executor} cannot be used: {report.error.message}", ("retry", "fail"))
+        return [ev.AttemptFailed(report.n, report.error), ev.TaskHeld(held)]
+    return [ev.AttemptFailed(report.n, report.error, at + backoff_ms(task.id, report.n))]
+
+
+def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[ev.TaskEvent]:
+    """Let the policy decide about an attempt whose outcome cannot be known."""
+    attempt = task.open_attempt
+    if attempt is None or attempt.n != report.n:
+        return []
+    if task.cancel_requested:
+        return [ev.AttemptCancelled(report.n, confirmed=False), ev.TaskCancelled("")]
+    policy = _effective(task, attempt, at, resumable=report.resumable)
+    if policy in {"retry", "resume"}:
+        return [ev.AttemptInterrupted(report.n, report.evidence, at + backoff_ms(task.id, report.n))]
+    lost = ev.AttemptInterrupted(report.n, report.evidence)
+    if policy == "fail":
+        hint = f"omni task retry {task.id}"
+        return [lost, ev.TaskFailed(TaskError("interrupted", f"outcome unknown: {report.evidence}", hint))]
+    return [lost, ev.TaskHeld(_question(attempt, report.evidence))]
+
+
+def cancelled(task: Task, report: cmd.ReportCancelled) -> list[ev.TaskEvent]:
+    """End a task whose attempt was stopped."""
+    attempt = task.open_attempt
+    if attempt is None or attempt.n != report.n:
+        return _late(task, report.n, "cancelled", "")
+    return [ev.AttemptCancelled(report.n, report.confirmed), ev.TaskCancelled("")]
+
+
+def _decides(task: Task, n: int) -> bool:
+    last = task.last
+    if last is None or last.n != n or task.ended:
+        return False
+    return last.state in OPEN_ATTEMPT or last.state is AttemptState.INTERRUPTED
+
+
+def _late(
+    task: Task, n: int, outcome: str, detail: str, report: cmd.ReportSucceeded | None = None
+) -> list[ev.TaskEvent]:
+    """Keep an outcome that came too late; the same outcome told twice is no news."""
+    known = {
+        "succeeded": AttemptState.SUCCEEDED,
+        "failed": AttemptState.FAILED,
+        "cancelled": AttemptState.CANCELLED,
+    }[outcome]
+    told = [a for a in task.attempts if a.n == n]
+    if not told or told[0].state is known:
+        return []
+    return [ev.LateOutcomeArrived(n, outcome, detail, report.result if report else None)]
+
+
+def _effective(task: Task, attempt: Attempt, at: Millis, *, resumable: bool) -> OnCrash:
+    """The policy after its limits: attempts used up, too old, or nothing to resume all end in a question."""
+    spent = len(task.attempts) - _unsent(task) >= MAX_ATTEMPTS
+    if attempt.policy in {"retry", "resume"} and (spent or at - attempt.planned_at > ASK_AFTER_MS):
+        return "ask"
+    if attempt.policy == "resume" and not resumable:
+        return "ask"
+    return attempt.policy
+
+
+def _question(attempt: Attempt, evidence: str) -> Held:
+    reason = f"attempt {attempt.n} on {attempt.route.executor} was interrupted ({evidence}); it may have done its work"
+    return Held("interrupted", reason, ("retry", "accept", "fail"))
+
+
+def _unsent(task: Task) -> int:
+    return sum(1 for a in task.attempts if a.error is not None and a.error.kind in UNSENT)

@@ -1,0 +1,194 @@
+"""All tasks together: who may go next, who waits for what, which key stands for which task.
+
+Theory of operation. The board is the Router's state: the fold of the `router` stream and of every `task-*` stream. Each task
+stands in exactly one *place*, which follows from its state alone; the index of places is what makes every question cheap:
+
+    ("queue", executor, 9 - priority)   idle, may go when the executor has a free slot; first come, first served
+    ("delayed",)                        idle, not before `retry_at`
+    ("running", executor)               has an open attempt: takes a slot
+    ("stranded",)                       held because no executor can take it; goes on when one comes
+    ("held",), ("ended",)               waits for a person; terminal
+
+Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, and so does everything that reads the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import msgspec
+
+from omni.domain import events as ev
+from omni.domain import task as tasks
+from omni.domain.task import Task
+from omni.domain.values import ExecutorHealth, ExecutorSpec, Millis, RoutingSettings, TaskState
+
+KEEP_ENDED = 10_000
+TOP = 9  # the highest priority; queues sort by `TOP - priority`
+
+Place: TypeAlias = tuple[str, ...] | tuple[str, str, int]
+_NO_QUEUE: OrderedDict[str, None] = OrderedDict()
+
+
+class BoardSnapshot(msgspec.Struct, frozen=True):
+    """Everything that the index of places does not already follow from. Tasks stand in the order they were created."""
+
+    tasks: tuple[Task, ...]
+    ended: tuple[str, ...]
+    settings: RoutingSettings
+    health: dict[str, ExecutorHealth]
+    version: int
+    boot: str
+
+
+class Board:
+    """Mutable, owned by one actor, rebuilt from the log; tasks in it are frozen and may be shared."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.keys: dict[str, str] = {}
+        self.places: dict[Place, OrderedDict[str, None]] = {}
+        self.ended: deque[str] = deque()
+        self.settings = RoutingSettings()
+        self.executors: dict[str, ExecutorSpec] = {}
+        self.health: dict[str, ExecutorHealth] = {}
+        self.version = 0
+        self.boot = ""
+
+    def at(self, *place: str | int) -> OrderedDict[str, None]:
+        """The ids that stand in one place, in order."""
+        return self.places.get(place, _NO_QUEUE)  # type: ignore[call-overload,no-any-return]
+
+    def free_slots(self, executor: str) -> int:
+        """How many more attempts an executor may be given."""
+        spec = self.executors.get(executor)
+        return spec.max_concurrency - len(self.at("running", executor)) if spec else 0
+
+    def next_in_queue(self, executor: str) -> Task | None:
+        """The task that goes next: highest priority, then longest in the queue."""
+        for rank in range(TOP + 1):
+            queue = self.places.get(("queue", executor, rank))
+            if queue:
+                return self.tasks[next(iter(queue))]
+        return None
+
+    def queued(self, executor: str) -> Iterator[str]:
+        """The ids in an executor's queue, in the order in which they would go."""
+        for rank in range(TOP + 1):
+            yield from self.at("queue", executor, rank)
+
+    def queues(self) -> set[str]:
+        """The executors that have somebody in their queue."""
+        return {str(p[1]) for p, ids in self.places.items() if ids and p[0] == "queue"}
+
+    @property
+    def open_tasks(self) -> int:
+        """How many tasks have not ended."""
+        return len(self.tasks) - len(self.ended)
+
+    def snapshot(self) -> BoardSnapshot:
+        """What has to be saved so that `restore` gives an equal board."""
+        return BoardSnapshot(
+            tuple(self.tasks.values()), tuple(self.ended), self.settings, dict(self.health), self.version, self.boot
+        )
+
+
+def place(task: Task) -> Place:
+    """Where a task stands; a function of the task alone."""
+    state = task.state
+    if state is TaskState.IDLE and task.route is not None:
+        if task.retry_at is not None:
+            return ("delayed",)
+        return ("queue", task.route.executor, TOP - task.spec.priority)
+    if task.open_attempt is not None:
+        return ("running", task.attempts[-1].route.executor)
+    if state is TaskState.HELD and task.held is not None and task.held.kind == "no_executor":
+        return ("stranded",)
+    return ("ended",) if task.ended else (str(state),)
+
+
+def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: Millis, position: int) -> None:
+    """Apply one recorded event of the Router's streams."""
+    if stream == ev.ROUTER_STREAM:
+        _EVOLVE_ROUTER[type(event)](board, event)  # type: ignore[index]
+        board.version += 1
+        return
+    task_id = stream[len(ev.TASK_PREFIX) :]
+    if isinstance(event, ev.TaskCreated):
+        _enter(board, tasks.created(task_id, event, at, position))
+        return
+    before = board.tasks.get(task_id)
+    if before is None:  # a late outcome for a task that has left memory: the log has it, nothing here changes
+        return
+    _move(board, before, tasks.evolve(before, event, at, position))  # type: ignore[arg-type]
+
+
+def restore(snapshot: BoardSnapshot) -> Board:
+    """Build the board that `snapshot` was taken of, places included."""
+    board = Board()
+    board.settings, board.health = snapshot.settings, dict(snapshot.health)
+    board.version, board.boot = snapshot.version, snapshot.boot
+    board.executors = {e.name: e for e in snapshot.settings.executors}
+    board.tasks = {t.id: t for t in snapshot.tasks}
+    board.ended = deque(snapshot.ended)
+    for task in sorted(snapshot.tasks, key=lambda t: t.queued):
+        _stand(board, task)
+    return board
+
+
+def _enter(board: Board, task: Task) -> None:
+    board.tasks[task.id] = task
+    _stand(board, task)
+
+
+def _stand(board: Board, task: Task) -> None:
+    if task.spec.idempotency_key:
+        board.keys[task.spec.idempotency_key] = task.id
+    if not task.ended:
+        board.places.setdefault(place(task), OrderedDict())[task.id] = None
+
+
+def _move(board: Board, before: Task, after: Task) -> None:
+    board.tasks[after.id] = after
+    old, new = place(before), place(after)
+    if old == new and before.queued == after.queued:
+        return
+    if not before.ended:
+        board.places[old].pop(after.id, None)
+    if after.ended:
+        if not before.ended:
+            board.ended.append(after.id)
+            _forget_oldest(board)
+        return
+    board.places.setdefault(new, OrderedDict())[after.id] = None
+
+
+def _forget_oldest(board: Board) -> None:
+    while len(board.ended) > KEEP_ENDED:
+        gone = board.tasks.pop(board.ended.popleft())
+        key = gone.spec.idempotency_key
+        if key and board.keys.get(key) == gone.id:
+            del board.keys[key]
+
+
+def _started(board: Board, event: ev.RouterStarted) -> None:
+    board.boot = event.boot
+    board.health = {}
+
+
+def _configured(board: Board, event: ev.RoutingConfigured) -> None:
+    board.settings = event.settings
+    board.executors = {e.name: e for e in event.settings.executors}
+
+
+def _noted(board: Board, event: ev.ExecutorNoted) -> None:
+    board.health[event.executor] = event.health
+
+
+_EVOLVE_ROUTER = {
+    ev.RouterStarted: _started,
+    ev.RoutingConfigured: _configured,
+    ev.ExecutorNoted: _noted,
+}

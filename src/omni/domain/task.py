@@ -1,0 +1,218 @@
+"""One task: its state, and how each event changes it.
+
+Theory of operation. A task is the fold of its own stream. It is created, routed, and then tried: each try is an attempt
+that is planned (durable), started, and ended. Only the last attempt can still decide anything; an outcome for an older
+one is kept and changes nothing (ADR-0003).
+
+    created ──► IDLE ──planned──► DISPATCHING ──started──► EXECUTING
+                 ▲ │                  │                       │
+                 │ └──held──► HELD ◄──┴──── interrupted ──────┤      interrupted or failed with `retry_at` ──► IDLE
+                 └──resolved──┘                               │
+                                   COMPLETED · FAILED · CANCELLED     (terminal, at most one, never left)
+
+WAITING is IDLE while the cloud is gone; it belongs to the Brainstem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from omni.domain import events as ev
+from omni.domain.values import (
+    ENDED,
+    OPEN_ATTEMPT,
+    Attempt,
+    AttemptState,
+    Held,
+    Millis,
+    Result,
+    Route,
+    TaskError,
+    TaskSpec,
+    TaskState,
+    Usage,
+)
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A task as of log position `position`. `queued` is the position at which it last joined its queue."""
+
+    id: str
+    spec: TaskSpec
+    created_at: Millis
+    updated_at: Millis
+    version: int
+    position: int
+    queued: int
+    client: str = ""
+    digest: str = ""
+    state: TaskState = TaskState.IDLE
+    kind: str = ""
+    complexity: int = 0
+    route: Route | None = None
+    attempts: tuple[Attempt, ...] = ()
+    result: Result | None = None
+    error: TaskError | None = None
+    held: Held | None = None
+    cost_usd: float | None = None
+    usage: Usage | None = None
+    ended_at: Millis | None = None
+    retry_at: Millis | None = None
+    resume: bool = False
+    cancel_requested: bool = False
+
+    @property
+    def stream(self) -> str:
+        """The stream that holds this task's events."""
+        return ev.TASK_PREFIX + self.id
+
+    @property
+    def ended(self) -> bool:
+        """Whether a terminal event has been written."""
+        return self.state in ENDED
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt: the only one that can still decide anything."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that an outcome is awaited for."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].state in OPEN_ATTEMPT else None
+
+
+def created(task_id: str, event: ev.TaskCreated, at: Millis, position: int) -> Task:
+    """Begin a task's life."""
+    return Task(
+        id=task_id,
+        spec=event.spec,
+        created_at=at,
+        updated_at=at,
+        version=1,
+        position=position,
+        queued=position,
+        client=event.client,
+        digest=event.digest,
+        kind=event.spec.type or "",
+    )
+
+
+def evolve(task: Task, event: ev.TaskEvent, at: Millis, position: int) -> Task:
+    """Apply one recorded event; never refuses, for what is recorded has happened."""
+    changes = _EVOLVE[type(event)](task, event, at, position)
+    return replace(task, version=task.version + 1, position=position, updated_at=at, **changes)
+
+
+Changes = dict[str, Any]
+
+
+def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Changes:
+    back = {"state": TaskState.IDLE, "held": None, "queued": position} if task.state is TaskState.HELD else {}
+    return {"route": event.route, "kind": event.kind, "complexity": event.complexity, **back}
+
+
+def _held(task: Task, event: ev.TaskHeld, at: Millis, position: int) -> Changes:
+    return {"state": TaskState.HELD, "held": event.held, "retry_at": None}
+
+
+def _resolved(task: Task, event: ev.TaskResolved, at: Millis, position: int) -> Changes:
+    if event.decision != "retry":
+        return {}
+    return {"state": TaskState.IDLE, "held": None, "queued": position, "retry_at": None, "resume": False}
+
+
+def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) -> Changes:
+    attempt = Attempt(
+        n=event.n,
+        route=event.route,
+        key=event.key,
+        handle=event.handle,
+        state=AttemptState.PLANNED,
+        policy=event.policy,
+        planned_at=at,
+    )
+    return {"state": TaskState.DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
+
+
+def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) -> Changes:
+    details: Changes = {"started_at": at, "pid": event.pid, "session": event.session}
+    return {"state": TaskState.EXECUTING, **_last(task, AttemptState.STARTED, **details)}
+
+
+def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int) -> Changes:
+    last = task.attempts[-1]
+    ended = _last(task, AttemptState.SUCCEEDED, ended_at=at, session=event.session or last.session)
+    return {"result": event.result, "usage": event.usage, **_cost(task, event.cost_usd), **ended}
+
+
+def _failed(task: Task, event: ev.AttemptFailed, at: Millis, position: int) -> Changes:
+    ended = _last(task, AttemptState.FAILED, ended_at=at, error=event.error)
+    return {**ended, **_again(event.retry_at, position)}
+
+
+def _interrupted(task: Task, event: ev.AttemptInterrupted, at: Millis, position: int) -> Changes:
+    error = TaskError("interrupted", event.evidence)
+    resume = task.attempts[-1].policy == "resume"
+    again = {**_again(event.retry_at, position), "resume": resume and event.retry_at is not None}
+    return {**_last(task, AttemptState.INTERRUPTED, ended_at=at, error=error), **again}
+
+
+def _attempt_cancelled(task: Task, event: ev.AttemptCancelled, at: Millis, position: int) -> Changes:
+    return _last(task, AttemptState.CANCELLED, ended_at=at)
+
+
+def _completed(task: Task, event: ev.TaskCompleted, at: Millis, position: int) -> Changes:
+    return {"state": TaskState.COMPLETED, "ended_at": at, "held": None, "retry_at": None}
+
+
+def _task_failed(task: Task, event: ev.TaskFailed, at: Millis, position: int) -> Changes:
+    return {"state": TaskState.FAILED, "ended_at": at, "error": event.error, "held": None, "retry_at": None}
+
+
+def _cancelled(task: Task, event: ev.TaskCancelled, at: Millis, position: int) -> Changes:
+    return {"state": TaskState.CANCELLED, "ended_at": at, "held": None, "retry_at": None}
+
+
+def _cancel_requested(task: Task, event: ev.CancelRequested, at: Millis, position: int) -> Changes:
+    return {"cancel_requested": True}
+
+
+def _nothing(task: Task, event: ev.LateOutcomeArrived, at: Millis, position: int) -> Changes:
+    return {}
+
+
+def _last(task: Task, state: AttemptState, **changes: Any) -> Changes:
+    return {"attempts": (*task.attempts[:-1], replace(task.attempts[-1], state=state, **changes))}
+
+
+def _again(retry_at: Millis | None, position: int) -> Changes:
+    if retry_at is None:
+        return {}
+    return {"state": TaskState.IDLE, "retry_at": retry_at, "queued": position}
+
+
+def _cost(task: Task, cost_usd: float | None) -> Changes:
+    return {} if cost_usd is None else {"cost_usd": (task.cost_usd or 0.0) + cost_usd}
+
+
+_EVOLVE: dict[type[Any], Callable[..., Changes]] = {
+    ev.TaskRouted: _routed,
+    ev.TaskHeld: _held,
+    ev.TaskResolved: _resolved,
+    ev.CancelRequested: _cancel_requested,
+    ev.TaskCompleted: _completed,
+    ev.TaskFailed: _task_failed,
+    ev.TaskCancelled: _cancelled,
+    ev.AttemptPlanned: _planned,
+    ev.AttemptStarted: _started,
+    ev.AttemptSucceeded: _succeeded,
+    ev.AttemptFailed: _failed,
+    ev.AttemptInterrupted: _interrupted,
+    ev.AttemptCancelled: _attempt_cancelled,
+    ev.LateOutcomeArrived: _nothing,
+}

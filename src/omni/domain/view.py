@@ -1,0 +1,71 @@
+"""What people and programs see of a task: the shape of the contract, in plain JSON values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from omni.domain.task import Task
+from omni.domain.values import Attempt, Millis
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def task_view(task: Task) -> dict[str, Any]:
+    """Render a task with all keys of the contract; absent values are null, times RFC 3339 in UTC."""
+    spec, route = task.spec, task.route
+    return {
+        "id": task.id,
+        "description": spec.description,
+        "type": task.kind or spec.type,
+        "state": str(task.state),
+        "executor": route.executor if route else spec.executor,
+        "tier": (route.tier if route else spec.tier) or None,
+        "model": (route.model if route else spec.model) or None,
+        "priority": spec.priority,
+        "complexity": task.complexity,
+        "labels": list(spec.labels),
+        "attempt": len(task.attempts),
+        "attempts": [_attempt_view(a) for a in task.attempts],
+        "result": None
+        if task.result is None
+        else {"content": task.result.content, "structured": task.result.structured},
+        "error": _plain(task.error),
+        "cost_usd": task.cost_usd,
+        "usage": _plain(task.usage),
+        "held": _plain(task.held),
+        "cancel_requested": task.cancel_requested,
+        "retry_of": spec.retry_of,
+        "session": next((a.session for a in reversed(task.attempts) if a.session), None),
+        "created_at": timestamp(task.created_at),
+        "updated_at": timestamp(task.updated_at),
+        "ended_at": timestamp(task.ended_at),
+        "retry_at": timestamp(task.retry_at),
+        "position": task.position,
+    }
+
+
+def timestamp(at: Millis | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds, or null."""
+    if at is None:
+        return None
+    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _attempt_view(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "n": attempt.n,
+        "executor": attempt.route.executor,
+        "route": {"tier": attempt.route.tier or None, "model": attempt.route.model or None, "mode": attempt.route.mode},
+        "state": str(attempt.state),
+        "started_at": timestamp(attempt.started_at or attempt.planned_at),
+        "ended_at": timestamp(attempt.ended_at),
+        "error": _plain(attempt.error),
+        "handle": attempt.handle,
+    }
+
+
+def _plain(value: msgspec.Struct | None) -> Any:
+    return None if value is None else msgspec.to_builtins(value)
