@@ -22,7 +22,7 @@ test: setup ## the gate: format, lint, imports, types, tests
 	$(call step,ruff check)
 	@$(PY) -m ruff check .
 	$(call step,lint-imports)
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 	$(call step,mypy)
 	@$(PY) -m mypy
 	$(call step,pytest)

@@ -69,7 +69,7 @@ fi
 # knows settings (a mirror, a proxy, certificates) that uv does not read.
 pip() { "$python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
 install() {
-    "$venv/bin/uv" pip install --quiet --python "$python" --no-deps "$@" || {
+    "$venv/bin/uv" pip install --quiet --system-certs --python "$python" --no-deps "$@" || {
         echo "uv could not install; trying pip." >&2
         pip "$@"
     }
