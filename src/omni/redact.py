@@ -10,14 +10,22 @@ MASK = "***"
 MIN_SECRET_CHARS = 6
 MAX_DEPTH = 200
 
-# One cheap look decides most texts: without one of these words no pattern below can match.
-_HINT = re.compile(
-    r"sk-|gh[opsur]_|github_pat_|glpat-|xox|xapp-|AKIA|ASIA|AIza|hf_|eyJ|://[^/\s]*@|-----BEGIN|[Bb]earer|BEARER|[Bb]asic"
+# Without one of these words no pattern below can match. One character decides first whether to look for its words:
+# a search for a single character costs a third of a search for a word.
+_HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("-", ("sk-", "glpat-", "xox", "xapp-", "-----BEGIN")),
+    ("_", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_")),
+    ("I", ("AKIA", "ASIA", "AIza")),
+    ("J", ("eyJ",)),
+    ("@", ("@",)),
+    ("earer", ("earer",)),
+    ("EARER", ("EARER",)),
+    ("asic ", ("asic ",)),
 )
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _TOKENS = re.compile(
     r"""
-    (?P<lead>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
+    (?P<lead>\b(?i:bearer)\s+|(?i:authorization["']?\s*[:=]\s*["']?basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
     | \beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
     | (?<![A-Za-z0-9])(?:
         sk-[A-Za-z0-9_\-]{8,}
@@ -32,12 +40,27 @@ _TOKENS = re.compile(
       )
     | (?P<scheme>://)[^/\s@]+(?=@)
     """,
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 
 
+# Values under these keys are secret whatever they look like. Not `key` and not `token`: our own events use them.
+_SECRET_KEYS = frozenset(
+    (
+        "authorization",
+        "proxy-authorization",
+        "api_key",
+        "apikey",
+        "api-key",
+        "x-api-key",
+        "password",
+        "passwd",
+    )
+) | {"client_secret", "access_token", "refresh_token", "private_key", "cookie", "set-cookie", "secret"}
+
+
 class Redactor:
-    """Masks known secrets, and what looks like one: Bearer tokens, JWTs, PEM blocks, keys with a well-known prefix.
+    """Masks known secrets and what looks like one: Bearer tokens, JWTs, PEM blocks, keys with a known prefix.
 
     Known secrets shorter than six characters are left alone: masking them would tear ordinary text apart.
     """
@@ -45,16 +68,14 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {form for each in secrets if len(each) >= MIN_SECRET_CHARS for form in _forms(each)}
         # Longest first, so that a secret which contains another is masked whole.
-        ordered = sorted(known, key=lambda each: (-len(each), each))
-        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._known = tuple(sorted(known, key=lambda each: (-len(each), each)))
 
     def text(self, text: str) -> str:
         """The text with every secret replaced by `***`."""
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
-        if _HINT.search(text) is None:
-            return text
-        return _TOKENS.sub(_keep_lead, _PEM.sub(MASK, text))
+        for secret in self._known:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return _TOKENS.sub(_keep_lead, _PEM.sub(MASK, text)) if _may_hold_token(text) else text
 
     def value(self, value: Any) -> Any:
         """The JSON value with every secret in its texts and keys replaced; the value given is not changed."""
@@ -66,13 +87,27 @@ class Redactor:
         if depth == 0:
             return MASK if isinstance(value, dict | list | tuple) else value
         if isinstance(value, dict):
-            return {self._key(key): self._value(each, depth - 1) for key, each in value.items()}
+            return {self._key(key): self._under(key, each, depth - 1) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._value(each, depth - 1) for each in value]
         return self.text(value.decode("utf-8", "replace")) if isinstance(value, bytes) else value
 
+    def _under(self, key: Any, value: Any, depth: int) -> Any:
+        if isinstance(value, str) and value and isinstance(key, str) and key.lower() in _SECRET_KEYS:
+            return MASK
+        return self._value(value, depth)
+
     def _key(self, key: Any) -> Any:
         return self.text(key) if isinstance(key, str) else key
+
+
+def _may_hold_token(text: str) -> bool:
+    for first, words in _HINTS:
+        if first in text:
+            for word in words:
+                if word in text:
+                    return True
+    return False
 
 
 def _forms(secret: str) -> set[str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Callable, Iterator
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 from omni.config.executors import (
     PLACEHOLDER,
@@ -18,12 +15,13 @@ from omni.config.executors import (
 from omni.config.model import Config
 from omni.config.problems import Path, Problem, did_you_mean
 
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
 _METADATA_HOSTS = frozenset(
     {"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
 )
-_METADATA_ADDRESSES = frozenset(
-    map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
-)
+_METADATA_ADDRESSES = frozenset(("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
 
 
 def check(config: Config) -> list[Problem]:
@@ -41,7 +39,7 @@ def advise(config: Config) -> list[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a bind address can be reached from this machine only; a name other than localhost cannot be trusted."""
+    """Whether a bind address is reachable from this machine only; of names, localhost alone is trusted."""
     if host.lower() == "localhost":
         return True
     address = _address(host)
@@ -50,6 +48,8 @@ def is_loopback(host: str) -> bool:
 
 def url_problem(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
     """Say why an outbound URL is refused; empty when it is fine. Names are not resolved here."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -68,12 +68,14 @@ def _host_problem(host: str) -> str:
     address = _address(host)
     if address is None:
         return ""
-    if address.is_link_local or address in _METADATA_ADDRESSES:
+    if address.is_link_local or str(address) in _METADATA_ADDRESSES:
         return f"{host} is a link-local or metadata address, which Omni never calls"
     return f"{host} is a multicast address" if address.is_multicast else ""
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -82,7 +84,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
-def _legacy_address(host: str) -> ipaddress.IPv4Address | None:
+def _legacy_address(host: str) -> IPv4Address | None:
+    import ipaddress
+    import socket
+
     # 2852039166, 0xa9fea9fe and 169.254.43518 all reach 169.254.169.254.
     try:
         return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
@@ -200,7 +205,7 @@ def _idle_servers(config: Config) -> Iterator[str]:
     included = bool(config.include_mcp_servers)
     for name, server in config.mcp_servers.items():
         if not included and not is_executor(name, server):
-            yield f"mcp_servers.{name}: takes no tasks, because it has no 'tool' (`omni config schema` shows how)"
+            yield f"mcp_servers.{name}: takes no tasks, because it names no 'tool' (`omni config schema`)"
 
 
 def _missing_adapters(config: Config) -> Iterator[str]:

@@ -19,7 +19,7 @@ _SCALARS = frozenset(
 def parse_document(text: str, origin: str) -> tuple[dict[str, Any], Marks]:
     """Read one YAML (or JSON) mapping; `origin` names the file in errors.
 
-    Raises ConfigError with the line for bad YAML, duplicate keys, foreign tags and documents beyond the bounds.
+    Raises ConfigError with the line for bad YAML, duplicate keys, foreign tags and too much of anything.
     """
     import yaml
 
@@ -35,7 +35,7 @@ def parse_document(text: str, origin: str) -> tuple[dict[str, Any], Marks]:
 
 
 def _check_depth(events: Any, origin: str) -> None:
-    # Composing recurses; in the C loader too deep a document would end the process, so depth is checked on events.
+    # Composing recurses, and in the C loader a deep document would end the process: look at events first.
     depth = 0
     for event in events:
         name = type(event).__name__

@@ -67,8 +67,8 @@ class McpServer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ExecutorConfig(Struct, frozen=True, kw_only=True):
     """An executor, with every default filled in.
 
-    `adapter` is empty for a plain MCP server. `arguments` is a template: see `PLACEHOLDERS`. `transport` is "bundled"
-    when the adapter brings its own command. When `available` is false, `unavailable_reason` is a sentence for people.
+    `adapter` is empty for a plain MCP server. `arguments` is a template, see `PLACEHOLDERS`. `transport` is
+    "bundled" when the adapter brings its own command. `unavailable_reason` is for people.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`include_mcp_servers`: blocks of MCP servers that other programs already keep (`.mcp.json`, Claude Desktop)."""
+"""`include_mcp_servers`: MCP servers that other programs already list (`.mcp.json`, Claude Desktop)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAKEN = ("command", "args", "env", "headers", "url", "cwd")
 
 
 def merge_included(raw: dict[str, Any], marks: Marks, file: Path | None, environ: Mapping[str, str]) -> None:
-    """Add the servers of the included files under `mcp_servers`; what the file itself says about a server wins."""
+    """Add the included servers under `mcp_servers`; what the file itself says about a server wins."""
     paths = raw.get("include_mcp_servers")
     own = raw.get("mcp_servers") or {}
     if not isinstance(paths, list) or not isinstance(own, dict):

@@ -37,7 +37,7 @@ ALIASES = {("fault_handler", "consecutive_failures_threshold"): "consecutive_fai
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A usable configuration, the file it came from (None: embedded defaults), and what to say and to hide."""
+    """A usable configuration, its file (None: embedded defaults), and what to say and to hide."""
 
     config: Config
     path: Path | None
@@ -53,7 +53,7 @@ def load(
 ) -> Loaded:
     """Load and check the configuration: flags (`overrides`, dotted keys) > environment > file > defaults.
 
-    Raises ConfigError that names each wrong key, its line and the next command. An override of None says nothing.
+    Raises ConfigError with each wrong key, its line and the next command. An override of None says nothing.
     """
     file = find_file(path, environ)
     raw, marks = ({}, {}) if file is None else parse_document(_read(file), str(file))
@@ -69,7 +69,7 @@ def load(
         config = _settle(config, marks, file, environ, variables.secret_paths)
         problems = check(config)
     refuse(problems, marks, variables.secrets)
-    assert config is not None
+    config = config or Config()
     warnings = variables.warnings + advise(config)
     return Loaded(config=config, path=file, warnings=warnings, secrets=frozenset(variables.secrets - {""}))
 

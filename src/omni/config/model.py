@@ -73,7 +73,7 @@ class RouterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A cloud that DEGRADED calls directly and BRAINSTEM pings. `kind` and `api_base` are never empty after loading."""
+    """A cloud that DEGRADED calls and BRAINSTEM pings. Loading fills in `kind` and `api_base`."""
 
     kind: Literal["anthropic", "openrouter", "openai"] | None = None
     api_base: str = ""
@@ -113,7 +113,7 @@ class NotifyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the door lets in. `requests_per_minute` and `open_tasks` are per client, `pending_tasks` is for all."""
+    """What the door lets in. `requests_per_minute`, `open_tasks`: per client; `pending_tasks`: of all."""
 
     connections: Count = 64
     connections_before_login: Count = 8

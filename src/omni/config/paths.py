@@ -56,8 +56,8 @@ def log_path(directory: Path | str) -> Path:
 
 
 def expand(text: str, environ: Mapping[str, str], base: Path | None = None) -> Path:
-    """Make a path absolute: `~` is HOME of `environ`, a relative path starts at `base` or the current directory."""
-    home = environ.get("HOME") or os.path.expanduser("~")
+    """Make a path absolute: `~` is HOME of `environ`, a relative one starts at `base` or where we are."""
+    home = environ.get("HOME") or str(Path.home())
     if text == "~" or text.startswith(("~/", "~\\")):
         text = home + text[1:]
-    return Path(os.path.abspath((base or Path.cwd()) / text))
+    return ((base or Path()) / text).absolute()

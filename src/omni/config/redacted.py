@@ -1,8 +1,7 @@
-"""The configuration as it may be shown and logged: every secret replaced, and a hash that still tells them apart."""
+"""The configuration as it may be shown and logged, and a hash that changes with its secrets too."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -16,13 +15,15 @@ _PATTERNS_ONLY = Redactor(())
 
 
 def redacted(config: Config) -> dict[str, Any]:
-    """The configuration as plain JSON values, with "***" for each secret and each value that came from a variable."""
+    """The configuration as JSON values, "***" for each secret and each value from a variable."""
     body: dict[str, Any] = _mask(msgspec.to_builtins(config), (), frozenset(config.secret_paths), [])
     return body
 
 
 def config_hash(config: Config) -> str:
     """A SHA-256 that changes with every key, secrets included, and gives none of them away."""
+    import hashlib
+
     hidden: list[str] = []
     body = _mask(msgspec.to_builtins(config), (), frozenset(config.secret_paths), hidden)
     digest = hashlib.sha256(msgspec.json.encode(body, order="sorted"))

@@ -12,7 +12,7 @@ from omni.config.model import Config
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema an editor can check `config.yaml` with; `${VAR}` may stand for any value and is not modelled."""
+    """The schema an editor can check `config.yaml` with; `${VAR}` in place of a number is not modelled."""
     (reference,), components = msgspec.json.schema_components([Config], ref_template="#/$defs/{name}")
     definitions: dict[str, Any] = dict(components)
     properties = definitions["Config"]["properties"]

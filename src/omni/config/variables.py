@@ -30,8 +30,7 @@ _PUBLIC = frozenset(
         "HOSTNAME",
         "TZ",
     )
-    + ("OMNI_HOST", "OMNI_PORT", "OMNI_DATA_DIR", "OMNI_CONFIG")
-)
+) | {"OMNI_HOST", "OMNI_PORT", "OMNI_DATA_DIR", "OMNI_CONFIG"}
 _ABSENT: Any = object()
 
 
