@@ -50,6 +50,7 @@ class Board:
         self.tasks: dict[str, Task] = {}
         self.keys: dict[str, str] = {}
         self.places: dict[Place, OrderedDict[str, None]] = {}
+        self.waiting: dict[str, int] = {}  # executor → how many stand in its queue
         self.ended: deque[str] = deque()
         self.settings = RoutingSettings()
         self.executors: dict[str, ExecutorSpec] = {}
@@ -66,22 +67,14 @@ class Board:
         spec = self.executors.get(executor)
         return spec.max_concurrency - len(self.at("running", executor)) if spec else 0
 
-    def next_in_queue(self, executor: str) -> Task | None:
+    def next_in_queue(self, executor: str) -> Task:
         """The task that goes next: highest priority, then longest in the queue."""
-        for rank in range(TOP + 1):
-            queue = self.places.get(("queue", executor, rank))
-            if queue:
-                return self.tasks[next(iter(queue))]
-        return None
+        return self.tasks[next(self.queued(executor))]
 
     def queued(self, executor: str) -> Iterator[str]:
-        """The ids in an executor's queue, in the order in which they would go."""
+        """The ids in an executor's queue, in the order in which they go."""
         for rank in range(TOP + 1):
             yield from self.at("queue", executor, rank)
-
-    def queues(self) -> set[str]:
-        """The executors that have somebody in their queue."""
-        return {str(p[1]) for p, ids in self.places.items() if ids and p[0] == "queue"}
 
     @property
     def open_tasks(self) -> int:
@@ -147,22 +140,32 @@ def _stand(board: Board, task: Task) -> None:
     if task.spec.idempotency_key:
         board.keys[task.spec.idempotency_key] = task.id
     if not task.ended:
-        board.places.setdefault(place(task), OrderedDict())[task.id] = None
+        _join(board, place(task), task.id)
 
 
 def _move(board: Board, before: Task, after: Task) -> None:
     board.tasks[after.id] = after
     old, new = place(before), place(after)
-    if old == new and before.queued == after.queued:
+    if before.ended or (old == new and before.queued == after.queued):
         return
-    if not before.ended:
-        board.places[old].pop(after.id, None)
-    if after.ended:
-        if not before.ended:
-            board.ended.append(after.id)
-            _forget_oldest(board)
+    _leave(board, old, after.id)
+    if not after.ended:
+        _join(board, new, after.id)
         return
-    board.places.setdefault(new, OrderedDict())[after.id] = None
+    board.ended.append(after.id)
+    _forget_oldest(board)
+
+
+def _join(board: Board, spot: Place, task_id: str) -> None:
+    board.places.setdefault(spot, OrderedDict())[task_id] = None
+    if spot[0] == "queue":
+        board.waiting[str(spot[1])] = board.waiting.get(str(spot[1]), 0) + 1
+
+
+def _leave(board: Board, spot: Place, task_id: str) -> None:
+    del board.places[spot][task_id]
+    if spot[0] == "queue":
+        board.waiting[str(spot[1])] -= 1
 
 
 def _forget_oldest(board: Board) -> None:

@@ -113,6 +113,7 @@ class AttemptPlanned(Event, frozen=True, tag="attempt.planned"):
     policy: OnCrash
     timeout_ms: int
     idle_timeout_ms: int
+    session: str = ""
     resume: bool = False
 
 

@@ -112,12 +112,12 @@ Changes = dict[str, Any]
 
 
 def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Changes:
-    back = {"state": TaskState.IDLE, "held": None, "queued": position} if task.state is TaskState.HELD else {}
-    return {"route": event.route, "kind": event.kind, "complexity": event.complexity, **back}
+    back = {"state": TaskState.IDLE, "held": None} if task.state is TaskState.HELD else {}
+    return {"route": event.route, "kind": event.kind, "complexity": event.complexity, "queued": position, **back}
 
 
 def _held(task: Task, event: ev.TaskHeld, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.HELD, "held": event.held, "retry_at": None}
+    return {"state": TaskState.HELD, "held": event.held, "retry_at": None, "queued": position}
 
 
 def _resolved(task: Task, event: ev.TaskResolved, at: Millis, position: int) -> Changes:
@@ -135,12 +135,17 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
         state=AttemptState.PLANNED,
         policy=event.policy,
         planned_at=at,
+        timeout_ms=event.timeout_ms,
+        idle_timeout_ms=event.idle_timeout_ms,
+        session=event.session,
+        resume=event.resume,
     )
     return {"state": TaskState.DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
 
 
 def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) -> Changes:
-    details: Changes = {"started_at": at, "pid": event.pid, "session": event.session}
+    session = event.session or task.attempts[-1].session
+    details: Changes = {"started_at": at, "pid": event.pid, "session": session}
     return {"state": TaskState.EXECUTING, **_last(task, AttemptState.STARTED, **details)}
 
 

@@ -124,6 +124,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     state: AttemptState
     policy: OnCrash
     planned_at: Millis
+    timeout_ms: int
+    idle_timeout_ms: int
+    resume: bool = False
     started_at: Millis | None = None
     ended_at: Millis | None = None
     error: TaskError | None = None

@@ -1,0 +1,356 @@
+"""The Router's rules: what each message leads to, and who goes next.
+
+Theory of operation. `decide` answers one message from the board as it is and changes nothing. `settle` is asked after every
+message until it has nothing more to say: it alone starts attempts, from the state alone, so that a new task, a freed slot, an
+executor that came back, a backoff that ran out and a restart all lead to dispatch by the same few lines. `owed` lists what a
+restarted Router must say again; its receivers ignore what they have heard before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from omni.domain import attempt as attempts
+from omni.domain import commands as cmd
+from omni.domain import events as ev
+from omni.domain import intent, routing
+from omni.domain.board import Board
+from omni.domain.effects import NOTHING, Outcome, Send
+from omni.domain.task import Task
+from omni.domain.values import (
+    ExecutorHealth,
+    Attempt,
+    Held,
+    Millis,
+    RoutingSettings,
+    TaskError,
+    TaskSpec,
+)
+
+GATEWAY = "gateway"
+POOL = "pool"
+ROUTER = "router"
+TIMERS = "timers"
+
+
+def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
+    """Choose what one message leads to; the board stays as it is."""
+    return _DECIDE[type(envelope.message)](board, envelope.message, envelope.at)
+
+
+def settle(board: Board, at: Millis) -> Outcome:
+    """Take the next step that follows from the state alone; nothing when all is settled."""
+    for executor, waiting in board.waiting.items():
+        if not waiting:
+            continue
+        if _gone(board, executor):
+            return _reroute(board, board.next_in_queue(executor))
+        if _ready(board, executor) and board.free_slots(executor) > 0:
+            return _plan(board, board.next_in_queue(executor))
+    return _settle_delayed(board, at)
+
+
+def owed(board: Board, at: Millis) -> list[Send]:
+    """Say again what a Router that lost its memory may not have said: attempts in flight and timers."""
+    starts = [_start(t, a) for t in board.tasks.values() if (a := t.open_attempt) is not None]
+    return starts + [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
+
+
+def digest(spec: TaskSpec) -> str:
+    """Identify a payload, so that an idempotency key cannot silently stand for two different tasks."""
+    body = msgspec.json.encode(msgspec.structs.replace(spec, idempotency_key=None), order="sorted")
+    return hashlib.sha256(body).hexdigest()
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
+    spec = message.spec
+    if message.task_id in board.tasks:  # the same message twice: the first one's answer
+        return _answer(message.request, message.task_id)
+    if spec.executor and spec.executor not in board.executors:
+        return _refuse(message.request, _unknown_executor(board, spec.executor))
+    fingerprint = digest(spec) if spec.idempotency_key else ""
+    known = board.tasks.get(board.keys.get(spec.idempotency_key or "", ""))
+    if known is not None:
+        if known.digest == fingerprint:
+            return _answer(message.request, known.id)
+        return _refuse(message.request, _conflict(spec.idempotency_key or "", known.id))
+    stream = ev.TASK_PREFIX + message.task_id
+    events = [ev.TaskCreated(spec, message.client, fingerprint), *_routing(spec, board.settings, board.health)]
+    return Outcome([(stream, e) for e in events], [Send(GATEWAY, cmd.Answered(message.request, message.task_id))])
+
+
+def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:
+    task = board.tasks.get(message.task_id)
+    if task is None:
+        return _refuse(message.request, _not_found(message.task_id))
+    answer = [Send(GATEWAY, cmd.Answered(message.request, task.id))]
+    if task.ended or task.cancel_requested:
+        return Outcome((), answer)
+    attempt = task.open_attempt
+    if attempt is None:
+        return Outcome([(task.stream, ev.TaskCancelled(message.by))], answer)
+    stop = Send(POOL, cmd.CancelAttempt(task.id, attempt.n, attempt.route.executor))
+    return Outcome([(task.stream, ev.CancelRequested(message.by))], [*answer, stop])
+
+
+def _resolve(board: Board, message: cmd.ResolveTask, at: Millis) -> Outcome:
+    task = board.tasks.get(message.task_id)
+    if task is None:
+        return _refuse(message.request, _not_found(message.task_id))
+    if task.held is None:
+        return _refuse(message.request, _not_held(task))
+    if message.decision not in task.held.options:
+        return _refuse(message.request, _not_offered(task, message.decision))
+    resolved: list[Any] = [ev.TaskResolved(message.decision, message.by)]
+    resolved += _after_decision(board, task, message)
+    return Outcome(
+        [(task.stream, e) for e in resolved], [Send(GATEWAY, cmd.Answered(message.request, task.id))]
+    )
+
+
+def _after_decision(board: Board, task: Task, message: cmd.ResolveTask) -> list[Any]:
+    if message.decision == "accept":
+        return [ev.TaskCompleted(len(task.attempts), message.by)]
+    if message.decision == "fail":
+        return [ev.TaskFailed(TaskError("given_up", f"given up by {message.by or 'a person'}: {_reason(task)}"))]
+    return _routing(task.spec, board.settings, board.health)
+
+
+def _retry(board: Board, message: cmd.RetryTask, at: Millis) -> Outcome:
+    task = board.tasks.get(message.task_id)
+    if task is None:
+        return _refuse(message.request, _not_found(message.task_id))
+    if task.held is not None:
+        return _resolve(board, cmd.ResolveTask(message.request, task.id, "retry", message.by), at)
+    if not task.ended:
+        return _answer(message.request, task.id)  # it is on its way already
+    again = msgspec.structs.replace(task.spec, idempotency_key=None, retry_of=task.id)
+    return _create(board, cmd.CreateTask(message.request, message.new_id, again, message.by), at)
+
+
+# --- reports --------------------------------------------------------------------------------------------------------
+
+
+def _report(rule: Callable[..., list[ev.TaskEvent]], *, dated: bool = False) -> Callable[..., Outcome]:
+    def decide_report(board: Board, message: Any, at: Millis) -> Outcome:
+        task = board.tasks.get(message.task_id)
+        if task is None:
+            return NOTHING
+        events = rule(task, message, at) if dated else rule(task, message)
+        return Outcome([(task.stream, e) for e in events], _timers(task.id, events))
+
+    return decide_report
+
+
+def _timers(task_id: str, events: list[ev.TaskEvent]) -> list[Send]:
+    due = [e.retry_at for e in events if isinstance(e, ev.AttemptFailed | ev.AttemptInterrupted)]
+    return [Send(TIMERS, cmd.WakeAt(ROUTER, at, task_id)) for at in due if at is not None]
+
+
+# --- the world ------------------------------------------------------------------------------------------------------
+
+
+def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
+    events: list[tuple[str, Any]] = [(ev.ROUTER_STREAM, ev.RouterStarted(message.boot))]
+    if message.settings != board.settings:
+        events.append((ev.ROUTER_STREAM, ev.RoutingConfigured(message.settings)))
+    events += _release(board, message.settings, {}) + _move_on(board, message.settings)
+    open_tasks = [t for t in board.tasks.values() if t.open_attempt is not None]
+    timers = [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
+    return Outcome(events, [Send(POOL, _reconcile(t)) for t in open_tasks] + timers)
+
+
+def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:
+    if board.health.get(message.executor, ExecutorHealth()) == message.health:
+        return NOTHING
+    events: list[tuple[str, Any]] = [(ev.ROUTER_STREAM, ev.ExecutorNoted(message.executor, message.health))]
+    if message.health.state == "ready":
+        events += _release(board, board.settings, {**board.health, message.executor: message.health})
+    return Outcome(events)
+
+
+def _release(
+    board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
+) -> list[tuple[str, Any]]:
+    """Route the stranded again, where somebody can take them now."""
+    released = []
+    for task_id in board.at("stranded"):
+        task = board.tasks[task_id]
+        choice = routing.choose(task.spec, _intent(task.spec), settings, health)
+        if choice.route is not None:
+            released.append((task.stream, _routed(choice)))
+    return released
+
+
+def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
+    """Route again whoever waits for an executor that the configuration no longer names."""
+    names = {e.name for e in settings.executors}
+    left = [i for name in board.waiting if name not in names for i in board.queued(name)]
+    left += [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
+    return [(board.tasks[i].stream, e) for i in left for e in _routing(board.tasks[i].spec, settings, {})]
+
+
+def _nothing(board: Board, message: Any, at: Millis) -> Outcome:
+    return NOTHING
+
+
+# --- who goes next --------------------------------------------------------------------------------------------------
+
+
+def _settle_delayed(board: Board, at: Millis) -> Outcome:
+    """Send those whose backoff has run out."""
+    for task_id in board.at("delayed"):
+        task = board.tasks[task_id]
+        if (task.retry_at or 0) > at or task.route is None:
+            continue
+        executor = task.route.executor
+        if _gone(board, executor):
+            return _reroute(board, task)
+        if _ready(board, executor) and board.free_slots(executor) > 0:
+            return _plan(board, task)
+    return NOTHING
+
+
+def _plan(board: Board, task: Task) -> Outcome:
+    assert task.route is not None
+    executor = board.executors[task.route.executor]
+    n = len(task.attempts) + 1
+    earlier = task.last if task.resume else None
+    planned = ev.AttemptPlanned(
+        n,
+        task.route,
+        attempts.key(task.id, n),
+        earlier.handle if earlier else attempts.handle(task.id, n),
+        executor.on_crash,
+        int(task.spec.timeout_s * 1000) if task.spec.timeout_s else executor.timeout_ms,
+        executor.idle_timeout_ms,
+        (earlier.session if earlier else "") or task.spec.session or "",
+        task.resume,
+    )
+    return Outcome([(task.stream, planned)], [_start(task, planned)])
+
+
+def _reroute(board: Board, task: Task) -> Outcome:
+    return Outcome([(task.stream, e) for e in _routing(task.spec, board.settings, board.health)])
+
+
+def _routing(
+    spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
+) -> list[ev.TaskEvent]:
+    choice = routing.choose(spec, _intent(spec), settings, health)
+    if choice.route is not None:
+        return [_routed(choice)]
+    return [ev.TaskHeld(Held("no_executor", choice.reason, ("retry", "fail")))]
+
+
+def _routed(choice: routing.Choice) -> ev.TaskRouted:
+    assert choice.route is not None
+    return ev.TaskRouted(
+        choice.kind, choice.complexity, choice.route, choice.reason, choice.candidates, choice.signals
+    )
+
+
+def _intent(spec: TaskSpec) -> intent.Intent:
+    return intent.classify(spec.description)
+
+
+def _ready(board: Board, executor: str) -> bool:
+    health = board.health.get(executor)
+    return health is not None and health.state == "ready"
+
+
+def _gone(board: Board, executor: str) -> bool:
+    spec = board.executors.get(executor)
+    return spec is None or bool(routing.unusable(spec, board.health.get(executor)))
+
+
+def _start(task: Task, attempt: ev.AttemptPlanned | Attempt) -> Send:
+    spec = task.spec
+    start = cmd.StartAttempt(
+        task.id,
+        attempt.n,
+        attempt.route,
+        spec.description,
+        attempt.key,
+        attempt.handle,
+        attempt.timeout_ms,
+        attempt.idle_timeout_ms,
+        spec.workdir or "",
+        attempt.session,
+        attempt.resume,
+    )
+    return Send(POOL, start)
+
+
+def _reconcile(task: Task) -> cmd.ReconcileAttempt:
+    attempt = task.open_attempt
+    assert attempt is not None
+    return cmd.ReconcileAttempt(
+        task.id, attempt.n, attempt.route.executor, attempt.key, attempt.handle, attempt.pid, attempt.session
+    )
+
+
+def _wake(task: Task) -> cmd.WakeAt:
+    return cmd.WakeAt(ROUTER, task.retry_at or 0, task.id)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def _answer(request: str, task_id: str) -> Outcome:
+    return Outcome((), [Send(GATEWAY, cmd.Answered(request, task_id))])
+
+
+def _refuse(request: str, refusal: cmd.Refusal) -> Outcome:
+    return Outcome((), [Send(GATEWAY, cmd.Answered(request, "", refusal))])
+
+
+def _not_found(task_id: str) -> cmd.Refusal:
+    return cmd.Refusal("not_found", f"no task has the id {task_id}", "omni tasks")
+
+
+def _unknown_executor(board: Board, name: str) -> cmd.Refusal:
+    known = ", ".join(board.executors) or "none"
+    return cmd.Refusal("unknown_executor", f"no executor is called {name!r}; configured: {known}", "omni status")
+
+
+def _conflict(key: str, task_id: str) -> cmd.Refusal:
+    message = f"the idempotency key {key!r} already stands for task {task_id}, which asked for something else"
+    return cmd.Refusal("idempotency_conflict", message, f"omni task show {task_id}")
+
+
+def _not_held(task: Task) -> cmd.Refusal:
+    return cmd.Refusal("not_held", f"task {task.id} waits for no decision; it is {task.state}", f"omni why {task.id}")
+
+
+def _not_offered(task: Task, decision: str) -> cmd.Refusal:
+    assert task.held is not None
+    offered = ", ".join(task.held.options)
+    return cmd.Refusal("invalid", f"{decision!r} is not among the choices: {offered}", f"omni task show {task.id}")
+
+
+def _reason(task: Task) -> str:
+    return task.held.reason if task.held else ""
+
+
+_DECIDE: dict[type[Any], Callable[..., Outcome]] = {
+    cmd.CreateTask: _create,
+    cmd.CancelTask: _cancel,
+    cmd.ResolveTask: _resolve,
+    cmd.RetryTask: _retry,
+    cmd.ReportStarted: _report(attempts.started),
+    cmd.ReportSucceeded: _report(attempts.succeeded),
+    cmd.ReportFailed: _report(attempts.failed, dated=True),
+    cmd.ReportInterrupted: _report(attempts.interrupted, dated=True),
+    cmd.ReportCancelled: _report(attempts.cancelled),
+    cmd.Boot: _boot,
+    cmd.NoteExecutor: _note,
+    cmd.TimerFired: _nothing,
+}

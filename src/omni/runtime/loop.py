@@ -1,0 +1,82 @@
+"""Where threads meet the asyncio loop: a mailbox that is emptied on the loop, and timers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from omni.domain.commands import TimerFired, WakeAt
+from omni.runtime.ports import Clock
+from omni.runtime.post import Post
+
+log = structlog.get_logger()
+LONGEST_SLEEP_MS = 60_000  # a timer looks at the wall clock again at least this often: the clock may have been set
+
+
+class LoopMailbox:
+    """Take messages from any thread and hand them to `receive` on the loop, in order, one wake-up for many."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receive: Callable[[Any], None]) -> None:
+        self._loop = loop
+        self._receive = receive
+        self._queue: deque[Any] = deque()
+        self._awake = False
+
+    def deliver(self, sender: str, messages: Sequence[Any]) -> None:
+        """Queue messages; a loop that has closed takes no more and none are needed."""
+        self._queue.extend(messages)
+        if self._awake:
+            return
+        self._awake = True
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:  # the loop is closed: the daemon is past its end
+            self._queue.clear()
+
+    def _drain(self) -> None:
+        self._awake = False  # clear first, look second: what comes meanwhile wakes us again
+        for _ in range(len(self._queue)):
+            message = self._queue.popleft()
+            try:
+                self._receive(message)
+            except Exception:
+                log.exception("loop_message.failed", message=type(message).__name__)
+
+
+class Timers:
+    """Answer `WakeAt` with `TimerFired` when the wall clock has reached it. Lost with the process; actors ask again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, post: Post) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._post = post
+        self._handles: dict[tuple[str, str], asyncio.TimerHandle] = {}
+
+    def receive(self, message: WakeAt) -> None:
+        """Set or replace the timer of (actor, key). Runs on the loop."""
+        previous = self._handles.pop((message.actor, message.key), None)
+        if previous:
+            previous.cancel()
+        self._arm(message)
+
+    def stop(self) -> None:
+        """Drop all timers."""
+        for handle in self._handles.values():
+            handle.cancel()
+        self._handles.clear()
+
+    def _arm(self, message: WakeAt) -> None:
+        wait_ms = max(0, message.at - self._clock.wall_ms())
+        delay_s = min(wait_ms, LONGEST_SLEEP_MS) / 1000
+        self._handles[message.actor, message.key] = self._loop.call_later(delay_s, self._ring, message)
+
+    def _ring(self, message: WakeAt) -> None:
+        del self._handles[message.actor, message.key]
+        if message.at > self._clock.wall_ms():
+            self._arm(message)
+        else:
+            self._post.send(message.actor, "timers", (TimerFired(message.key),))
