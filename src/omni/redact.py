@@ -10,7 +10,7 @@ MASK = "***"
 MIN_SECRET_CHARS = 6
 MAX_DEPTH = 200
 
-# Without one of these words no pattern below can match. One character decides first whether to look for its words:
+# Without one of these words no pattern below can match. One character decides whether to look for its words:
 # a search for a single character costs a third of a search for a word.
 _HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("-", ("sk-", "glpat-", "xox", "xapp-", "-----BEGIN")),
@@ -25,8 +25,8 @@ _HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
 _TOKENS = re.compile(
     r"""
-    (?P<lead>\b(?i:bearer)\s+|(?i:authorization["']?\s*[:=]\s*["']?basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
-    | \beyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
+    (?P<lead>(?<![A-Za-z0-9])(?i:bearer)\s+|(?i:authorization["']?\s*[:=]\s*["']?basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
+    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
     | (?<![A-Za-z0-9])(?:
         sk-[A-Za-z0-9_\-]{8,}
       | gh[opsur]_[A-Za-z0-9]{8,}
@@ -44,7 +44,7 @@ _TOKENS = re.compile(
 )
 
 
-# Values under these keys are secret whatever they look like. Not `key` and not `token`: our own events use them.
+# Values under these names are secret, whatever they are. Not `key` and `token`: our own events use them.
 _SECRET_KEYS = frozenset(
     (
         "authorization",

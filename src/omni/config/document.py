@@ -11,9 +11,8 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
-_SCALARS = frozenset(
-    _TAG + name for name in ("null", "bool", "int", "float", "str", "timestamp", "binary", "value")
-)
+_NAMES = ("map", "seq", "null", "bool", "int", "float", "str", "timestamp", "binary", "value")
+_TAGS = frozenset(_TAG + name for name in _NAMES)
 
 
 def parse_document(text: str, origin: str) -> tuple[dict[str, Any], Marks]:
@@ -65,6 +64,8 @@ class _Reader:
         self._visits += 1
         if self._visits > MAX_NODES or len(path) > MAX_DEPTH:
             raise self._refuse(node, "unfolds into too much (aliases?)")
+        if node.tag not in _TAGS:
+            raise self._refuse(node, f"uses the tag {node.tag!r}, which is not allowed")
         if node.id == "mapping":
             return self._mapping(node, path)
         if node.id == "sequence":
@@ -105,8 +106,6 @@ class _Reader:
         return str(key.value)
 
     def _scalar(self, node: Any) -> Any:
-        if node.tag not in _SCALARS:
-            raise self._refuse(node, f"uses the tag {node.tag!r}, which is not allowed")
         if node.tag in (_TAG + "timestamp", _TAG + "binary", _TAG + "value"):
             return node.value
         try:

@@ -19,12 +19,14 @@ def json_schema() -> dict[str, Any]:
     for name in HIDDEN_FIELDS:
         del properties[name]
     _add_aliases(definitions)
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Omni configuration",
         **reference,
         "$defs": definitions,
     }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
+    return plain
 
 
 def _add_aliases(definitions: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from omni.config.problems import Marks, Path, Problem, dotted, mark_of
 _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LITELLM = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _SECRET_NAME = re.compile(
-    r"(?:^|[_\-.]|(?<=[a-z]))(?:api_?key|key|token|secret|password|passwd|passphrase|authorization|cookie|credential)s?$",
-    re.IGNORECASE,
+    r"(?:(?:^|[_\-.])(?i:key|token|cookie|credential)|[a-z](?:Key|Token|Cookie|Credential)"
+    r"|(?i:api_?key|secret|password|passwd|passphrase|authorization))(?i:s?)$"
 )
+_KEYS = frozenset(("api_keys", "lite_llm_key", "github_key"))
 # Masking the home directory or a host in every log line would hide much and protect nothing (ADR-0014).
 _PUBLIC = frozenset(
     (
@@ -44,7 +45,7 @@ def is_secret_path(path: Path) -> bool:
     names = [each for each in path if isinstance(each, str)]
     if not names or (names[0] == "mcp_servers" and "arguments" in names[2:3]):
         return False
-    return names[0] == "api_keys" or is_secret_name(names[-1])
+    return names[0] in _KEYS or is_secret_name(names[-1])
 
 
 class Substitution:
