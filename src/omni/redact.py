@@ -26,7 +26,7 @@ _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?(?:-----END \1-----|\Z)", re.
 _TOKENS = re.compile(
     r"""
     (?P<lead>(?<![A-Za-z0-9])(?i:bearer)\s+|(?i:authorization["']?\s*[:=]\s*["']?basic)\s+)[A-Za-z0-9._~+/=\-]{6,}
-    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
+    | (?<![A-Za-z0-9])(?P<run>eyJ[A-Za-z0-9_\-]{5,})(?P<jwt>\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?)?
     | (?<![A-Za-z0-9])(?:
         sk-[A-Za-z0-9_\-]{8,}
       | gh[opsur]_[A-Za-z0-9]{8,}
@@ -45,18 +45,10 @@ _TOKENS = re.compile(
 
 
 # Values under these names are secret, whatever they are. Not `key` and `token`: our own events use them.
-_SECRET_KEYS = frozenset(
-    (
-        "authorization",
-        "proxy-authorization",
-        "api_key",
-        "apikey",
-        "api-key",
-        "x-api-key",
-        "password",
-        "passwd",
-    )
-) | {"client_secret", "access_token", "refresh_token", "private_key", "cookie", "set-cookie", "secret"}
+_SECRET_KEYS = frozenset({
+    "authorization", "proxy-authorization", "api_key", "apikey", "api-key", "x-api-key", "password", "passwd",
+    "secret", "client_secret", "access_token", "refresh_token", "private_key", "cookie", "set-cookie",
+})  # fmt: skip
 
 
 class Redactor:
@@ -124,4 +116,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def _keep_lead(match: re.Match[str]) -> str:
+    # A run without a dot is no JWT. It is matched all the same, so that no text makes the search quadratic.
+    if match["run"] and not match["jwt"]:
+        return match[0]
     return (match["lead"] or match["scheme"] or "") + MASK

@@ -52,6 +52,7 @@ def test_basic_credentials_and_passwords_in_urls_are_masked() -> None:
         "the task-runner risk-assessment of 2026 went well",
         "basic understanding of bearer bonds",
         "mail me at someone@example.com about https://example.com/a",
+        "a cursor eyJwYWdlIjoyLCJvcmRlciI6ImFzYyJ9 is no token",
         "ask-something-long-and-harmless-12345",
         "",
     ],
@@ -134,6 +135,16 @@ def test_no_known_secret_survives_in_any_text(secrets: list[str], pieces: list[s
     clean = Redactor(secrets).text(text)
 
     assert [each for each in secrets if each in clean and each not in MASK * 3] == []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "piece", ["-eyJ", "sk-", "://a", "Bearer ", "-----BEGIN A-----", "authorization: ", "@", "_ghp_"]
+)
+def test_no_text_makes_the_search_slow(piece: str) -> None:
+    text = piece * 100_000
+
+    assert len(Redactor(["known-secret"]).text(text)) <= len(text) + len(MASK)
 
 
 def test_text_without_a_secret_costs_little() -> None:

@@ -171,6 +171,19 @@ def test_the_redacted_body_reads_back_as_the_same_configuration_without_its_secr
     assert redacted(again) == redacted(config)
 
 
+def test_a_word_from_a_closed_list_is_no_secret_and_reads_back(configure: Configure) -> None:
+    text = "log_level: ${LEVEL}\nport: ${PORT}\nlite_llm_url: ${URL}"
+    loaded = configure(text, {"LEVEL": "warning", "PORT": "54321", "URL": "http://a-host"})
+    again = restore(redacted(loaded.config))
+
+    assert (again.log_level, again.port, again.lite_llm_url) == ("warning", 54321, "***")
+    assert loaded.secrets == {"54321", "http://a-host"}
+
+
+def test_a_secret_given_as_a_flag_is_a_secret(configure: Configure) -> None:
+    assert "flag-canary" in configure("", None, lite_llm_key="flag-canary").secrets
+
+
 def test_the_hash_changes_with_every_key_and_with_secrets_and_with_nothing_else(configure: Configure) -> None:
     def hashed(text: str, **environ: str) -> str:
         return config_hash(configure(text, environ).config)

@@ -26,11 +26,15 @@ _NAMES |= {"object": "a mapping", "null": "nothing"}
 
 
 class Builder:
-    """Builds records and collects problems instead of stopping at the first."""
+    """Builds records and collects problems instead of stopping at the first.
+
+    `chosen` holds the places that took a word from a closed list.
+    """
 
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
         self.problems: list[Problem] = []
+        self.chosen: dict[Path, str] = {}
 
     def record(self, value: Any, kind: type[T], path: Path = ()) -> T | None:
         """Build one struct from a mapping; None after a problem. A key without a value counts as left out."""
@@ -85,6 +89,7 @@ class Builder:
 
     def _choice(self, value: Any, choices: tuple[str, ...], path: Path) -> Any:
         if value in choices:
+            self.chosen[path] = value
             return value
         near = did_you_mean(str(value), choices)
         return self._problem(path, f"expected one of {', '.join(choices)}, got {_shown(value)}{near}")

@@ -23,7 +23,7 @@ from omni.config.include import merge_included
 from omni.config.model import DEFAULT_BRAINSTEM_MODEL, PUBLIC_API_BASES, Config, Provider
 from omni.config.paths import data_dir, expand, find_file
 from omni.config.problems import HINT, Mark, Marks, Problem, refuse
-from omni.config.variables import Substitution
+from omni.config.variables import Substitution, is_secret_path
 from omni.domain.errors import ConfigError
 
 _ENVIRONMENT = {
@@ -64,6 +64,7 @@ def load(
     _lay_over(raw, marks, environ, overrides or {}, variables)
     builder = Builder(marks)
     config = builder.record(raw, Config)
+    variables.acquit(builder.chosen)
     problems = aliased + variables.problems + builder.line_order()
     if config is not None and not problems:
         config = _settle(config, marks, file, environ, variables.secret_paths)
@@ -120,6 +121,7 @@ def _lay_over(
     for key, value in overrides.items():
         if value is not None:
             _put(raw, marks, key, value, f"--{key.replace('_', '-')} (command line)")
+            found.secrets.update({str(value)} if is_secret_path(tuple(key.split("."))) else ())
 
 
 def _put(raw: dict[str, Any], marks: Marks, key: str, value: Any, origin: str) -> None:

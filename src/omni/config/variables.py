@@ -71,6 +71,12 @@ class Substitution:
         self._note_number(value, path)
         return value
 
+    def acquit(self, chosen: Mapping[Path, str]) -> None:
+        """Forget as secrets the words that come from a closed list: everybody knows them (ADR-0014)."""
+        places = {"/".join(map(str, path)): word for path, word in chosen.items()}
+        self.secrets -= {places[each] for each in self.secret_paths if each in places}
+        self.secret_paths = [each for each in self.secret_paths if each not in places]
+
     def _in_list(self, value: Any, path: Path) -> Any:
         filled = self.tree(value, path)
         if filled is not _ABSENT:
