@@ -126,15 +126,19 @@ def test_two_hundred_canaries_spread_over_fields_leave_no_trace() -> None:
     assert [each for each in canaries if each in written] == []
 
 
+# A secret of stars could be put together by the masks themselves.
+NO_STARS = st.characters(codec="utf-8", exclude_characters="*")
+
+
 @given(
-    secrets=st.lists(st.text(min_size=6, max_size=20), min_size=1, max_size=5),
+    secrets=st.lists(st.text(NO_STARS, min_size=6, max_size=20), min_size=1, max_size=5),
     pieces=st.lists(st.text(max_size=20), min_size=1, max_size=4),
 )
 def test_no_known_secret_survives_in_any_text(secrets: list[str], pieces: list[str]) -> None:
     text = secrets[0].join(["", *pieces, ""])
     clean = Redactor(secrets).text(text)
 
-    assert [each for each in secrets if each in clean and each not in MASK * 3] == []
+    assert [each for each in secrets if each in clean] == []
 
 
 @pytest.mark.timeout(20)
