@@ -52,6 +52,7 @@ class Board:
         self.places: dict[Place, OrderedDict[str, None]] = {}
         self.waiting: dict[str, int] = {}  # executor → how many stand in its queue
         self.ended: deque[str] = deque()
+        self.forgotten: deque[str] = deque(maxlen=KEEP_ENDED)  # left memory since they were last asked for
         self.settings = RoutingSettings()
         self.executors: dict[str, ExecutorSpec] = {}
         self.health: dict[str, ExecutorHealth] = {}
@@ -80,6 +81,12 @@ class Board:
     def open_tasks(self) -> int:
         """How many tasks have not ended."""
         return len(self.tasks) - len(self.ended)
+
+    def take_forgotten(self) -> list[str]:
+        """The ids that left memory since the last call."""
+        gone = list(self.forgotten)
+        self.forgotten.clear()
+        return gone
 
     def snapshot(self) -> BoardSnapshot:
         """What has to be saved so that `restore` gives an equal board."""
@@ -171,6 +178,7 @@ def _leave(board: Board, spot: Place, task_id: str) -> None:
 def _forget_oldest(board: Board) -> None:
     while len(board.ended) > KEEP_ENDED:
         gone = board.tasks.pop(board.ended.popleft())
+        board.forgotten.append(gone.id)
         key = gone.spec.idempotency_key
         if key and board.keys.get(key) == gone.id:
             del board.keys[key]

@@ -164,7 +164,8 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     events += _release(board, message.settings, {}) + _move_on(board, message.settings)
     open_tasks = [t for t in board.tasks.values() if t.open_attempt is not None]
     timers = [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
-    return Outcome(events, [Send(POOL, _reconcile(t)) for t in open_tasks] + timers)
+    known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
+    return Outcome(events, [known, *(Send(POOL, _reconcile(t)) for t in open_tasks), *timers])
 
 
 def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:

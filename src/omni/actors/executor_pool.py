@@ -1,0 +1,109 @@
+"""ExecutorPool: hands attempts to executors, at most once each, and brings back what became of them.
+
+It owns nothing durable. What it remembers, which attempts it has already handed over in the life of this process, only
+serves to ignore a Router that says something twice after a restart. The real work is done by the hands on the asyncio loop;
+a dry-run executor (`null:`) is answered here, at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omni.actors.soft import Quiet
+from omni.domain import commands as cmd
+from omni.domain.effects import NOTHING, Outcome, Send
+from omni.domain.template import Template
+from omni.domain.values import ExecutorHealth, Millis, Result, TaskError
+
+NAME = "pool"
+HANDS = "hands"
+ROUTER = "router"
+GATEWAY = "gateway"
+HEALTH = "health"
+
+REMEMBERED = 8_192  # more than all slots together: an attempt keeps its slot until the Router has heard of its end
+
+
+class PoolState:
+    """Attempts handed over in this process, oldest first."""
+
+    def __init__(self) -> None:
+        self.handed: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def first_time(self, task_id: str, n: int) -> bool:
+        """Whether this attempt has not been handed over yet; from now on it has."""
+        if (task_id, n) in self.handed:
+            return False
+        self.handed[task_id, n] = None
+        if len(self.handed) > REMEMBERED:
+            self.handed.popitem(last=False)
+        return True
+
+
+class ExecutorPool(Quiet):
+    """Behaviour between Router and hands; `dry_run` maps the names of `null:` executors to their arguments."""
+
+    name = NAME
+
+    def __init__(self, dry_run: Mapping[str, Template]) -> None:
+        self._dry_run = dry_run
+
+    def initial(self) -> PoolState:
+        return PoolState()
+
+    def handle(self, state: PoolState, envelope: cmd.Envelope) -> Outcome:
+        message = envelope.message
+        match message:
+            case cmd.StartAttempt():
+                return self._start(state, message)
+            case cmd.CancelAttempt():
+                return self._stop(message)
+            case cmd.ReconcileAttempt():
+                return self._reconcile(message)
+            case cmd.ProgressMade():
+                return Outcome((), [Send(GATEWAY, message)])
+            case cmd.ExecutorObserved():
+                return Outcome((), [Send(HEALTH, message)])
+            case cmd.Boot():
+                ready = [cmd.ExecutorObserved(name, ok=True, detail="dry run") for name in self._dry_run]
+                return Outcome((), [Send(HEALTH, m) for m in ready])
+            case cmd.TimerFired():
+                return NOTHING
+        return Outcome((), [Send(ROUTER, message)])  # a report about an attempt
+
+    def _start(self, state: PoolState, start: cmd.StartAttempt) -> Outcome:
+        if not state.first_time(start.task_id, start.n):
+            return NOTHING
+        template = self._dry_run.get(start.route.executor)
+        if template is None:
+            return Outcome((), [Send(HANDS, start)])
+        return Outcome((), [Send(ROUTER, _rehearse(template, start))])
+
+    def _stop(self, cancel: cmd.CancelAttempt) -> Outcome:
+        if cancel.executor in self._dry_run:
+            return NOTHING  # it has answered already
+        return Outcome((), [Send(HANDS, cancel)])
+
+    def _reconcile(self, message: cmd.ReconcileAttempt) -> Outcome:
+        if message.executor not in self._dry_run:
+            return Outcome((), [Send(HANDS, message)])
+        # A dry run has no effect outside the log, so there is nothing to lose and nothing to run twice.
+        error = TaskError("unavailable", "the daemon ended before the dry run was recorded")
+        return Outcome((), [Send(ROUTER, cmd.ReportFailed(message.task_id, message.n, error))])
+
+
+def _rehearse(template: Template, start: cmd.StartAttempt) -> cmd.ReportSucceeded:
+    """The arguments that a real executor would have been called with."""
+    values = {
+        "description": start.description,
+        "task_id": start.task_id,
+        "attempt": start.n,
+        "key": start.key,
+        "workdir": start.workdir,
+        "model": start.route.model,
+        "base_url": "",
+        "session": start.session or start.handle,
+    }
+    return cmd.ReportSucceeded(start.task_id, start.n, Result("dry run", template.fill(values)))

@@ -1,0 +1,98 @@
+"""HealthMonitor: folds what is observed of the world into component health, and writes down every edge.
+
+Executors so far: one that connects and offers its tool is ready; one that fails FAILURES times in a row is failed. Single
+observations are soft state; the event at an edge carries those that led to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from omni.actors.soft import Quiet
+from omni.domain import commands as cmd
+from omni.domain import events as ev
+from omni.domain.effects import NOTHING, Outcome, Send
+from omni.domain.values import ExecutorHealth, Millis
+
+NAME = "health"
+ROUTER = "router"
+GATEWAY = "gateway"
+
+FAILURES = 2  # consecutive, for one that was ready: a server that restarts within a second is no news
+EVIDENCE_KEPT = 5
+
+
+class Watched(msgspec.Struct):
+    """One executor: its health as recorded, and the observations since."""
+
+    health: ExecutorHealth = ExecutorHealth()
+    since: Millis = 0
+    seen_up: bool = False  # in this life of the daemon; what an earlier one saw earns no patience
+    tools: tuple[str, ...] = ()
+    failures: int = 0
+    evidence: tuple[str, ...] = ()
+
+
+class HealthState:
+    """All watched executors; `version` counts the events of the health stream."""
+
+    def __init__(self) -> None:
+        self.executors: dict[str, Watched] = {}
+        self.version = 0
+
+
+class HealthMonitor(Quiet):
+    """Behaviour over the health stream."""
+
+    name = NAME
+    prefixes = (ev.HEALTH_STREAM,)
+
+    def initial(self) -> HealthState:
+        return HealthState()
+
+    def handle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
+        if isinstance(envelope.message, cmd.ExecutorObserved):
+            return _observe(state, envelope.message)
+        return NOTHING
+
+    def evolve(self, state: HealthState, stream: str, event: Any, at: Millis, position: int) -> None:
+        state.version += 1
+        if isinstance(event, ev.ExecutorHealthChanged):
+            watched = state.executors.setdefault(event.executor, Watched())
+            watched.health, watched.since = event.health, at
+
+    def version(self, state: HealthState, stream: str) -> int:
+        return state.version
+
+    def owed(self, state: HealthState, at: Millis) -> Sequence[Send]:
+        return [send for name, watched in state.executors.items() for send in _tell(name, watched.health, watched)]
+
+
+def _observe(state: HealthState, seen: cmd.ExecutorObserved) -> Outcome:
+    watched = state.executors.setdefault(seen.executor, Watched())
+    watched.failures = 0 if seen.ok else watched.failures + 1
+    watched.seen_up = watched.seen_up or seen.ok
+    watched.tools = seen.tools or watched.tools
+    watched.evidence = (*watched.evidence, seen.detail or ("connected" if seen.ok else "failed"))[-EVIDENCE_KEPT:]
+    health = _judge(watched, seen)
+    tell = _tell(seen.executor, health, watched)
+    if health == watched.health:
+        return Outcome((), tell)  # the Router forgets health at each boot, so it is told even without an edge
+    changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
+    return Outcome([(ev.HEALTH_STREAM, changed)], tell)
+
+
+def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
+    if seen.ok:
+        return ExecutorHealth("ready")
+    if watched.health.state == "ready" and watched.seen_up and watched.failures < FAILURES:
+        return watched.health
+    return ExecutorHealth("failed", seen.detail)
+
+
+def _tell(executor: str, health: ExecutorHealth, watched: Watched) -> list[Send]:
+    status = cmd.ExecutorStatus(executor, health, watched.tools, watched.since)
+    return [Send(ROUTER, cmd.NoteExecutor(executor, health)), Send(GATEWAY, status)]

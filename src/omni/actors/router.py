@@ -1,0 +1,63 @@
+"""Router: the only writer of task streams. Its rules stand in `omni.domain.dispatch`; here they meet the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from omni.domain import board as boards
+from omni.domain import commands as cmd
+from omni.domain import dispatch
+from omni.domain import events as ev
+from omni.domain.board import Board, BoardSnapshot
+from omni.domain.effects import Outcome, Send
+from omni.domain.values import Millis
+
+NAME = "router"
+
+
+class Router:
+    """Behaviour over the board."""
+
+    name = NAME
+    prefixes = (ev.TASK_PREFIX, ev.ROUTER_STREAM)
+    shape = BoardSnapshot
+
+    def initial(self) -> Board:
+        return Board()
+
+    def handle(self, state: Board, envelope: cmd.Envelope) -> Outcome:
+        return dispatch.decide(state, envelope)
+
+    def settle(self, state: Board, envelope: cmd.Envelope) -> Outcome:
+        return dispatch.settle(state, envelope.at)
+
+    def evolve(self, state: Board, stream: str, event: Any, at: Millis, position: int) -> None:
+        boards.evolve(state, stream, event, at, position)
+
+    def version(self, state: Board, stream: str) -> int:
+        if stream == ev.ROUTER_STREAM:
+            return state.version
+        task = state.tasks.get(stream[len(ev.TASK_PREFIX) :])
+        return task.version if task else 0
+
+    def announce(self, state: Board, touched: Sequence[str]) -> Sequence[Send]:
+        """Tell the Gateway the new state of every task that changed, and which have left memory."""
+        ids = [s[len(ev.TASK_PREFIX) :] for s in touched if s != ev.ROUTER_STREAM]
+        changed = tuple(state.tasks[i] for i in ids if i in state.tasks)
+        forgotten = tuple(state.take_forgotten())
+        return [Send(dispatch.GATEWAY, cmd.TasksChanged(changed, forgotten))] if ids or forgotten else []
+
+    def owed(self, state: Board, at: Millis) -> Sequence[Send]:
+        """Attempts and timers again, and the whole board for the Gateway."""
+        return [Send(dispatch.GATEWAY, cmd.TasksChanged(tuple(state.tasks.values()))), *dispatch.owed(state, at)]
+
+    def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
+        request = getattr(message, "request", None)
+        return [Send(dispatch.GATEWAY, cmd.Answered(request, "", refusal))] if request else []
+
+    def dump(self, state: Board) -> BoardSnapshot:
+        return state.snapshot()
+
+    def load(self, snapshot: BoardSnapshot) -> Board:
+        return boards.restore(snapshot)

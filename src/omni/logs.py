@@ -1,0 +1,125 @@
+"""Structured logs: one JSON object a line, secrets masked, to a file that stays bounded. Logs explain; the event log is truth.
+
+Event names are `noun.past_participle`; fields are plain values. A task's end gives one canonical line, `task.ended`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from omni.domain.task import Task
+from omni.redact import Redactor
+
+MAX_BYTES = 10 * 1024 * 1024
+KEEP = 5
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def configure(path: Path, level: str, redactor: Redactor, *, console: bool = False) -> None:
+    """Send the process's log lines to `path`, and readable ones to stderr when a person sits there."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.format_exc_info,
+            _Render(redactor, console=console),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: _Writer(RotatingFile(path)),
+        cache_logger_on_first_use=True,
+    )
+
+
+class RotatingFile:
+    """Append lines; at MAX_BYTES the file moves on to `.1`, `.2` …, and the oldest goes."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._lock = threading.Lock()
+        self._open()
+
+    def write(self, line: str) -> None:
+        """Write one line at once: a crash loses nothing that was said."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            if self._size + len(data) > MAX_BYTES:
+                self._rotate()
+            self._size += len(data)
+            self._file.write(data)
+
+    def _open(self) -> None:
+        self._file = self._path.open("ab", buffering=0)
+        self._path.chmod(0o600)
+        self._size = self._file.tell()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for n in range(KEEP - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{n}")
+            if older.exists():
+                older.replace(self._path.with_name(f"{self._path.name}.{n + 1}"))
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._open()
+
+
+class _Writer:
+    """structlog's idea of a logger: any level writes the rendered line. A disk that takes no log must stop no work."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        try:
+            self._file.write(line)
+        except OSError as error:
+            sys.stderr.write(f"cannot write the log: {error}\n")
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Render:
+    """Last processor: the event as one redacted JSON line."""
+
+    def __init__(self, redactor: Redactor, *, console: bool) -> None:
+        self._redact = redactor.text
+        self._console = console
+
+    def __call__(self, logger: Any, method: str, event: Any) -> str:
+        line = self._redact(_encode(event).decode())
+        if self._console and LEVELS.get(event["level"], 40) >= LEVELS["warning"]:
+            fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "at"})
+            sys.stderr.write(self._redact(f"{event['level']}: {event['event']} {fields}") + "\n")
+        return line
+
+
+class Journal:
+    """Receives tasks that have ended and writes their canonical line."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def deliver(self, sender: str, tasks: Sequence[Task]) -> None:
+        """One line a task; called in the Gateway's thread."""
+        for task in tasks:
+            self._log.info(
+                "task.ended",
+                task=task.id,
+                state=str(task.state),
+                type=task.kind,
+                executor=task.route.executor if task.route else None,
+                tier=task.route.tier if task.route else None,
+                attempts=len(task.attempts),
+                duration_ms=(task.ended_at or 0) - task.created_at,
+                cost_usd=task.cost_usd,
+                error=task.error.kind if task.error else None,
+                position=task.position,
+            )

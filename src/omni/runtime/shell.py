@@ -1,0 +1,169 @@
+"""The one Pykka shell: a thread that gives its kernel what waits in the mailbox. Meaning lives elsewhere.
+
+Theory of operation. Messages wait in a deque of our own and Pykka's inbox carries only wake-ups: emptying Pykka's queue one
+by one is slower and reads its internals. The mailbox outlives the actor: when a turn fails, its messages go back to the
+front, the supervisor starts a new shell on the same mailbox, and that shell takes them one at a time, so that a message that
+cannot be processed is found out and dropped with an answer, while its neighbours go through.
+
+    turn fails because        then
+    the disk takes no more    memory is read again; requests are refused, reports wait for space (`storage`)
+    anything else             the actor dies, the supervisor starts it anew
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pykka
+import structlog
+
+from omni.domain.commands import Refusal, WakeAt
+from omni.domain.effects import Send
+from omni.domain.errors import LogUnavailable
+from omni.runtime.kernel import Kernel
+from omni.runtime.post import Post
+
+log = structlog.get_logger()
+
+DRAIN = 256  # messages a turn: more gains nothing and makes the first one wait
+STORAGE_RETRY_MS = 1_000
+_WAKE = object()
+
+
+class Mailbox:
+    """What waits for one actor. Written by any thread, emptied by one."""
+
+    def __init__(self) -> None:
+        self.queue: deque[tuple[str, Any]] = deque()
+        self.suspects = 0  # so many messages at the front were in a turn that failed: take them one at a time
+        self.ref: pykka.ActorRef[Any] | None = None
+        self._awake = False
+
+    def deliver(self, sender: str, messages: Sequence[Any]) -> None:
+        """Add messages and see that the actor looks. Append first, test second: no wake-up is lost."""
+        self.queue.extend((sender, m) for m in messages)
+        if not self._awake:
+            self.wake()
+
+    def wake(self) -> None:
+        """Make the actor take a turn soon."""
+        self._awake = True
+        if self.ref is not None:
+            with suppress(pykka.ActorDeadError):  # between death and restart: the successor looks by itself
+                self.ref.tell(_WAKE)
+
+    def take(self) -> list[tuple[str, Any]]:
+        """The messages of the next turn."""
+        limit = 1 if self.suspects else DRAIN
+        return [self.queue.popleft() for _ in range(min(len(self.queue), limit))]
+
+    def put_back(self, batch: Sequence[tuple[str, Any]]) -> None:
+        """Return the messages of a failed turn to the front, in order, to be taken one at a time."""
+        self.queue.extendleft(reversed(batch))
+        self.suspects = max(self.suspects, len(batch))
+
+    def rest(self) -> bool:
+        """Declare the actor idle; true when something came in meanwhile and it must look again."""
+        self._awake = False
+        return bool(self.queue)
+
+
+class Shell(pykka.ThreadingActor):
+    """Runs a kernel's turns in a thread of its own and posts what they lead to."""
+
+    use_daemon_thread = True
+
+    def __init__(
+        self, kernel: Kernel[Any], mailbox: Mailbox, post: Post, on_death: Callable[[str, BaseException], None]
+    ) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self._mailbox = mailbox
+        self._post = post
+        self._on_death = on_death
+        self._name = kernel.behaviour.name
+        self._batch: list[tuple[str, Any]] = []
+        self._storage_failed_at = -STORAGE_RETRY_MS
+        self._refusal = Refusal("storage_unavailable", "")
+
+    def on_start(self) -> None:
+        """Adopt the mailbox and whatever waits in it."""
+        threading.current_thread().name = f"omni-{self._name}"
+        self._mailbox.ref = self.actor_ref
+        if self._mailbox.rest():
+            self._mailbox.wake()
+
+    def on_receive(self, message: Any) -> None:
+        """Take one turn; look again when more has come."""
+        self._batch = self._mailbox.take()
+        go_on = self._turn() if self._batch else True
+        self._batch = []
+        if self._mailbox.rest() and go_on:
+            self._mailbox.wake()
+
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+        """Give the batch back and ask the supervisor for a successor."""
+        batch, self._batch = self._batch, []
+        if self._mailbox.suspects and len(batch) == 1:
+            self._drop(batch[0], exception_value)
+        else:
+            self._mailbox.put_back(batch)
+        self._on_death(self._name, exception_value)
+
+    def on_stop(self) -> None:
+        """Leave a snapshot, so that the next start is quick."""
+        self._kernel.save_snapshot()
+
+    def _turn(self) -> bool:
+        """Process the batch; false when the disk does not take it and there is no point in going on at once."""
+        if self._kernel.clock.mono_ms() - self._storage_failed_at < STORAGE_RETRY_MS:
+            return self._hold_back(self._refusal)
+        try:
+            sends = self._kernel.turn(self._batch)
+        except LogUnavailable as error:
+            return self._storage_failed(error)
+        self._mailbox.suspects = max(0, self._mailbox.suspects - len(self._batch))
+        self._batch = []  # durable: from here on it must not be processed again
+        self._send(sends)
+        if self._kernel.snapshot_due():
+            self._kernel.save_snapshot()
+        return True
+
+    def _storage_failed(self, error: LogUnavailable) -> bool:
+        """Memory ran ahead of the log, so read it again; then wait a second before the next try."""
+        log.error("storage.failed", actor=self._name, error=error.message, hint=error.hint)
+        self._kernel.refold()
+        self._storage_failed_at = self._kernel.clock.mono_ms()
+        self._refusal = Refusal("storage_unavailable", error.message, error.hint)
+        at = self._kernel.clock.wall_ms() + STORAGE_RETRY_MS + 50
+        self._post.send("timers", self._name, (WakeAt(self._name, at, "storage"),))
+        return self._hold_back(self._refusal)
+
+    def _hold_back(self, refusal: Refusal) -> bool:
+        """Refuse requests, so that nothing is acknowledged; keep reports, so that nothing is lost."""
+        answers = [(m, self._kernel.behaviour.refuse(m[1], refusal)) for m in self._batch]
+        self._send([send for _, sends in answers for send in sends])
+        self._mailbox.queue.extendleft(reversed([m for m, sends in answers if not sends]))
+        self._batch = []
+        return False
+
+    def _drop(self, suspect: tuple[str, Any], error: BaseException) -> None:
+        """Answer a message that fails even alone, and go on without it."""
+        log.error("message.dropped", actor=self._name, message=type(suspect[1]).__name__, error=repr(error))
+        self._mailbox.suspects = max(0, self._mailbox.suspects - 1)
+        refusal = Refusal("internal", f"Omni failed on this request: {error!r}", "omni logs --level error")
+        self._send(self._kernel.behaviour.refuse(suspect[1], refusal))
+
+    def _send(self, sends: Sequence[Send]) -> None:
+        """Post in order; neighbours for the same receiver go together."""
+        i = 0
+        while i < len(sends):
+            to, j = sends[i].to, i
+            while j < len(sends) and sends[j].to == to:
+                j += 1
+            self._post.send(to, self._name, [s.message for s in sends[i:j]])
+            i = j
