@@ -5,9 +5,9 @@ stands in exactly one *place*, which follows from its state alone; the index of 
 
     ("queue", executor, 9 - priority)   idle, may go when the executor has a free slot; first come, first served
     ("delayed",)                        idle, not before `retry_at`
-    ("running", executor)               has an open attempt: takes a slot
+    ("running", executor)               dispatching or executing: takes a slot
     ("stranded",)                       held because no executor can take it; goes on when one comes
-    ("held",), ("ended",)               waits for a person; terminal
+    ("held",)                           waits for a person
 
 Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, and so does everything that reads the log.
 """
@@ -23,13 +23,14 @@ import msgspec
 from omni.domain import events as ev
 from omni.domain import task as tasks
 from omni.domain.task import Task
-from omni.domain.values import ExecutorHealth, ExecutorSpec, Millis, RoutingSettings, TaskState
+from omni.domain.values import ENDED, RUNNING, ExecutorHealth, ExecutorSpec, Millis, RoutingSettings, TaskState
 
 KEEP_ENDED = 10_000
 TOP = 9  # the highest priority; queues sort by `TOP - priority`
 
 Place: TypeAlias = tuple[str, ...] | tuple[str, str, int]
-_NO_QUEUE: OrderedDict[str, None] = OrderedDict()
+_NOBODY: OrderedDict[str, None] = OrderedDict()
+_ID_STARTS = len(ev.TASK_PREFIX)
 
 
 class BoardSnapshot(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ class Board:
 
     def at(self, *place: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
-        return self.places.get(place, _NO_QUEUE)  # type: ignore[call-overload,no-any-return]
+        return self.places.get(place, _NOBODY)  # type: ignore[call-overload,no-any-return]
 
     def free_slots(self, executor: str) -> int:
         """How many more attempts an executor may be given."""
@@ -96,17 +97,17 @@ class Board:
 
 
 def place(task: Task) -> Place:
-    """Where a task stands; a function of the task alone."""
+    """Where a task stands; a function of its state, route and queue position alone."""
     state = task.state
     if state is TaskState.IDLE and task.route is not None:
         if task.retry_at is not None:
             return ("delayed",)
         return ("queue", task.route.executor, TOP - task.spec.priority)
-    if task.open_attempt is not None:
+    if state in RUNNING:
         return ("running", task.attempts[-1].route.executor)
     if state is TaskState.HELD and task.held is not None and task.held.kind == "no_executor":
         return ("stranded",)
-    return ("ended",) if task.ended else (str(state),)
+    return (state.value,)
 
 
 def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: Millis, position: int) -> None:
@@ -115,14 +116,13 @@ def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: 
         _EVOLVE_ROUTER[type(event)](board, event)  # type: ignore[index]
         board.version += 1
         return
-    task_id = stream[len(ev.TASK_PREFIX) :]
-    if isinstance(event, ev.TaskCreated):
-        _enter(board, tasks.created(task_id, event, at, position))
-        return
+    task_id = stream[_ID_STARTS:]
     before = board.tasks.get(task_id)
-    if before is None:  # a late outcome for a task that has left memory: the log has it, nothing here changes
-        return
-    _move(board, before, tasks.evolve(before, event, at, position))  # type: ignore[arg-type]
+    if before is not None:
+        _move(board, before, tasks.evolve(before, event, at, position))  # type: ignore[arg-type]
+    elif type(event) is ev.TaskCreated:
+        _enter(board, tasks.created(task_id, event, at, position))
+    # else: a late outcome for a task that has left memory; the log has it, and nothing here changes
 
 
 def restore(snapshot: BoardSnapshot) -> Board:
@@ -152,12 +152,13 @@ def _stand(board: Board, task: Task) -> None:
 
 def _move(board: Board, before: Task, after: Task) -> None:
     board.tasks[after.id] = after
-    old, new = place(before), place(after)
-    if before.ended or (old == new and before.queued == after.queued):
+    if after.state is before.state and after.queued == before.queued:
+        return  # the place follows from these, so it is the same
+    if before.state in ENDED:
         return
-    _leave(board, old, after.id)
-    if not after.ended:
-        _join(board, new, after.id)
+    _leave(board, place(before), after.id)
+    if after.state not in ENDED:
+        _join(board, place(after), after.id)
         return
     board.ended.append(after.id)
     _forget_oldest(board)

@@ -1,0 +1,142 @@
+"""The honest crash protocol: what follows from every way in which an attempt can end."""
+
+from __future__ import annotations
+
+import pytest
+
+from omni.domain import attempt
+from omni.domain import commands as cmd
+from omni.domain.values import Result, TaskState
+from tests.domain.given import Desk, names, worker
+
+
+def running(**traits: object) -> Desk:
+    """A desk with task `a` on its first attempt."""
+    desk = Desk(worker(**traits))
+    desk.create("a")
+    return desk
+
+
+def test_what_the_executor_says_failed_fails_the_task_and_is_not_repeated() -> None:
+    desk = running(on_crash="retry")
+    assert names(desk.fail("a")) == ["attempt.failed", "task.failed"]
+    assert desk.task("a").error.message == "it said no"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("policy", "events", "state"),
+    [
+        ("retry", ["attempt.interrupted"], TaskState.IDLE),
+        ("ask", ["attempt.interrupted", "task.held"], TaskState.HELD),
+        ("fail", ["attempt.interrupted", "task.failed"], TaskState.FAILED),
+        ("resume", ["attempt.interrupted", "task.held"], TaskState.HELD),
+    ],
+)
+def test_an_unknown_outcome_follows_the_policy(policy: str, events: list[str], state: TaskState) -> None:
+    desk = running(on_crash=policy)
+    assert names(desk.interrupt("a")) == events
+    assert desk.task("a").state is state
+
+
+def test_a_resumable_attempt_goes_on_under_its_old_handle() -> None:
+    desk = running(on_crash="resume")
+    handle = desk.task("a").attempts[0].handle
+    desk.put(cmd.ReportStarted("a", 1, session="s-1"))
+    assert names(desk.interrupt("a", resumable=True)) == ["attempt.interrupted"]
+    desk.at = desk.task("a").retry_at or 0
+    desk.put(cmd.TimerFired("a"))
+    start = next(s.message for s in desk.sends if isinstance(s.message, cmd.StartAttempt))
+    assert (start.n, start.handle, start.session, start.resume) == (2, handle, "s-1", True)
+
+
+def test_crashes_count_and_after_three_attempts_a_person_is_asked() -> None:
+    desk = running(on_crash="retry")
+    for n in (1, 2):
+        assert names(desk.interrupt("a", n)) == ["attempt.interrupted"]
+        desk.at = desk.task("a").retry_at or 0
+        desk.put(cmd.TimerFired("a"))
+    assert names(desk.interrupt("a", 3)) == ["attempt.interrupted", "task.held"]
+    assert desk.task("a").held.options == ("retry", "accept", "fail")  # type: ignore[union-attr]
+
+
+def test_work_interrupted_long_ago_is_not_repeated_unasked() -> None:
+    desk = running(on_crash="retry")
+    desk.at += attempt.ASK_AFTER_MS + 1
+    assert names(desk.interrupt("a")) == ["attempt.interrupted", "task.held"]
+
+
+def test_a_result_that_arrives_after_the_attempt_was_given_up_wins() -> None:
+    desk = running(on_crash="ask")
+    desk.interrupt("a")
+    assert names(desk.succeed("a")) == ["attempt.succeeded", "task.completed"]
+    assert desk.task("a").held is None
+
+
+def test_a_late_result_of_an_older_attempt_is_kept_and_changes_nothing() -> None:
+    desk = running(on_crash="retry")
+    desk.interrupt("a")
+    desk.at = desk.task("a").retry_at or 0
+    desk.put(cmd.TimerFired("a"))
+    before = desk.task("a")
+    assert names(desk.succeed("a", 1)) == ["attempt.late_outcome"]
+    after = desk.task("a")
+    assert (after.state, after.attempts, after.result) == (before.state, before.attempts, before.result)
+
+
+def test_a_second_result_for_an_ended_task_is_no_second_end() -> None:
+    desk = running()
+    desk.succeed("a")
+    assert desk.succeed("a") == []
+    assert names(desk.fail("a")) == ["attempt.late_outcome"]
+    assert desk.task("a").state is TaskState.COMPLETED
+
+
+def test_reports_for_attempts_that_never_were_change_nothing() -> None:
+    desk = running()
+    assert desk.succeed("a", 7) == []
+    assert desk.interrupt("a", 7) == []
+    assert desk.put(cmd.ReportStarted("a", 7)) == []
+    assert desk.succeed("nobody") == []
+
+
+def test_a_start_is_noted_once() -> None:
+    desk = running()
+    assert names(desk.put(cmd.ReportStarted("a", 1, 42))) == ["attempt.started"]
+    assert desk.put(cmd.ReportStarted("a", 1, 42)) == []
+    assert desk.task("a").state is TaskState.EXECUTING
+
+
+def test_an_interrupted_task_that_was_to_be_cancelled_is_cancelled() -> None:
+    desk = running(on_crash="retry")
+    desk.put(cmd.CancelTask("r", "a"))
+    assert names(desk.interrupt("a")) == ["attempt.cancelled", "task.cancelled"]
+
+
+def test_accepting_a_held_task_completes_it_by_hand() -> None:
+    desk = running(on_crash="ask")
+    desk.interrupt("a")
+    assert names(desk.put(cmd.ResolveTask("r", "a", "accept", "owner"))) == ["task.resolved", "task.completed"]
+
+
+def test_retrying_a_held_task_starts_a_new_attempt_with_its_own_handle() -> None:
+    desk = running(on_crash="ask")
+    first = desk.task("a").attempts[0].handle
+    desk.interrupt("a")
+    assert names(desk.put(cmd.ResolveTask("r", "a", "retry"))) == ["task.resolved", "task.routed", "attempt.planned"]
+    assert desk.task("a").attempts[1].handle != first
+
+
+def test_cost_adds_up_over_attempts_and_stays_null_when_nobody_named_it() -> None:
+    desk = running()
+    desk.put(cmd.ReportSucceeded("a", 1, Result("x"), cost_usd=0.25))
+    assert desk.task("a").cost_usd == 0.25
+    desk.create("b")
+    desk.succeed("b")
+    assert desk.task("b").cost_usd is None
+
+
+def test_backoff_doubles_is_capped_and_the_same_each_time() -> None:
+    waits = [attempt.backoff_ms("task", n) for n in range(1, 12)]
+    assert waits == [attempt.backoff_ms("task", n) for n in range(1, 12)]
+    assert all(750 * 2 ** (n - 1) <= w <= 1250 * 2 ** (n - 1) for n, w in enumerate(waits[:5], start=1))
+    assert max(waits) <= attempt.BACKOFF_CAP_MS * 1.25
