@@ -138,7 +138,7 @@ class Kernel(Generic[S]):
         if self.snapshots is None or self.store is None:
             return
         snapshot = self.snapshots.load(self.behaviour.name, self._fingerprint)
-        if snapshot is None or not self.store.holds(snapshot.position, snapshot.hash):
+        if snapshot is None or self.store.hash_at(snapshot.position) != snapshot.hash:
             return
         self.state = self.behaviour.load(msgspec.msgpack.decode(snapshot.payload, type=self.behaviour.shape))
         self.position = self._saved_at = snapshot.position
