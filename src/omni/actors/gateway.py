@@ -21,6 +21,7 @@ from omni.domain.values import ExecutorHealth, RoutingSettings, TaskState
 NAME = "gateway"
 ROUTER = "router"
 DOOR = "door"
+JOURNAL = "journal"
 PAGE_MAX = 500
 
 
@@ -108,6 +109,8 @@ def _changed(state: GatewayState, changed: cmd.TasksChanged) -> list[Send]:
             sends += [_reply(r, task) for r in state.waiting.pop(task.id, ())]
         if state.followed:
             sends += _updates(state, task.id, task)
+        if task.ended and before is not None and not before.ended:
+            sends.append(Send(JOURNAL, task))
     for task_id in changed.forgotten:
         gone = state.tasks.pop(task_id, None)
         if gone is not None:
