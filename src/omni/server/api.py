@@ -1,0 +1,99 @@
+"""The JSON that the command line and the dashboard read, and the two health checks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from omni import __version__
+from omni.domain.errors import OmniError
+from omni.domain.view import task_view
+from omni.server.desk import Desk
+from omni.server.refusals import BadArgument, error_view, kind_of
+from omni.server.requests import ListTasks, Reader, TaskEvents
+from omni.server.views import page_view, system_view
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Any]]
+Readiness: TypeAlias = Callable[[], str]  # why the daemon is not ready; empty when it is
+
+_STATUS = {"not_found": 404, "invalid": 400, "overloaded": 503, "storage_unavailable": 503, "internal": 500}
+_page = Reader(ListTasks).values
+_events = Reader(TaskEvents).values
+_WELCOME = {
+    "name": "omni",
+    "version": __version__,
+    "what": "A task dispatcher for AI work.",
+    "mcp": ["ws: / and /ws, subprotocol mcp", "http: /mcp"],
+    "api": ["/api/status", "/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/events"],
+    "health": ["/healthz", "/readyz"],
+    "help": "omni --help",
+}
+
+
+def routes(desk: Desk, readiness: Readiness) -> list[Route]:
+    """All routes of the JSON API."""
+
+    async def status(request: Request) -> Any:
+        return system_view(await desk.status())
+
+    async def tasks(request: Request) -> Any:
+        asked = _page(_numbers(dict(request.query_params), "limit"))
+        page = await desk.list(str(asked.state or ""), asked.limit, asked.cursor or "")
+        return page_view(page)
+
+    async def task(request: Request) -> Any:
+        return task_view(await desk.get(request.path_params["task_id"]))
+
+    async def events(request: Request) -> Any:
+        asked = _events(_numbers({**request.query_params, **request.path_params}, "after"))
+        return {"task_id": asked.task_id, "events": await desk.events(asked.task_id, asked.after)}
+
+    async def welcome(request: Request) -> Any:
+        return _WELCOME
+
+    async def alive(request: Request) -> Response:
+        return _json({"status": "alive"})
+
+    async def ready(request: Request) -> Response:
+        reason = readiness()
+        return _json({"status": "not ready", "reason": reason}, 503) if reason else _json({"status": "ready"})
+
+    table: dict[str, Handler] = {
+        "/": welcome,
+        "/api/status": status,
+        "/api/tasks": tasks,
+        "/api/tasks/{task_id}": task,
+        "/api/tasks/{task_id}/events": events,
+        "/healthz": alive,
+        "/readyz": ready,
+    }
+    return [Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()]
+
+
+def _answering(handler: Handler) -> Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            body = await handler(request)
+        except OmniError as error:
+            return _json({"error": error_view(error)}, _STATUS.get(kind_of(error), 409))
+        return body if isinstance(body, Response) else _json(body)
+
+    return answer
+
+
+def _numbers(arguments: dict[str, Any], name: str) -> dict[str, Any]:
+    if name in arguments:
+        try:
+            arguments[name] = int(arguments[name])
+        except ValueError:
+            raise BadArgument(f"{name} must be a whole number", argument=name) from None
+    return arguments
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

@@ -1,0 +1,132 @@
+"""The ASGI application: gate, WebSocket door, MCP over HTTP and the JSON API on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route, WebSocketRoute
+
+from omni.config import Config
+from omni.server import api
+from omni.server.auth import CALLER, Gate, Receive, Refusal, Scope, Send, refuse
+from omni.server.desk import Desk
+from omni.server.limits import RequestRates
+from omni.server.mcp_door import McpDoor
+from omni.server.requests import SpecMaker
+from omni.server.tokens import TokenFile
+from omni.server.ws import WebSocketDoor
+
+TOKEN_LOOK_S = 0.5
+BODY_WITHIN_S = 10.0
+
+
+class App:
+    """What the door serves; `listens_on` tells it the port once that is known."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def listens_on(self, port: int) -> None:
+        """Our port: Host and Origin headers must name it."""
+        self._gate.names.listens_on(port)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._gate(scope, receive, send)
+
+
+class McpOverHttp:
+    """`/mcp`: bounds the body and its time, counts the request, passes it on."""
+
+    def __init__(self, mcp: McpDoor, rates: RequestRates, frame_bytes: int) -> None:
+        self._mcp = mcp
+        self._rates = rates
+        self._frame_bytes = frame_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._rates.of(scope[CALLER].address).allows():
+            await refuse(scope, receive, send, Refusal(429, "too many requests a minute", "slow down"))
+            return
+        try:
+            body = await asyncio.wait_for(_body(receive, self._frame_bytes), BODY_WITHIN_S)
+        except TimeoutError:
+            await refuse(scope, receive, send, Refusal(408, "the request took too long to arrive"))
+            return
+        if body is None:
+            problem = Refusal(413, f"a request may have {self._frame_bytes} bytes", "raise limits.frame_bytes")
+            await refuse(scope, receive, send, problem)
+            return
+        await self._mcp.serve_http(scope, _replayed(body, receive), send)
+
+
+async def _body(receive: Receive, most: int) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b""
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            return None
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Any:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def build_app(desk: Desk, config: Config, auth: TokenFile | None, readiness: api.Readiness) -> App:
+    """Put the door together. `auth` None: no token is wanted (loopback only). Raises ConfigError."""
+    limits, now = config.limits, _monotonic_s(desk)
+    rates = RequestRates(limits.requests_per_minute, now)
+    make_spec = SpecMaker(config.allowed_workdirs)
+    mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
+    sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting)
+    router = Starlette(
+        routes=[
+            WebSocketRoute("/", sockets),
+            WebSocketRoute("/ws", sockets),
+            Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
+            *api.routes(desk, readiness),
+        ],
+        lifespan=lambda _: _alive(mcp, sockets, auth),
+    )
+    return App(Gate(router, host=config.host, tokens=auth, limits=limits, now=now))
+
+
+@contextlib.asynccontextmanager
+async def _alive(mcp: McpDoor, sockets: WebSocketDoor, auth: TokenFile | None) -> AsyncIterator[None]:
+    mcp.start()
+    watch = asyncio.create_task(_watch_token(sockets, auth)) if auth else None
+    try:
+        yield
+    finally:
+        if watch:
+            watch.cancel()
+        await mcp.stop()
+
+
+async def _watch_token(sockets: WebSocketDoor, auth: TokenFile) -> None:
+    generation = auth.generation
+    while True:
+        await asyncio.sleep(TOKEN_LOOK_S)
+        auth.refresh()
+        if auth.generation != generation:
+            generation = auth.generation
+            await sockets.log_out()
+
+
+def _monotonic_s(desk: Desk) -> Any:
+    clock = desk.clock
+    return lambda: clock.mono_ms() / 1000

@@ -1,0 +1,201 @@
+"""The gate before everything else: who may come in, from which page, to which host name, and how often they may fail.
+
+    Host      twice → 400; not one of ours (parsed, exact, with our port) → 403
+    Origin    present and not our own → 403: a web page is not the owner
+    token     wrong → 401, and 429 from the sixth wrong one in a minute
+              none → 401 for HTTP, while a WebSocket may stay for `ping`
+    number    more connections than allowed, or than allowed before login → 503
+
+The right token always opens: somebody else's wrong ones from the same address must not lock the owner out, and nobody
+guesses 256 bits (ADR-0021).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from omni.config import Limits, is_loopback
+from omni.domain.errors import ConfigError
+from omni.server.limits import PerMinute, normalised
+from omni.server.tokens import TokenFile
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+CALLER = "omni.caller"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who sends: the normalised address, and whether they showed the token."""
+
+    address: str
+    logged_in: bool
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    status: int
+    message: str
+    hint: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Names:
+    """The host names and origins that are ours, once we know our port."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host.lower()
+        self._wildcard = host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
+        self._port = 0
+        self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host), socket.gethostname().lower()})
+        if not self._wildcard:
+            self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host)})
+
+    def listens_on(self, port: int) -> None:
+        """Our port, known when the socket is bound."""
+        self._port = port
+
+    def knows_host(self, value: str) -> bool:
+        """Whether a Host header means us."""
+        match = _HOST.fullmatch(value.lower())
+        if match is None:
+            return False
+        name, port = match[1], int(match[2] or 80)
+        if self._wildcard and _is_address(name):  # an address cannot be rebound; a mapped port may differ from ours
+            return True
+        return name in self._names and port == self._port
+
+    def knows_origin(self, value: str) -> bool:
+        """Whether an Origin header means a page that we served ourselves."""
+        scheme, separator, host = value.partition("://")
+        return scheme == "http" and bool(separator) and self.knows_host(host)
+
+
+class Gate:
+    """ASGI middleware in front of everything; passes on with a `Caller` in the scope."""
+
+    def __init__(
+        self, app: App, *, host: str, tokens: TokenFile | None, limits: Limits, now: Callable[[], float]
+    ) -> None:
+        if tokens is None and not is_loopback(host):
+            raise ConfigError(
+                f"auth: none is allowed on a loopback address only, not on {host}",
+                hint="remove `auth: none`, or set `host: 127.0.0.1`",
+            )
+        self._app = app
+        self.names = Names(host)
+        self._tokens = tokens
+        self._limits = limits
+        self._failed = PerMinute(limits.failed_logins_per_minute, now)
+        self._inside = 0
+        self._before_login = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        verdict = self._judge(scope)
+        if isinstance(verdict, Refusal):
+            await refuse(scope, receive, send, verdict)
+            return
+        scope[CALLER] = verdict
+        await self._pass(verdict, scope, receive, send)
+
+    async def _pass(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in OPEN_PATHS:  # whether we live must stay visible when we are full
+            await self._app(scope, receive, send)
+            return
+        before_login = 0 if caller.logged_in else 1
+        if self._inside >= self._limits.connections or (
+            before_login and self._before_login >= self._limits.connections_before_login
+        ):
+            await refuse(scope, receive, send, Refusal(503, "too many connections", "raise limits.connections"))
+            return
+        self._inside += 1
+        self._before_login += before_login
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+            self._before_login -= before_login
+
+    def _judge(self, scope: Scope) -> Caller | Refusal:
+        headers = scope["headers"]
+        return self._foreign(headers) or self._login(scope, headers)
+
+    def _foreign(self, headers: list[tuple[bytes, bytes]]) -> Refusal | None:
+        hosts = _values(headers, b"host")
+        if len(hosts) != 1:
+            return Refusal(400, "exactly one Host header is wanted")
+        if not self.names.knows_host(hosts[0]):
+            return Refusal(403, "this host name is not ours", "use http://127.0.0.1:PORT, or set `host` in config.yaml")
+        if any(not self.names.knows_origin(each) for each in _values(headers, b"origin")):
+            return Refusal(403, "requests from web pages are not taken")
+        return None
+
+    def _login(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Caller | Refusal:
+        address = normalised(scope["client"][0]) if scope.get("client") else ""
+        if self._tokens is None:
+            return Caller(address, logged_in=True)
+        given = _values(headers, b"authorization")
+        if not given:
+            return self._without_token(scope, address)
+        scheme, _, token = given[0].partition(" ")
+        if len(given) == 1 and scheme.lower() == "bearer" and self._tokens.matches(token.strip()):
+            return Caller(address, logged_in=True)
+        return self._wrong_token(address)
+
+    def _without_token(self, scope: Scope, address: str) -> Caller | Refusal:
+        if scope["type"] == "websocket" or scope["path"] in OPEN_PATHS:
+            return Caller(address, logged_in=False)
+        return _unauthorised("this needs the token")
+
+    def _wrong_token(self, address: str) -> Refusal:
+        if self._failed.exceeded(address):
+            return Refusal(429, "too many failed logins", "wait a minute", ((b"retry-after", b"60"),))
+        self._failed.add(address)
+        return _unauthorised("this is not the token")
+
+
+def _unauthorised(message: str) -> Refusal:
+    hint = "send `Authorization: Bearer TOKEN`; `omni token show` prints it"
+    return Refusal(401, message, hint, ((b"www-authenticate", b"Bearer"),))
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+    """Answer with a status and a JSON error, before a WebSocket is open too."""
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    body = msgspec.json.encode({"error": {"message": refusal.message, "hint": refusal.hint}})
+    headers = [(b"content-type", b"application/json"), *refusal.headers]
+    if scope["type"] == "websocket":
+        await receive()
+    else:
+        headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
+
+
+def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""The token file: one secret of 256 bits that only its owner can read."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from omni.domain.errors import ConfigError
+
+TOKEN_BYTES = 32
+
+
+class TokenFile:
+    """The token as the file has it now; a new token counts from the next look, an unreadable file lets nobody in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._token = b""
+        self.generation = 0  # goes up with every change of the token
+        make_token(path)
+        self._read(path.stat())
+
+    def matches(self, candidate: str) -> bool:
+        """Whether this is the token; takes the same time however much of it is right."""
+        self.refresh()
+        given = candidate.encode("utf-8", "surrogatepass")
+        return bool(self._token) and hmac.compare_digest(given, self._token)
+
+    def refresh(self) -> None:
+        """Look at the file again."""
+        before = self._token
+        try:
+            status = self.path.stat()
+            if (status.st_mtime_ns, status.st_ino, status.st_size) != self._seen:
+                self._read(status)
+        except (OSError, ConfigError):
+            self._seen, self._token = None, b""
+        self.generation += before != self._token
+
+    def _read(self, status: os.stat_result) -> None:
+        self._token = _checked(self.path, status)
+        self._seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises ConfigError when it is missing, empty, or open to others."""
+    try:
+        return _checked(path, path.stat()).decode()
+    except FileNotFoundError:
+        hint = "start the daemon once with `omni serve`: it makes the token"
+        raise ConfigError(f"there is no token file at {path}", hint=hint) from None
+
+
+def make_token(path: Path) -> None:
+    """Write a new token unless there is one."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        _write(path)
+
+
+def rotate_token(path: Path) -> str:
+    """Replace the token in one step; a running daemon takes the new one at once."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    token = _write(fresh)
+    fresh.replace(path)
+    return token
+
+
+def _write(path: Path) -> str:
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    return token
+
+
+def _checked(path: Path, status: os.stat_result) -> bytes:
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConfigError(
+            f"the token file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"chmod 600 {path}, then `omni token rotate`",
+        )
+    token = path.read_bytes().strip()
+    if len(token) < TOKEN_BYTES:
+        raise ConfigError(f"the token file {path} holds no usable token", hint="omni token rotate")
+    return token

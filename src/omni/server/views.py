@@ -1,0 +1,101 @@
+"""What callers see of pages, the system, executors, events and decisions, in plain JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from omni.domain.commands import ExecutorReport, SystemReport, TaskPage
+from omni.domain.events import TaskRouted
+from omni.domain.task import Task
+from omni.domain.values import ExecutorHealth
+from omni.domain.view import task_view, timestamp
+from omni.eventlog.store import Recorded
+
+
+def page_view(page: TaskPage) -> dict[str, Any]:
+    """`{tasks, next}`; `next` is null on the last page."""
+    return {"tasks": [task_view(each) for each in page.tasks], "next": page.next or None}
+
+
+def system_view(report: SystemReport) -> dict[str, Any]:
+    """Mode, executors with their health and queues, tasks by state, log position."""
+    return {
+        "mode": report.mode,
+        "executors": [executor_view(each) for each in report.executors],
+        "tasks": dict(report.counts),
+        "position": report.position,
+    }
+
+
+def executor_view(report: ExecutorReport) -> dict[str, Any]:
+    """One executor: what it is for, how it is, what it is doing."""
+    spec = report.spec
+    return {
+        "name": spec.name,
+        "types": list(spec.types),
+        "keywords": list(spec.keywords),
+        "local": spec.local,
+        "gpu": spec.gpu,
+        "always_on": spec.always_on,
+        "needs_cloud": spec.needs_cloud,
+        "max_concurrency": spec.max_concurrency,
+        "health": health_view(report.health, spec.unavailable),
+        "since": timestamp(report.since or None),
+        "tools": list(report.tools),
+        "running": report.running,
+        "queued": report.queued,
+    }
+
+
+def health_view(health: ExecutorHealth, unavailable: str = "") -> dict[str, Any]:
+    """State, reason and, while paused, until when; a standing reason outweighs what was observed."""
+    if unavailable:
+        return {"state": "failed", "reason": unavailable, "until": None}
+    return {"state": health.state, "reason": health.reason or None, "until": timestamp(health.until_ms)}
+
+
+def event_view(recorded: Recorded) -> dict[str, Any]:
+    """One event of the log: position, time, type, writer and body."""
+    body = msgspec.to_builtins(recorded.event)
+    return {
+        "position": recorded.position,
+        "at": timestamp(recorded.at_ms),
+        "type": body.pop("type"),
+        "actor": recorded.actor,
+        "body": body,
+    }
+
+
+def decision_view(task: Task, recorded: list[Recorded]) -> dict[str, Any]:
+    """The newest routing decision, with every candidate and why it was or was not taken."""
+    routed = [each for each in recorded if isinstance(each.event, TaskRouted)]
+    return {
+        "task_id": task.id,
+        "state": str(task.state),
+        "decision": _routed_view(routed[-1]) if routed else None,
+        "earlier": [_routed_view(each) for each in routed[:-1]],
+        "held": None if task.held is None else msgspec.to_builtins(task.held),
+    }
+
+
+def _routed_view(recorded: Recorded) -> dict[str, Any]:
+    event = recorded.event
+    assert isinstance(event, TaskRouted)
+    return {
+        "position": recorded.position,
+        "at": timestamp(recorded.at_ms),
+        "executor": event.route.executor,
+        "tier": event.route.tier or None,
+        "model": event.route.model or None,
+        "mode": event.route.mode,
+        "type": event.kind,
+        "complexity": event.complexity,
+        "reason": event.reason,
+        "signals": list(event.signals),
+        "candidates": [
+            {"executor": c.executor, "score": c.score, "reasons": list(c.reasons), "rejected": c.rejected or None}
+            for c in event.candidates
+        ],
+    }

@@ -1,0 +1,99 @@
+"""The WebSocket end: the first message decides which dialect a connection speaks, for its whole life."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from omni.server.auth import CALLER, Caller, Receive, Scope, Send
+from omni.server.desk import Desk
+from omni.server.frames import NOT_JSON, speaks_mcp, text_of, too_deep, why_not_json
+from omni.server.limits import RequestRates
+from omni.server.mcp_door import McpDoor
+from omni.server.plain import PlainSession
+from omni.server.requests import SpecMaker
+
+SUBPROTOCOL = "mcp"
+TOKEN_CHANGED = 1008
+
+
+class WebSocketDoor:
+    """ASGI endpoint for `/` and `/ws`."""
+
+    def __init__(self, desk: Desk, make_spec: SpecMaker, mcp: McpDoor, rates: RequestRates, nesting: int) -> None:
+        self._desk = desk
+        self._make_spec = make_spec
+        self._mcp = mcp
+        self._rates = rates
+        self._nesting = nesting
+        self._logged_in: dict[asyncio.Task[Any], Send] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        mcp = SUBPROTOCOL in scope.get("subprotocols", [])
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if mcp else None})
+        caller: Caller = scope[CALLER]
+        task = asyncio.current_task()
+        assert task is not None
+        if caller.logged_in:
+            self._logged_in[task] = send
+        try:
+            await self._serve(mcp, caller, scope, receive, send)
+        finally:
+            self._logged_in.pop(task, None)
+
+    async def log_out(self) -> None:
+        """Close every connection that showed the token which is no longer it."""
+        for task, send in list(self._logged_in.items()):
+            task.cancel()
+            asyncio.ensure_future(_close(send))  # noqa: RUF006 - it ends by itself at once
+
+    async def _serve(self, mcp: bool, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: FBT001
+        first = None if mcp else await self._first(receive, send)
+        if mcp or (first is not None and speaks_mcp(first)):
+            await self._mcp.serve_socket(first, receive, send, caller, self._rates.of(caller.address))
+        elif first is not None:
+            await self._plain(first, caller, scope, receive, send)
+
+    async def _first(self, receive: Receive, send: Send) -> str | None:
+        """The first message that is JSON; None when the client leaves before it."""
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return None
+            text = text_of(message)
+            problem = self._problem(text)
+            if text is not None and not problem:
+                return text
+            error = msgspec.json.encode({"error": f"Invalid JSON: {problem}"}).decode()
+            await send({"type": "websocket.send", "text": error})
+
+    def _problem(self, text: str | None) -> str:
+        if text is None:
+            return "a request is a text frame, not a binary one"
+        try:
+            if too_deep(text, self._nesting):
+                raise RecursionError
+            speaks_mcp(text)
+        except NOT_JSON as error:
+            return why_not_json(error)
+        return ""
+
+    async def _plain(self, first: str, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        session = PlainSession(
+            self._desk,
+            self._make_spec,
+            receive,
+            send,
+            client=f"plain@{caller.address}",
+            logged_in=caller.logged_in,
+            rate=self._rates.of(caller.address),
+            nesting=self._nesting,
+        )
+        await session.run(first)
+
+
+async def _close(send: Send) -> None:
+    await send({"type": "websocket.close", "code": TOKEN_CHANGED, "reason": "the token was changed"})
