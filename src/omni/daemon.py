@@ -1,0 +1,202 @@
+"""The composition root: what the daemon is made of, started in order of dependency and stopped in reverse.
+
+    log → actors (brainstem, health, router, pool, gateway) → loop adapters (timers, hands, door) → the port opens → hands connect
+
+The asyncio loop runs on the main thread, where signals arrive. Actors have threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from omni import __version__, logs
+from omni.actors.brainstem import Brainstem
+from omni.actors.executor_pool import ExecutorPool
+from omni.actors.gateway import Gateway
+from omni.actors.health_monitor import HealthMonitor
+from omni.actors.router import Router
+from omni.config import Config, ExecutorConfig, Loaded, config_hash, log_path, redacted
+from omni.domain import commands as cmd
+from omni.domain import events as ev
+from omni.domain.template import Template, compile_template
+from omni.domain.values import ExecutorSpec, RoutingSettings, Tier
+from omni.eventlog.codec import Codec
+from omni.eventlog.snapshots import Snapshots
+from omni.eventlog.sqlite import SqliteEventStore
+from omni.eventlog.upcasters import UPCASTERS
+from omni.executors.hands import Hands
+from omni.redact import Redactor
+from omni.runtime.archive import LogArchive
+from omni.runtime.kernel import Behaviour, Kernel
+from omni.runtime.loop import LoopMailbox, Timers
+from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds
+from omni.runtime.post import Post
+from omni.runtime.supervisor import Supervisor
+from omni.server.desk import Desk
+from omni.server.door import make_door
+
+log = structlog.get_logger()
+
+EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
+
+
+def log_codec() -> Codec:
+    """How this version of Omni reads and writes its events."""
+    return Codec(ev.AnyEvent, UPCASTERS)
+
+
+def routing_settings(config: Config) -> RoutingSettings:
+    """The part of the configuration that routing decides by."""
+    executors = tuple(_spec(e) for e in config.executors.values())
+    tiers = tuple(Tier(t.name, t.light, t.heavy, t.cost == "paid") for t in config.model_tiers if t.runs_tasks)
+    return RoutingSettings(executors, tiers, config.router.complexity_threshold)
+
+
+def _spec(executor: ExecutorConfig) -> ExecutorSpec:
+    everything = () if executor.keywords else ("general",)  # a lone server without any rule takes what comes
+    return ExecutorSpec(
+        name=executor.name,
+        types=executor.types or everything,
+        keywords=executor.keywords,
+        local=executor.local,
+        gpu=executor.gpu,
+        always_on=executor.always_on,
+        needs_cloud=executor.needs_cloud,
+        max_concurrency=executor.max_concurrency,
+        timeout_ms=int(executor.timeout_s * 1000),
+        idle_timeout_ms=int(executor.idle_timeout_s * 1000),
+        on_crash=executor.on_crash,
+        unavailable=executor.unavailable_reason if executor.enabled else "disabled in the configuration",
+    )
+
+
+def _dry_runs(config: Config) -> dict[str, Template]:
+    dry = {n: e for n, e in config.executors.items() if e.transport == "null" and e.enabled}
+    return {n: compile_template(e.arguments or {"description": "{description}"}) for n, e in dry.items()}
+
+
+class Daemon:
+    """Everything that runs. `start` returns when the port answers; executors connect in the background."""
+
+    def __init__(self, loaded: Loaded, data_dir: Path, *, accept_loss: bool = False) -> None:
+        self.config = loaded.config
+        self.data_dir = data_dir
+        self.clock: Clock = SystemClock()
+        self.ids: Ids = SystemIds(self.clock)
+        self.post = Post()
+        self.failed = asyncio.Event()
+        self.failure = ""
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.store = SqliteEventStore.open(log_path(data_dir), log_codec(), accept_loss=accept_loss)
+        self._loop = asyncio.get_running_loop()
+        self._supervisor = Supervisor(self.post, self.clock, self._give_up)
+        self._timers = Timers(self._loop, self.clock, self.post)
+        self.hands = Hands(
+            [e for e in self.config.executors.values() if e.enabled and e.available and e.transport != "null"],
+            post=self.post,
+            clock=self.clock,
+            data_dir=data_dir,
+            base_url=self.config.lite_llm_url,
+        )
+        self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
+        self.door = make_door(self.config, self.desk, data_dir)
+
+    async def start(self) -> None:
+        """Bring up actors, adapters and the port, in order of dependency."""
+        self._register_adapters()
+        for kernel in self._kernels():
+            self._supervisor.start(kernel)
+        self._announce_boot()
+        await self.door.start()
+        gc.collect()
+        gc.freeze()  # what is here now stays for good: no collection needs to look at it again
+        log.info("daemon.started", version=__version__, port=self.door.port, position=self.store.head.position)
+        await self.hands.start()
+
+    async def stop(self, reason: str) -> None:
+        """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""
+        await self.door.stop()
+        await self.hands.stop()
+        self._timers.stop()
+        self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
+        await asyncio.to_thread(self._supervisor.stop)
+        self.store.close()
+        log.info("daemon.stopped", reason=reason)
+
+    def _register_adapters(self) -> None:
+        adapters = {"timers": self._timers.receive, "hands": self.hands.receive, "door": self.desk.receive}
+        for name, receive in adapters.items():
+            self.post.register(name, LoopMailbox(self._loop, receive).deliver)
+        self.post.register("journal", logs.Journal().deliver)
+
+    def _kernels(self) -> list[Kernel[Any]]:
+        snapshots = Snapshots(self.data_dir / "snapshots")
+        behaviours: list[Behaviour[Any]] = [
+            Brainstem(),
+            HealthMonitor(),
+            Router(),
+            ExecutorPool(_dry_runs(self.config)),
+            Gateway(self.config.limits.open_tasks),
+        ]
+        return [Kernel(b, self.store, self.clock, snapshots) for b in behaviours]
+
+    def _announce_boot(self) -> None:
+        boot = cmd.Boot(self.store.boot, routing_settings(self.config))
+        up = cmd.DaemonUp(
+            __version__,
+            os.getpid(),
+            self.store.boot,
+            config_hash(self.config),
+            redacted(self.config),
+            self.store.accepted_loss,
+        )
+        self.post.send("brainstem", "daemon", (up,))
+        for name in ("gateway", "router", "pool"):
+            self.post.send(name, "daemon", (boot,))
+
+    def _give_up(self, reason: str) -> None:
+        """Called in an actor's thread: the process can no longer do its work."""
+        self.failure = reason
+        self._loop.call_soon_threadsafe(self.failed.set)
+
+
+def run(
+    loaded: Loaded, data_dir: Path, *, accept_loss: bool = False, on_ready: Callable[[Daemon], None] | None = None
+) -> int:
+    """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
+    console = sys.stderr.isatty()
+    logs.configure(
+        data_dir / "logs" / "omni.log", loaded.config.log_level, Redactor(loaded.secrets), console=console
+    )
+    return asyncio.run(_serve(loaded, data_dir, accept_loss, on_ready))
+
+
+async def _serve(
+    loaded: Loaded, data_dir: Path, accept_loss: bool, on_ready: Callable[[Daemon], None] | None
+) -> int:
+    stop = asyncio.Event()
+    reasons: list[str] = []
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda n=number: (reasons.append(n.name), stop.set()))
+    daemon = Daemon(loaded, data_dir, accept_loss=accept_loss)
+    try:
+        await daemon.start()
+        if on_ready:
+            on_ready(daemon)
+        await asyncio.wait(
+            [loop.create_task(stop.wait()), loop.create_task(daemon.failed.wait())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    finally:
+        await daemon.stop(daemon.failure or "".join(reasons) or "error")
+    return EXIT_FAILED if daemon.failure else 0
