@@ -1,0 +1,253 @@
+"""All commands and their options, as Typer reads them. Each command loads its own work when it is called."""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import Annotated, Any, cast
+
+import typer
+
+from omni.cli.arguments import FOREVER
+from omni.cli.context import Context
+from omni.cli.exits import INTERRUPTED, BadUsage
+from omni.domain.errors import OmniError
+
+EPILOG = (
+    "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, OMNI_CONFIG, "
+    "OMNI_HOST, OMNI_PORT, NO_COLOR. Exit codes: 0 ok, 1 the task failed, 2 usage or configuration, 3 daemon unreachable, "
+    "4 not found, 5 not authorised, 6 held, 7 mismatch, 8 log damaged or locked, 124 wait timed out."
+)
+_GLOBALS = ("--json", "--data-dir", "--config", "--host", "--port", "--help")
+_OPTIONS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
+}
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+ClickException: type[Any] = UsageError.__mro__[1]
+
+app = typer.Typer(
+    help="Omni: hands tasks to executors, keeps going when things fail, and can say why.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    **_OPTIONS,
+)
+task_app = typer.Typer(help="Look at one task, or change it.", no_args_is_help=True, **_OPTIONS)
+token_app = typer.Typer(help="The login token of the daemon.", no_args_is_help=True, **_OPTIONS)
+config_app = typer.Typer(help="The configuration: check it, show it, describe it.", no_args_is_help=True, **_OPTIONS)
+
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or its first six or more characters.")]
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="[S]", help="Follow the task to its end, for at most S seconds when S is given."),
+]
+
+
+class State(StrEnum):
+    """The states that `tasks --state` takes."""
+
+    idle = "idle"
+    dispatching = "dispatching"
+    executing = "executing"
+    waiting = "waiting"
+    completed = "completed"
+    failed = "failed"
+    cancelled = "cancelled"
+    held = "held"
+
+
+class Verdict(StrEnum):
+    """What a person can decide about a held task."""
+
+    retry = "retry"
+    accept = "accept"
+    fail = "fail"
+
+
+class Shell(StrEnum):
+    """The shells that completion is made for."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+def run(context: Context, words: list[str]) -> int:
+    """Run a command line that has lost its global options. Raises OmniError."""
+    command = _command()
+    try:
+        code = command.main(args=words, prog_name="omni", standalone_mode=False, obj=context)
+    except typer.Abort:
+        return INTERRUPTED
+    except ClickException as error:
+        raise usage_error(error) from None
+    return code if isinstance(code, int) else 0
+
+
+def usage_error(error: Any) -> OmniError:
+    """A complaint of the option parser, in our own form and with the next command."""
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx is not None else "omni"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return BadUsage(f"{path} needs a command\n\n{error.message}", hint=f"{path} --help")
+    message = error.format_message().rstrip(".")
+    wrong = getattr(error, "option_name", None)
+    if wrong and type(error).__name__ == "NoSuchOption":
+        message = f"No such option: {wrong}{_near(wrong, ctx)}"
+    return BadUsage(message[:1].lower() + message[1:], hint=f"{path} --help")
+
+
+def _near(wrong: str, ctx: Any) -> str:
+    known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")] if ctx else []
+    close = difflib.get_close_matches(wrong, [*known, *_GLOBALS], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _command() -> Any:
+    command = typer.main.get_command(app)
+    # Typer brings the answering side of shell completion only together with two options that we do not offer.
+    command.params = [p for p in command.params if p.name not in {"install_completion", "show_completion"}]
+    return command
+
+
+def _context(ctx: typer.Context) -> Context:
+    return cast(Context, ctx.obj)
+
+
+@app.callback()
+def options(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="Where log, token and files are.")] = None,
+    config: Annotated[str | None, typer.Option("--config", metavar="FILE", help="The configuration file.")] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="The daemon's address.")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="The daemon's port.")] = None,
+) -> None:
+    """Shown in the help and in completion only: `arguments.split` has taken these options before."""
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Start although the log has lost acknowledged events.")
+    ] = False,
+) -> int:
+    """Run the daemon in the foreground."""
+    from omni.cli import admin
+
+    return admin.serve(_context(ctx), accept_loss=accept_loss)
+
+
+@app.command()
+def submit(
+    ctx: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="TEXT|-|@FILE", help="What shall be done; - reads stdin, @FILE a file.")],
+    wait: Wait = None,
+    type_: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="coding, general, gpu, …; left out: guessed.")] = None,
+    executor: Annotated[str | None, typer.Option(metavar="NAME", help="Who shall do it.")] = None,
+    tier: Annotated[str | None, typer.Option(metavar="NAME", help="The model tier.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model.")] = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=9, metavar="0-9", help="9 goes first; 5 is usual.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most it may cost.")] = None,
+    workdir: Annotated[str | None, typer.Option(metavar="DIR", help="Where it works.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="The executor session to go on from.")] = None,
+    timeout_s: Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="The longest one attempt may take.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never makes two tasks.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A label; may be given several times.")] = None,
+) -> int:
+    """Hand in a task; prints its id once it is safely stored."""
+    from omni.cli import tasks
+
+    given = {
+        "type": type_, "executor": executor, "tier": tier, "model": model, "priority": priority, "budget_usd": budget_usd,
+        "workdir": workdir, "session": session, "timeout_s": timeout_s, "idempotency_key": key, "labels": label or None,
+    }  # fmt: skip
+    return tasks.submit(_context(ctx), text, wait, given)
+
+
+@app.command("tasks")
+def list_tasks(
+    ctx: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only tasks in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, metavar="N", help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(metavar="ID", help="Where the page before ended.")] = None,
+) -> int:
+    """List tasks, newest first."""
+    from omni.cli import looking
+
+    return looking.tasks(_context(ctx), str(state) if state else None, limit, cursor)
+
+
+@task_app.command()
+def show(ctx: typer.Context, task: TaskId) -> int:
+    """Show a task with its attempts and result."""
+    from omni.cli import looking
+
+    return looking.show(_context(ctx), task)
+
+
+@task_app.command()
+def tail(ctx: typer.Context, task: TaskId) -> int:
+    """Follow what happens to a task until its end."""
+    from omni.cli import looking
+
+    return looking.tail(_context(ctx), task)
+
+
+@task_app.command()
+def cancel(ctx: typer.Context, task: TaskId) -> int:
+    """Stop a task."""
+    from omni.cli import tasks
+
+    return tasks.cancel(_context(ctx), task)
+
+
+@task_app.command()
+def retry(ctx: typer.Context, task: TaskId, wait: Wait = None) -> int:
+    """Try a task again; one that has ended becomes a new task."""
+    from omni.cli import tasks
+
+    return tasks.retry(_context(ctx), task, wait)
+
+
+@task_app.command()
+def resolve(
+    ctx: typer.Context,
+    task: TaskId,
+    decision: Annotated[Verdict, typer.Argument(help="Try again, count as done, or give up.")],
+) -> int:
+    """Decide about a held task."""
+    from omni.cli import tasks
+
+    return tasks.resolve(_context(ctx), task, str(decision))
+
+
+@app.command()
+def why(ctx: typer.Context, task: TaskId) -> int:
+    """Say why a task went to its executor, and why not to others."""
+    from omni.cli import looking
+
+    return looking.why(_context(ctx), task)
+
+
+@app.command()
+def status(
+    ctx: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every second.")] = False,
+) -> int:
+    """Show mode, executors and task counts."""
+    from omni.cli import status as room
+
+    return room.watch(_context(ctx)) if watch else room.run(_context(ctx))
+
+
+@app.command()
+def version(ctx: typer.Context) -> int:
+    """Print the versions of Omni and of what it stands on."""
+    from omni.cli import admin
+
+    return admin.version(_context(ctx))
+
+
+app.add_typer(task_app, name="task")

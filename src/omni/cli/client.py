@@ -1,0 +1,208 @@
+"""The daemon, as a command sees it: tools called over the WebSocket door, one JSON-RPC message a frame.
+
+The 2026-07-28 revision of MCP needs no handshake: each request says in `_meta` who asks and in which version. Nothing
+of the MCP SDK is loaded here, for it takes longer to import than a command takes to run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from omni import __version__
+from omni.cli.exits import DaemonRefused
+from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
+
+PROTOCOL_VERSION = "2026-07-28"
+MAX_WAIT_S = 45.0  # the longest that the door lets one call wait
+ANSWER_S = 15.0
+CONNECT_S = 5.0
+MAX_FRAME = 64 * 1024 * 1024
+_BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+_META = {
+    "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
+    "io.modelcontextprotocol/clientInfo": {"name": "omni-cli", "version": __version__},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+class ConnectionLost(DaemonUnreachable):
+    """The daemon had the request, and went away before it answered."""
+
+
+class Client:
+    """One connection, made when first needed and again after a loss. Not for several threads."""
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self.where = f"{_bracketed(host)}:{port}"
+        self._token = token
+        self._socket: ClientConnection | None = None
+        self._next_id = 0
+
+    def call(self, tool: str, arguments: dict[str, Any], *, within_s: float = ANSWER_S) -> dict[str, Any]:
+        """Call a tool once and give its structured answer.
+
+        Raises DaemonUnreachable, ConnectionLost, NotAuthorised, NotFound, DaemonRefused, ProtocolError.
+        """
+        socket = self._socket or self._connect()
+        self._next_id += 1
+        try:
+            socket.send(msgspec.json.encode(request(tool, arguments, self._next_id)).decode())
+            answer = self._answer(socket, self._next_id, within_s)
+        except (ConnectionClosed, OSError) as error:  # TimeoutError is an OSError
+            self.close()
+            raise self._lost(error, within_s) from None
+        except KeyboardInterrupt:
+            self.close()  # the answer to a question that nobody asks any more must not meet the next one
+            raise
+        return result_of(answer)
+
+    def persist(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        patience_s: float,
+        within_s: float = ANSWER_S,
+        on_lost: Callable[[OmniError], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Call a tool that may safely be called twice, again for `patience_s` after the daemon has gone away.
+
+        A daemon that never answered at all is not waited for.
+        """
+        lost_at: float | None = None
+        for turn in range(10_000):
+            try:
+                return self.call(tool, arguments, within_s=within_s)
+            except DaemonUnreachable as error:
+                if lost_at is None and not isinstance(error, ConnectionLost):
+                    raise
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > patience_s:
+                    raise
+                on_lost(error)
+                time.sleep(_BACK_OFF_S[min(turn, len(_BACK_OFF_S) - 1)])
+        raise DaemonUnreachable(f"the daemon at {self.where} keeps dropping the connection", hint="omni logs")
+
+    def close(self) -> None:
+        """Hang up; the next call connects anew."""
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close_timeout = 0.5
+            socket.close()
+
+    def _connect(self) -> ClientConnection:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            self._socket = connect(
+                f"ws://{self.where}/ws",
+                subprotocols=[Subprotocol("mcp")],
+                additional_headers=headers,
+                compression=None,
+                proxy=None,
+                open_timeout=CONNECT_S,
+                max_size=MAX_FRAME,
+                ping_interval=None,
+            )
+        except InvalidStatus as error:
+            raise refused_login(error.response.status_code, self.where) from None
+        except (InvalidHandshake, InvalidMessage, EOFError) as error:
+            raise stranger(self.where, str(error)) from None
+        except OSError as error:
+            raise nobody(self.where, error) from None
+        return self._socket
+
+    def _answer(self, socket: ClientConnection, wanted: int, within_s: float) -> dict[str, Any]:
+        until = time.monotonic() + within_s
+        while True:
+            raw = socket.recv(timeout=max(0.0, until - time.monotonic()))
+            message = _decoded(raw, self.where)
+            if message.get("id") == wanted:
+                return message
+
+    def _lost(self, error: Exception, within_s: float) -> DaemonUnreachable:
+        if isinstance(error, TimeoutError):
+            return ConnectionLost(f"the daemon at {self.where} gave no answer within {within_s:g} s", hint="omni status")
+        return ConnectionLost(f"the daemon at {self.where} closed the connection", hint="omni serve, or omni logs")
+
+
+def request(tool: str, arguments: dict[str, Any], number: int) -> dict[str, Any]:
+    """The JSON-RPC request that calls a tool."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    params = {"name": tool, "arguments": given, "_meta": _META}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+
+def result_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The structured content of an answer. Raises what an error in it stands for."""
+    if "error" in answer:
+        error = answer["error"]
+        raise DaemonRefused("invalid", str(error.get("message", error)), hint="omni --help")
+    result = answer.get("result") or {}
+    content = result.get("structuredContent")
+    if result.get("isError"):
+        raise _refusal(content or {}, _text_of(result))
+    if not isinstance(content, dict):
+        raise ProtocolError("the daemon's answer has no structured content", hint="omni version")
+    return content
+
+
+def nobody(where: str, error: OSError) -> DaemonUnreachable:
+    """Nobody listens there."""
+    detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error or 'timed out'})"
+    return DaemonUnreachable(f"no daemon answers at {where}{detail}", hint="omni serve")
+
+
+def stranger(where: str, detail: str) -> DaemonUnreachable:
+    """Something listens there, and it is not Omni."""
+    return DaemonUnreachable(
+        f"something other than Omni answers at {where}: {detail[:200]}",
+        hint="choose another port with --port or OMNI_PORT, for `omni serve` too",
+    )
+
+
+def refused_login(status: int, where: str) -> OmniError:
+    """What a refused handshake stands for."""
+    if status == 401:
+        return NotAuthorised(
+            f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
+        )
+    if status == 403:
+        return NotAuthorised(f"the daemon at {where} does not serve this host name", hint="omni --host 127.0.0.1 status")
+    if status in (429, 503):
+        return DaemonUnreachable(f"the daemon at {where} takes no more connections now", hint="try again in a minute")
+    return stranger(where, f"HTTP status {status}")
+
+
+def _refusal(content: dict[str, Any], text: str) -> OmniError:
+    error = content.get("error", content)
+    error = error if isinstance(error, dict) else {"message": str(error)}
+    kind, message = str(error.get("kind", "invalid")), str(error.get("message") or text)
+    hint = str(error.get("hint") or "")
+    if kind == "not_found":
+        return NotFound(message, hint=hint)
+    if kind == "unauthorised":
+        return NotAuthorised(message, hint=hint)
+    return DaemonRefused(kind, message, hint=hint)
+
+
+def _text_of(result: dict[str, Any]) -> str:
+    return "\n".join(str(each.get("text", "")) for each in result.get("content") or ()) or "the daemon refused"
+
+
+def _decoded(raw: str | bytes, where: str) -> dict[str, Any]:
+    try:
+        message = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise stranger(where, "its answer is not JSON") from None
+    return message if isinstance(message, dict) else {}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,93 @@
+"""What a command works with: its options, the configuration, the way to the daemon and to the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omni.cli.arguments import Globals
+from omni.cli.output import Output
+from omni.domain.errors import DaemonUnreachable
+
+if TYPE_CHECKING:
+    from omni.cli.client import Client
+    from omni.config import Loaded
+    from omni.replay.history import History
+
+QUIET_S = 1.0
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 — what a listener says, not what we bind
+
+
+class Context:
+    """Made once for each run; everything in it is loaded when it is first asked for."""
+
+    def __init__(self, options: Globals) -> None:
+        self.options = options
+        self.out = Output(as_json=options.json)
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The configuration. Raises ConfigError."""
+        from omni.config import load
+
+        options = self.options
+        overrides = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
+        return load(Path(options.config) if options.config else None, overrides=overrides)
+
+    @property
+    def data_dir(self) -> Path:
+        """The absolute data directory."""
+        return Path(self.loaded.config.data_dir)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the daemon can be reached from here."""
+        config = self.loaded.config
+        return _ANY_ADDRESS.get(config.host, config.host), config.port
+
+    @property
+    def token(self) -> str:
+        """The login token of the daemon on this data directory; empty when there is none yet."""
+        from omni.config import token_path
+
+        try:
+            return token_path(self.data_dir).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def client(self) -> Client:
+        """A way to the daemon; it connects with the first call."""
+        from omni.cli.client import Client
+
+        return Client(*self.address, self.token)
+
+    def history(self) -> History:
+        """The log, read without the daemon. Raises EventLogError, NotFound when there is none."""
+        from omni.replay.history import History
+
+        return History.open(self.data_dir)
+
+    def history_instead(self, why: DaemonUnreachable) -> History:
+        """The log where the daemon does not answer; without a log the daemon's silence is the news."""
+        from omni.config import log_path
+
+        if not log_path(self.data_dir).exists():
+            raise why
+        self.out.note(f"{why.message}; read from the log instead")
+        return self.history()
+
+    def counting(self, what: str) -> Callable[[int], None]:
+        """A progress report for long work: silent for its first second, then a count on stderr."""
+        began, last = time.monotonic(), [0.0]
+
+        def count(done: int) -> None:
+            now = time.monotonic()
+            if now - began > QUIET_S and now - last[0] > (0.2 if self.out.live else 5.0):
+                last[0] = now
+                said = f"{what}: {done:,} events"
+                self.out.redraw(said) if self.out.live else self.out.note(said)
+
+        return count

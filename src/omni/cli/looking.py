@@ -1,0 +1,113 @@
+"""Commands that look at tasks: through the daemon when it answers, straight from the log when it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omni.cli.context import Context
+from omni.cli.exits import OK, UNREACHABLE, code_of_task
+from omni.cli.ids import full_id
+from omni.cli.show import event_line, task_lines, task_table, why_lines
+from omni.cli.waiting import PATIENCE_S, at_rest
+from omni.domain.errors import DaemonUnreachable
+
+if TYPE_CHECKING:
+    from omni.cli.client import Client
+
+FOLLOW_S = 1.0
+
+
+def tasks(context: Context, state: str | None, limit: int, cursor: str | None) -> int:
+    """List tasks, newest first."""
+    arguments = {"state": state, "limit": limit, "cursor": cursor}
+    try:
+        page = context.client().call("list_tasks", arguments)
+    except DaemonUnreachable as error:
+        with context.history_instead(error) as history:
+            page = history.tasks(state, limit, cursor, context.counting("reading the log"))
+    found, following = page["tasks"], page.get("next")
+    nothing = [] if found else [f"no tasks{f' are {state}' if state else ' yet'}"]
+    context.out.show("tasks", {"tasks": found, "next": following}, nothing or task_table(context.out, found))
+    if not context.out.as_json:
+        if not found and not state:
+            context.out.note("next: omni submit 'what shall be done'")
+        if following:
+            more = f" --state {state}" if state else ""
+            context.out.note(f"there are more\n  next: omni tasks{more} --cursor {following}")
+    return OK
+
+
+def show(context: Context, prefix: str) -> int:
+    """Show one task."""
+    task = _task(context, prefix)
+    context.out.show("task", {"task": task}, task_lines(context.out, task))
+    return OK
+
+
+def why(context: Context, prefix: str) -> int:
+    """Say why a task went where it went."""
+    task_id = full_id(context, prefix)
+    try:
+        client = context.client()
+        answer = client.call("explain_task", {"task_id": task_id})
+        if "decision" not in answer:
+            answer = {"task_id": task_id, "decision": answer}
+        if "attempts" not in answer:
+            task = client.call("get_task_status", {"task_id": task_id})["task"]
+            answer = {**answer, "state": task["state"], "held": task["held"], "attempts": task["attempts"]}
+    except DaemonUnreachable as error:
+        with context.history_instead(error) as history:
+            answer = history.why(task_id)
+    context.out.show("why", answer, why_lines(context.out, answer))
+    return OK
+
+
+def tail(context: Context, prefix: str) -> int:
+    """Show what happens to a task until it has ended or waits for a person."""
+    task_id = full_id(context, prefix)
+    shown: list[dict[str, Any]] = []
+    try:
+        task = _follow(context, context.client(), task_id, shown)
+    except DaemonUnreachable as error:
+        with context.history_instead(error) as history:
+            _print(context, history.events(task_id), shown)
+            task = history.task(task_id)
+        if not at_rest(task):
+            context.out.note(f"{task_id} is {task['state']} and the daemon is not running\n  next: omni serve")
+    if context.out.as_json:
+        context.out.document("events", {"task": task, "events": shown})
+    if at_rest(task):
+        return code_of_task(task)
+    return UNREACHABLE
+
+
+def _task(context: Context, prefix: str) -> dict[str, Any]:
+    task_id = full_id(context, prefix)
+    try:
+        return dict(context.client().call("get_task_status", {"task_id": task_id})["task"])
+    except DaemonUnreachable as error:
+        with context.history_instead(error) as history:
+            return history.task(task_id)
+
+
+def _follow(context: Context, client: Client, task_id: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    after, task = 0, {"id": task_id, "state": ""}
+    while True:
+        # The task first: what is at rest now has all its events behind it, so the last look misses none.
+        task = client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S)["task"]
+        news = client.persist("task_events", {"task_id": task_id, "after": after}, patience_s=PATIENCE_S)["events"]
+        _print(context, news, shown)
+        after = max([after, *(event["position"] for event in news)])
+        if at_rest(task):
+            return task
+        client.persist("wait_task", {"task_id": task_id, "wait_s": FOLLOW_S}, patience_s=PATIENCE_S)
+
+
+def _print(context: Context, events: list[dict[str, Any]], shown: list[dict[str, Any]]) -> None:
+    known = {event["position"] for event in shown}
+    for event in events:
+        if event["position"] not in known:
+            shown.append(event)
+            if not context.out.as_json:
+                context.out.text(event_line(event))
+

@@ -1,0 +1,50 @@
+"""The command `omni`: reads the options that come before everything, and loads only what the line asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from omni.cli.arguments import Globals, split, wants_json
+from omni.cli.context import Context
+from omni.cli.exits import INTERRUPTED
+from omni.cli.output import Output
+from omni.domain.errors import OmniError
+
+COMPLETE_VARIABLE = "_OMNI_COMPLETE"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command line and leave with its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    out = Output(as_json=wants_json(words))
+    try:
+        options, rest = split(words)
+        return _dispatch(options, rest)
+    except OmniError as error:
+        out.redraw("")
+        return out.error(error)
+
+
+def _dispatch(options: Globals, rest: list[str]) -> int:
+    context = Context(options)
+    if rest == ["status"] and COMPLETE_VARIABLE not in os.environ:
+        from omni.cli import status
+
+        return status.run(context)
+    from omni.cli.app import run
+
+    return run(context, rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Tasks, events and decisions in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from omni.cli.output import Output, clean, local_time, one_line, table
+
+SHORT = 18  # the millisecond of creation and its counter: enough to be unique in practice
+
+
+def task_lines(out: Output, task: dict[str, Any]) -> list[str]:
+    """One task with its attempts and what came of it."""
+    head = f"{task['id']}  {out.state(str(task['state']))}"
+    facts = [f"  {name:<10}{value}" for name, value in _facts(task) if value]
+    return [head, *facts, *_attempts(out, task), *_outcome(out, task)]
+
+
+def task_table(out: Output, tasks: list[dict[str, Any]]) -> list[str]:
+    """Tasks, one a line."""
+    rows = [
+        (t["id"][:SHORT], str(t["state"]), one_line(t.get("executor") or "-"), local_time(t["created_at"]), one_line(t["description"]))
+        for t in tasks
+    ]  # fmt: skip
+    return _coloured(out, table(("ID", "STATE", "EXECUTOR", "CREATED", "TASK"), rows), [r[1] for r in rows])
+
+
+def event_line(event: dict[str, Any], began: str | None = None) -> str:
+    """One event: when, what, and what matters about it. `began` makes the time relative to the first event."""
+    when = f"{_since(began, event['at']):>9}" if began else local_time(event["at"])
+    body = event.get("body") or {}
+    say = _SAY.get(event["type"])
+    detail = one_line(say(body)) if say else ""
+    return f"{when}  {event['type']:<22}{detail}".rstrip()
+
+
+def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
+    """A routing decision: the choice, the reason, everybody who was looked at, and how it went."""
+    decision = answer.get("decision")
+    if not decision:
+        return [f"{answer['task_id']} is {answer['state']}; no executor has been chosen yet", *_held(answer)]
+    channel = " on ".join(str(decision[k]) for k in ("tier", "model") if decision.get(k))
+    chosen = f"{answer['task_id']} went to {out.style(one_line(decision['executor']), 'bold')}"
+    rows = [
+        (one_line(c["executor"]), str(c["score"]), one_line(c["rejected"] and f"rejected: {c['rejected']}" or ", ".join(c["reasons"])))
+        for c in decision["candidates"]
+    ]  # fmt: skip
+    facts = (
+        ("because", decision["reason"]),
+        ("type", f"{decision['type']}, complexity {decision['complexity']}"),
+        ("signals", ", ".join(decision["signals"])),
+        ("model", channel),
+        ("mode", decision["mode"]),
+    )
+    told = [f"  {name:<9}{one_line(str(value))}" for name, value in facts if value]
+    return [chosen, *told, *_indented(table(("CANDIDATE", "SCORE", "WHY"), rows)), *_went(answer), *_held(answer)]
+
+
+def _facts(task: dict[str, Any]) -> list[tuple[str, str]]:
+    channel = " ".join(str(task[k]) for k in ("tier", "model") if task.get(k))
+    cost = f"{task['cost_usd']:.4f} USD" if task.get("cost_usd") is not None else ""
+    return [
+        ("task", one_line(task["description"])),
+        ("type", f"{task['type']}, complexity {task['complexity']}" if task.get("type") else ""),
+        ("executor", one_line(task.get("executor") or "")),
+        ("model", one_line(channel)),
+        ("created", local_time(task["created_at"])),
+        ("ended", local_time(task["ended_at"]) if task.get("ended_at") else ""),
+        ("next try", local_time(task["retry_at"]) if task.get("retry_at") else ""),
+        ("retry of", task.get("retry_of") or ""),
+        ("labels", one_line(", ".join(task.get("labels") or ()))),
+        ("cost", cost),
+    ]
+
+
+def _attempts(out: Output, task: dict[str, Any]) -> list[str]:
+    return [
+        f"  attempt {a['n']} {out.state(str(a['state']))} by {one_line(a['executor'])}, {_took(a)}"
+        + (f": {one_line(a['error']['message'])}" if a.get("error") else "")
+        for a in task.get("attempts") or ()
+    ]
+
+
+def _took(attempt: dict[str, Any]) -> str:
+    began, ended = attempt["started_at"], attempt.get("ended_at")
+    return f"{_since(began, ended).lstrip('+')}" if ended else f"since {local_time(began)}"
+
+
+def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if held := task.get("held"):
+        lines.append(f"  {out.state('held')}      {one_line(held['reason'])} (choices: {', '.join(held.get('options') or ()) or 'none'})")
+    if error := task.get("error"):
+        lines.append(f"  {out.style('error', 'bad')}     {one_line(error['message'])}")
+        lines += [f"  next      {one_line(error['hint'])}"] if error.get("hint") else []
+    if result := task.get("result"):
+        lines += ["", clean(result["content"])] if result.get("content") else []
+    return lines
+
+
+def _held(answer: dict[str, Any]) -> list[str]:
+    held = answer.get("held")
+    if not held:
+        return []
+    options = "|".join(held.get("options") or ())
+    todo = [f"  next: omni task resolve {answer['task_id']} {options}"] if options else []
+    return [f"  held     {one_line(held['reason'])}", *todo]
+
+
+def _went(answer: dict[str, Any]) -> list[str]:
+    return [
+        f"  attempt {a['n']}: {a['state']} by {one_line(a['executor'])}, {_took(a)}"
+        + (f": {one_line(a['error']['message'])}" if a.get("error") else "")
+        for a in answer.get("attempts") or ()
+    ]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return ["", *(f"  {line}" for line in lines), ""] if lines else []
+
+
+def _coloured(out: Output, lines: list[str], states: list[str]) -> list[str]:
+    return lines[:1] + [line.replace(state, out.state(state), 1) for line, state in zip(lines[1:], states, strict=True)]
+
+
+def _since(began: str, now: str) -> str:
+    seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(began)).total_seconds()
+    return f"+{seconds:.3f} s" if seconds < 60 else f"+{seconds:.0f} s"
+
+
+_SAY: dict[str, Callable[[dict[str, Any]], str]] = {
+    "task.created": lambda b: b["spec"]["description"],
+    "task.routed": lambda b: f"to {b['route']['executor']}: {b['reason']}",
+    "task.held": lambda b: b["held"]["reason"],
+    "task.resolved": lambda b: f"{b['decision']} (by {b['by'] or 'a person'})",
+    "task.cancel_requested": lambda b: f"by {b['by'] or 'a person'}",
+    "task.completed": lambda b: f"with attempt {b['attempt']}" if b.get("attempt") else "accepted by hand",
+    "task.failed": lambda b: b["error"]["message"],
+    "task.cancelled": lambda b: f"by {b['by'] or 'a person'}",
+    "attempt.planned": lambda b: f"attempt {b['n']} by {b['route']['executor']}" + (", to go on" if b.get("resume") else ""),
+    "attempt.started": lambda b: f"attempt {b['n']}" + (f", pid {b['pid']}" if b.get("pid") else ""),
+    "attempt.succeeded": lambda b: f"attempt {b['n']}: {b['result'].get('content', '')[:200]}",
+    "attempt.failed": lambda b: f"attempt {b['n']}: {b['error']['message']}" + (", will try again" if b.get("retry_at") else ""),
+    "attempt.interrupted": lambda b: f"attempt {b['n']}: {b['evidence']}" + (", will try again" if b.get("retry_at") else ""),
+    "attempt.cancelled": lambda b: f"attempt {b['n']}" + ("" if b.get("confirmed", True) else ", never confirmed"),
+    "attempt.late_outcome": lambda b: f"attempt {b['n']} reported {b['outcome']} too late; nothing changes",
+}  # fmt: skip

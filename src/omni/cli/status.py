@@ -1,0 +1,145 @@
+"""`omni status`: how the daemon is. Quick enough to ask all day, so it goes past everything that is slow to load.
+
+One GET over a plain socket; neither the option parser nor the WebSocket library is imported on this way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from omni.cli.context import Context
+from omni.cli.exits import OK, UNREACHABLE
+from omni.cli.output import one_line, table
+from omni.domain.errors import DaemonUnreachable, NotAuthorised
+
+ANSWER_S = 5.0
+MAX_ANSWER = 16 * 1024 * 1024
+_MODES = {
+    "NORMAL": "everything goes through the model gateway",
+    "DEGRADED": "the model gateway is down; providers are called directly",
+    "BRAINSTEM": "the cloud is gone; only local work goes on",
+}
+
+
+def run(context: Context) -> int:
+    """Print how the system is; with the daemon dead, how the log left it (exit code 3)."""
+    body, error = look(context)
+    context.out.show("status", body, lines(context, body))
+    if error is not None:
+        context.out.note(f"{error.message}\n  next: {error.hint}")
+    return UNREACHABLE if error else OK
+
+
+def look(context: Context) -> tuple[dict[str, Any], DaemonUnreachable | None]:
+    """The status document, and why the daemon did not give it, if so. Raises NotAuthorised."""
+    host, port = context.address
+    daemon = {"running": True, "url": f"ws://{_bracketed(host)}:{port}", "data_dir": str(context.data_dir)}
+    try:
+        report = fetch(host, port, context.token, "/api/status")
+        error = None
+    except DaemonUnreachable as unreachable:
+        error = unreachable
+        report, daemon["running"] = _from_log(context), False
+    counts = report.pop("tasks", None) or report.pop("counts", {})
+    mode = report.pop("mode", None)
+    return {"mode": mode, "daemon": daemon, "executors": report.pop("executors", []), "counts": counts, **report}, error
+
+
+def watch(context: Context, every_s: float = 1.0) -> int:
+    """Show the status again and again, until Ctrl-C. On a terminal it is drawn in place."""
+    while True:
+        body, error = look(context)
+        if context.out.live and not context.out.as_json:
+            context.out.text("\x1b[H\x1b[2J" + "\n".join(lines(context, body)))
+        else:
+            context.out.show("status", body, lines(context, body))
+        if error is not None:
+            context.out.note(f"{error.message}; looking again (next: {error.hint})")
+        time.sleep(every_s)
+
+
+def lines(context: Context, body: dict[str, Any]) -> list[str]:
+    """The status for people."""
+    out, daemon = context.out, body["daemon"]
+    if daemon["running"]:
+        head = f"{out.state(str(body['mode']))}  {_MODES.get(str(body['mode']), '')}".rstrip()
+    else:
+        head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
+    where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
+    counts = ", ".join(f"{count} {state}" for state, count in body["counts"].items() if count)
+    return [head, *where, f"tasks    {counts or 'none yet: omni submit TEXT'}", *_executors(context, body["executors"])]
+
+
+def fetch(host: str, port: int, token: str, path: str, *, within_s: float = ANSWER_S) -> dict[str, Any]:
+    """GET a JSON object from the daemon. Raises DaemonUnreachable, NotAuthorised."""
+    where = f"{_bracketed(host)}:{port}"
+    login = f"Authorization: Bearer {token}\r\n" if token else ""
+    # HTTP/1.0: the answer ends where the connection ends, and never comes in chunks.
+    asked = f"GET {path} HTTP/1.0\r\nHost: {where}\r\nAccept: application/json\r\n{login}\r\n"
+    try:
+        raw = _exchange(host, port, asked.encode("latin-1", "replace"), within_s)
+    except OSError as error:
+        detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error})"
+        raise DaemonUnreachable(f"no daemon answers at {where}{detail}", hint="omni serve") from None
+    return _body_of(raw, where)
+
+
+def _exchange(host: str, port: int, asked: bytes, within_s: float) -> bytes:
+    until = time.monotonic() + within_s
+    parts: list[bytes] = []
+    with socket.create_connection((host, port), timeout=within_s) as connection:
+        connection.sendall(asked)
+        while sum(map(len, parts)) < MAX_ANSWER:
+            connection.settimeout(max(0.01, until - time.monotonic()))
+            part = connection.recv(65536)
+            if not part:
+                break
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _body_of(raw: bytes, where: str) -> dict[str, Any]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"401"]:
+        raise NotAuthorised(
+            f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
+        )
+    try:
+        if status != [b"200"] or not isinstance(answer := msgspec.json.decode(body), dict):
+            raise ValueError
+    except ValueError:  # msgspec's DecodeError is one
+        said = raw[:60].split(b"\r\n")[0].decode("ascii", "replace") or "nothing"
+        raise DaemonUnreachable(
+            f"something other than Omni answers at {where}: {one_line(said)}",
+            hint="choose another port with --port or OMNI_PORT, for `omni serve` too",
+        ) from None
+    return answer
+
+
+def _from_log(context: Context) -> dict[str, Any]:
+    from omni.config import log_path
+
+    if not log_path(context.data_dir).exists():
+        return {"position": 0}
+    with context.history() as history:
+        return history.status(context.counting("reading the log"))
+
+
+def _executors(context: Context, executors: list[dict[str, Any]]) -> list[str]:
+    if not executors:
+        return []
+    rows = [
+        (one_line(e["name"]), str(e["health"]["state"]), str(e.get("running", 0)), str(e.get("queued", 0)),
+         one_line(e["health"].get("reason") or ", ".join(e.get("types") or e.get("keywords") or ())))
+        for e in executors
+    ]  # fmt: skip
+    return ["", *table(("EXECUTOR", "HEALTH", "RUNNING", "QUEUED", "ABOUT"), rows)]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,168 @@
+"""Commands that make and change tasks: submit, cancel, retry, resolve."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omni.cli.arguments import FOREVER
+from omni.cli.context import Context
+from omni.cli.exits import HELD, OK, BadUsage, code_of_task
+from omni.cli.ids import full_id
+from omni.cli.show import task_lines
+from omni.cli.waiting import PATIENCE_S, at_rest, wait_for
+from omni.domain.errors import DaemonUnreachable, OmniError
+
+if TYPE_CHECKING:
+    from omni.cli.client import Client
+
+MAX_TEXT_BYTES = 900_000  # a frame holds 1 MiB, the request around the text included
+
+
+def submit(context: Context, source: str, wait: str | None, options: dict[str, Any]) -> int:
+    """Send a task, once however often the connection is lost; with `wait` follow it to its end."""
+    wait_s = _wait_s(wait)
+    context.loaded  # noqa: B018 — a broken configuration shows before anybody types the text
+    text = read_text(source)
+    key = options.pop("idempotency_key", None) or f"cli-{uuid.uuid4().hex}"
+    workdir = options.pop("workdir", None)
+    arguments = {
+        "description": text, "idempotency_key": key,
+        "workdir": os.path.abspath(os.path.expanduser(workdir)) if workdir else None,  # noqa: PTH100, PTH111 — keeps links
+        **options,
+    }  # fmt: skip
+    client = context.client()
+    try:
+        task = _send(context, client, arguments)
+    except OmniError as error:
+        raise _kept(context, error, source, text, key) from None
+    return _report(context, client, task, wait is not None, wait_s)
+
+
+def cancel(context: Context, prefix: str) -> int:
+    """Ask for a task to be stopped."""
+    task = _change(context, "cancel_task", prefix)
+    said = "is cancelled" if task["state"] == "cancelled" else f"is asked to stop (now {task['state']})"
+    context.out.show("task", {"task": task}, [f"{task['id']} {said}"])
+    return OK
+
+
+def resolve(context: Context, prefix: str, decision: str) -> int:
+    """Decide about a held task."""
+    task = _change(context, "resolve_task", prefix, decision=decision)
+    context.out.show("task", {"task": task}, [f"{task['id']} is now {task['state']}"])
+    return OK
+
+
+def retry(context: Context, prefix: str, wait: str | None) -> int:
+    """Try a task again; an ended one becomes a new task."""
+    wait_s = _wait_s(wait)
+    client = context.client()
+    task = client.call("retry_task", {"task_id": full_id(context, prefix)})["task"]
+    return _report(context, client, task, wait is not None, wait_s)
+
+
+def read_text(source: str) -> str:
+    """The text of a task: as given, from stdin (`-`) or from a file (`@file`). Raises BadUsage."""
+    if source == "-":
+        if sys.stdin.isatty():
+            sys.stderr.write("type the task, end with Ctrl-D\n")
+        raw = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+    elif source.startswith("@"):
+        raw = _file(Path(source[1:]).expanduser())
+    else:
+        raw = source.encode("utf-8", "surrogateescape")
+    return _checked(raw)
+
+
+def _file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise BadUsage(
+            f"{path} cannot be read: {error.strerror}", hint="omni submit @FILE, or omni submit -- '@text' for a text like that"
+        ) from None
+
+
+def _checked(raw: bytes) -> str:
+    if len(raw) > MAX_TEXT_BYTES:
+        raise BadUsage(f"the text is longer than {MAX_TEXT_BYTES} bytes", hint="put it into a file and name the file in the task")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadUsage(f"the text is not UTF-8 (byte {error.start})", hint="iconv -t utf-8 FILE | omni submit -") from None
+    if not text.strip():
+        raise BadUsage("the task has no text", hint="omni submit 'what shall be done'")
+    return text.rstrip("\n")
+
+
+def _send(context: Context, client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
+    def say(error: OmniError) -> None:
+        context.out.redraw(f"{error.message}; sending again")
+
+    answer = client.persist("create_task", arguments, patience_s=PATIENCE_S, on_lost=say)
+    context.out.redraw("")
+    return dict(answer["task"])
+
+
+def _kept(context: Context, error: OmniError, source: str, text: str, key: str) -> OmniError:
+    """Keep a text that was typed or piped in, and say how to send it again without making two tasks."""
+    from omni.cli.client import ConnectionLost
+
+    if source == "-":
+        name = f"omni-unsent-{key[-8:]}.txt"
+        path = Path(name).absolute()
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            return error
+        error.hint = f"{error.hint + ', then ' if error.hint else ''}omni submit @{path} --key {key}"
+    elif isinstance(error, ConnectionLost):
+        error.hint = f"omni submit … --key {key} (the same key never makes two tasks)"
+    return error
+
+
+def _report(context: Context, client: Client, task: dict[str, Any], wait: bool, wait_s: float | None) -> int:
+    if not wait:
+        context.out.show("task", {"task": task}, [str(task["id"])])
+        if not context.out.as_json:
+            context.out.note(_next_step(task))
+        return OK
+    task = wait_for(client, task, wait_s, context.out)
+    context.out.show("task", {"task": task}, task_lines(context.out, task))
+    if not at_rest(task):
+        context.out.note(f"not finished after {wait_s:g} s; it goes on\n  next: omni task tail {task['id']}")
+    elif task["state"] == "held":
+        context.out.note(f"next: omni task resolve {task['id']} {'|'.join(task['held'].get('options') or ('retry',))}")
+    return code_of_task(task)
+
+
+def _next_step(task: dict[str, Any]) -> str:
+    if code_of_task(task) == HELD:
+        return f"held: {task['held']['reason']}\n  next: omni why {task['id']}"
+    return f"{task['state']}\n  next: omni task tail {task['id']}"
+
+
+def _change(context: Context, tool: str, prefix: str, **more: Any) -> dict[str, Any]:
+    client = context.client()
+    try:
+        return dict(client.call(tool, {"task_id": full_id(context, prefix), **more})["task"])
+    except DaemonUnreachable as error:
+        error.hint = error.hint or "omni serve"
+        raise
+
+
+def _wait_s(wait: str | None) -> float | None:
+    if wait is None or wait == FOREVER:
+        return None
+    try:
+        seconds = float(wait)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise BadUsage(f"--wait takes seconds, not {wait!r}", hint="omni submit TEXT --wait, or --wait 60")
+    return seconds

@@ -1,0 +1,58 @@
+"""Waiting for a task: through slow answers, restarts of the daemon and Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from omni.cli.output import Output, one_line
+
+if TYPE_CHECKING:
+    from omni.cli.client import Client
+
+PATIENCE_S = 30.0  # how long a daemon that went away may take to come back
+LOOK_S = 2.0  # one call waits this long, so that a person sees each state
+_AT_REST = frozenset({"completed", "failed", "cancelled", "held"})
+
+
+def at_rest(task: dict[str, Any]) -> bool:
+    """Whether nothing more happens to a task by itself."""
+    return task["state"] in _AT_REST
+
+
+def wait_for(client: Client, task: dict[str, Any], wait_s: float | None, out: Output) -> dict[str, Any]:
+    """Follow a task to its end, to a decision that a person has to make, or to the end of the time; None: no bound."""
+    began = time.monotonic()
+    shown = ""
+    while not at_rest(task):
+        shown = _show(out, task, shown, time.monotonic() - began)
+        left = LOOK_S if wait_s is None else wait_s - (time.monotonic() - began)
+        if left <= 0:
+            break
+        question = {"task_id": task["id"], "wait_s": min(LOOK_S, left)}
+        task = client.persist("wait_task", question, patience_s=PATIENCE_S, on_lost=_says(out))["task"]
+    out.redraw("")
+    return task
+
+
+def _show(out: Output, task: dict[str, Any], shown: str, elapsed_s: float) -> str:
+    who = f" by {one_line(task['executor'])}" if task.get("executor") else ""
+    now = f"{task['state']}{who}, attempt {task['attempt']}" if task.get("attempt") else f"{task['state']}{who}"
+    if out.live:
+        out.redraw(f"{task['id'][:18]}  {now}  {elapsed_s:.0f} s")
+    elif now != shown:
+        out.note(f"{task['id']}: {now}")
+    return now
+
+
+def _says(out: Output) -> Any:
+    said: set[str] = set()
+
+    def say(error: Exception) -> None:
+        text = getattr(error, "message", str(error))
+        if not said:
+            out.redraw("")
+            out.note(f"{text}; waiting up to {PATIENCE_S:g} s for it to come back")
+        said.add(text)
+
+    return say
