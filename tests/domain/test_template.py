@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni.domain.errors import ConfigError
-from omni.domain.template import PLACEHOLDERS, compile, render
+from omni.domain.template import PLACEHOLDERS, compile_template, render
 
 VALUES: dict[str, Any] = {
     "description": 'say "hi" to {key} & {{x}} 100%',
@@ -41,12 +41,12 @@ def test_doubled_braces_are_plain_braces_and_a_percent_sign_is_itself() -> None:
 
 
 def test_braces_that_hold_no_name_are_plain_text() -> None:
-    assert render('{"a": 1, "b": {}} {1}', VALUES) == '{"a": 1, "b": {}} {1}'
+    assert render('{"a": 1, "b": {}, "c": { } } {1}', VALUES) == '{"a": 1, "b": {}, "c": { } } {1}'
 
 
 def test_an_unknown_placeholder_is_refused_when_the_template_is_read() -> None:
     with pytest.raises(ConfigError, match=r"unknown placeholder \{descripton\}"):
-        compile({"deep": [{"text": "{descripton}"}]})
+        compile_template({"deep": [{"text": "{descripton}"}]})
 
 
 def test_values_that_are_not_text_stay_as_they_are_and_keys_are_not_templates() -> None:
@@ -59,11 +59,11 @@ def test_nesting_without_end_is_refused() -> None:
     for _ in range(100):
         template = [template]
     with pytest.raises(ConfigError, match="levels deep"):
-        compile(template)
+        compile_template(template)
 
 
 def test_filling_twice_gives_two_values_that_share_no_container() -> None:
-    template = compile({"options": {"deep": ["{key}"]}})
+    template = compile_template({"options": {"deep": ["{key}"]}})
     first, second = template.fill(VALUES), template.fill(VALUES)
     first["options"]["deep"].append("changed")
     assert second == {"options": {"deep": ["t-1:2"]}}

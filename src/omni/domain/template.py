@@ -36,7 +36,7 @@ class Template:
         return self._fill(values)
 
 
-def compile(template: Any, known: tuple[str, ...] = PLACEHOLDERS) -> Template:  # noqa: A001 - as in `re.compile`
+def compile_template(template: Any, known: tuple[str, ...] = PLACEHOLDERS) -> Template:
     """Read a template; ConfigError for a placeholder that is not `known`, or nesting beyond any use."""
     names: set[str] = set()
     fill = _node(template, names, MAX_DEPTH)
@@ -50,7 +50,7 @@ def compile(template: Any, known: tuple[str, ...] = PLACEHOLDERS) -> Template:  
 
 def render(template: Any, values: _Values) -> Any:
     """Fill a template once; the placeholders that may occur are the names in `values`."""
-    return compile(template, tuple(values)).fill(values)
+    return compile_template(template, tuple(values)).fill(values)
 
 
 def _node(template: Any, names: set[str], depth: int) -> _Filler:
