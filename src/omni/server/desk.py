@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -185,7 +185,7 @@ class Desk:
             raise not_found(task_id)
         return [event_view(each) for each in recorded if each.position > after]
 
-    async def follow(self, task_id: str = "") -> AsyncIterator[News]:
+    async def follow(self, task_id: str = "") -> AsyncGenerator[News, None]:
         """Changes and progress of one task (of all when empty) from now on, until the caller stops.
 
         A caller that reads too slowly loses the oldest news first; the newest state always arrives.

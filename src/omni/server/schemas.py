@@ -1,0 +1,169 @@
+"""The shapes of answers as records, for the output schemas of the MCP tools; `omni.server.views` fills them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from omni.domain.values import AttemptState, Decision, HealthState, Mode, TaskState
+
+Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
+
+
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Root of all shapes."""
+
+
+class ErrorShape(Shape, frozen=True):
+    kind: str
+    message: str
+    hint: str
+
+
+class ResultShape(Shape, frozen=True):
+    content: str
+    structured: Any
+
+
+class UsageShape(Shape, frozen=True):
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class HeldShape(Shape, frozen=True):
+    kind: str
+    reason: str
+    options: list[Decision]
+
+
+class RouteShape(Shape, frozen=True):
+    tier: str | None
+    model: str | None
+    mode: Mode
+
+
+class AttemptShape(Shape, frozen=True):
+    n: int
+    executor: str
+    route: RouteShape
+    state: AttemptState
+    started_at: Time | None
+    ended_at: Time | None
+    error: ErrorShape | None
+    handle: str
+
+
+class TaskShape(msgspec.Struct, frozen=True):
+    """A task; more fields may come."""
+
+    id: str
+    description: str
+    type: str | None
+    state: TaskState
+    executor: str | None
+    tier: str | None
+    model: str | None
+    priority: int
+    labels: list[str]
+    attempt: int
+    attempts: list[AttemptShape]
+    result: ResultShape | None
+    error: ErrorShape | None
+    cost_usd: float | None
+    usage: UsageShape | None
+    held: HeldShape | None
+    created_at: Time | None
+    updated_at: Time | None
+    ended_at: Time | None
+    position: int
+
+
+class TaskListShape(Shape, frozen=True):
+    tasks: list[TaskShape]
+    next: Annotated[str | None, Meta(description="The cursor of the next page; null at the end.")]
+
+
+class HealthShape(Shape, frozen=True):
+    state: HealthState
+    reason: str | None
+    until: Time | None
+
+
+class ExecutorShape(Shape, frozen=True):
+    name: str
+    types: list[str]
+    keywords: list[str]
+    local: bool
+    gpu: bool
+    always_on: bool
+    needs_cloud: bool
+    max_concurrency: int
+    health: HealthShape
+    since: Time | None
+    tools: list[str]
+    running: int
+    queued: int
+
+
+class ExecutorListShape(Shape, frozen=True):
+    executors: list[ExecutorShape]
+
+
+class SystemShape(msgspec.Struct, frozen=True):
+    """The system; more fields may come."""
+
+    mode: Mode
+    executors: list[ExecutorShape]
+    tasks: Annotated[dict[str, int], Meta(description="How many tasks are in each state.")]
+    position: int
+
+
+class EventShape(Shape, frozen=True):
+    position: int
+    at: Time
+    type: str
+    actor: str
+    body: dict[str, Any]
+
+
+class EventListShape(Shape, frozen=True):
+    task_id: str
+    events: list[EventShape]
+
+
+class CandidateShape(Shape, frozen=True):
+    executor: str
+    score: int
+    reasons: list[str]
+    rejected: str | None
+
+
+class DecisionShape(Shape, frozen=True):
+    position: int
+    at: Time
+    executor: str
+    tier: str | None
+    model: str | None
+    mode: Mode
+    type: str
+    complexity: int
+    reason: str
+    signals: list[str]
+    candidates: list[CandidateShape]
+
+
+class ExplanationShape(Shape, frozen=True):
+    task_id: str
+    state: TaskState
+    decision: DecisionShape | None
+    earlier: list[DecisionShape]
+    held: HeldShape | None
+
+
+def schema_of(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON Schema of a record, an object at its root, with what it refers to under `$defs`."""
+    (_,), parts = msgspec.json.schema_components([shape], ref_template="#/$defs/{name}")
+    root = {key: value for key, value in parts.pop(shape.__name__).items() if key != "title"}
+    return {**root, "$defs": parts} if parts else root
