@@ -1,6 +1,6 @@
 """The composition root: what the daemon is made of, started in order of dependency and stopped in reverse.
 
-    log → actors (brainstem, health, router, pool, gateway) → loop adapters (timers, hands, door) → the port opens → hands connect
+    log → actors (brainstem, health, router, pool, gateway) → loop adapters (timers, hands, door) → port → executors
 
 The asyncio loop runs on the main thread, where signals arrive. Actors have threads of their own.
 """
@@ -174,20 +174,23 @@ def run(
 ) -> int:
     """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
     console = sys.stderr.isatty()
-    logs.configure(
-        data_dir / "logs" / "omni.log", loaded.config.log_level, Redactor(loaded.secrets), console=console
-    )
-    return asyncio.run(_serve(loaded, data_dir, accept_loss, on_ready))
+    logs.configure(data_dir / "logs" / "omni.log", loaded.config.log_level, Redactor(loaded.secrets), console=console)
+    return asyncio.run(_serve(loaded, data_dir, on_ready, accept_loss=accept_loss))
 
 
 async def _serve(
-    loaded: Loaded, data_dir: Path, accept_loss: bool, on_ready: Callable[[Daemon], None] | None
+    loaded: Loaded, data_dir: Path, on_ready: Callable[[Daemon], None] | None, *, accept_loss: bool
 ) -> int:
     stop = asyncio.Event()
     reasons: list[str] = []
     loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        reasons.append(number.name)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda n=number: (reasons.append(n.name), stop.set()))
+        loop.add_signal_handler(number, on_signal, number)
     daemon = Daemon(loaded, data_dir, accept_loss=accept_loss)
     try:
         await daemon.start()
@@ -198,5 +201,5 @@ async def _serve(
             return_when=asyncio.FIRST_COMPLETED,
         )
     finally:
-        await daemon.stop(daemon.failure or "".join(reasons) or "error")
+        await daemon.stop(daemon.failure or ", ".join(reasons) or "error")
     return EXIT_FAILED if daemon.failure else 0

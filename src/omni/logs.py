@@ -1,5 +1,6 @@
-"""Structured logs: one JSON object a line, secrets masked, to a file that stays bounded. Logs explain; the event log is truth.
+"""Structured logs: one JSON object a line, secrets masked, to a file that stays bounded.
 
+Logs explain; only the event log is truth.
 Event names are `noun.past_participle`; fields are plain values. A task's end gives one canonical line, `task.ended`.
 """
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tests.domain.given import Desk, names, worker
 
 from omni.domain import attempt
 from omni.domain import commands as cmd
 from omni.domain.values import Result, TaskState
-from tests.domain.given import Desk, names, worker
 
 
-def running(**traits: object) -> Desk:
+def running(**traits: Any) -> Desk:
     """A desk with task `a` on its first attempt."""
     desk = Desk(worker(**traits))
     desk.create("a")

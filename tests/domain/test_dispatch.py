@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tests.domain.given import READY, Desk, names, worker
+
 from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain.values import ExecutorHealth, TaskState
-from tests.domain.given import READY, Desk, names, worker
 
 
 def test_a_new_task_is_created_routed_and_planned_in_one_step() -> None:

@@ -1,4 +1,7 @@
-"""Brainstem: the writer of the system stream: starts, stops and configuration. Suspending and restoring come with failover."""
+"""Brainstem: the writer of the system stream: starts, stops and configuration.
+
+Suspending and restoring when the cloud goes come with failover.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Brainstem(Quiet):
     """Behaviour over the system stream."""
 
     name = NAME
-    prefixes = (ev.SYSTEM_STREAM,)
+    prefixes: tuple[str, ...] = (ev.SYSTEM_STREAM,)
 
     def initial(self) -> SystemState:
         return SystemState()

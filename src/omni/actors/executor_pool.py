@@ -1,21 +1,20 @@
 """ExecutorPool: hands attempts to executors, at most once each, and brings back what became of them.
 
-It owns nothing durable. What it remembers, which attempts it has already handed over in the life of this process, only
-serves to ignore a Router that says something twice after a restart. The real work is done by the hands on the asyncio loop;
-a dry-run executor (`null:`) is answered here, at once.
+It owns nothing durable. What it remembers, which attempts it has already handed over in the life of this process,
+only serves to ignore a Router that says something twice after a restart. The real work is done by the hands on the
+asyncio loop; a dry-run executor (`null:`) is answered here, at once.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.template import Template
-from omni.domain.values import ExecutorHealth, Millis, Result, TaskError
+from omni.domain.values import Result, TaskError
 
 NAME = "pool"
 HANDS = "hands"

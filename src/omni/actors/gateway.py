@@ -1,13 +1,13 @@
 """Gateway: admits requests, knows who waits for what, and answers questions from the tasks that the Router told it of.
 
-It owns nothing durable: tasks here are the Router's own frozen records, passed on after each commit. A caller that goes away
-is forgotten; the task it asked for goes on.
+It owns nothing durable: tasks here are the Router's own frozen records, passed on after each commit. A caller that
+goes away is forgotten; the task it asked for goes on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ class Gateway(Quiet):
 
     def __init__(self, open_limit: int) -> None:
         self._open_limit = open_limit
-        self._handlers = {
+        self._handlers: dict[type[Any], Callable[[GatewayState, Any], list[Send]]] = {
             cmd.Submit: self._submit,
             cmd.Answered: _answered,
             cmd.TasksChanged: _changed,
@@ -72,7 +72,7 @@ class Gateway(Quiet):
         return GatewayState()
 
     def handle(self, state: GatewayState, envelope: cmd.Envelope) -> Outcome:
-        handler: Any = self._handlers.get(type(envelope.message))
+        handler = self._handlers.get(type(envelope.message))
         return Outcome((), handler(state, envelope.message)) if handler else NOTHING
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> list[Send]:
@@ -82,7 +82,9 @@ class Gateway(Quiet):
     def _submit(self, state: GatewayState, submit: cmd.Submit) -> list[Send]:
         if state.open_tasks >= self._open_limit:
             message = f"{self._open_limit} tasks are open, and no more are admitted until some of them end"
-            return [_reply(submit.request, cmd.Refusal("overloaded", message, "try again in a few seconds; omni status"))]
+            return [
+                _reply(submit.request, cmd.Refusal("overloaded", message, "try again in a few seconds; omni status"))
+            ]
         state.asked[submit.request] = submit.until_end
         return [Send(ROUTER, cmd.CreateTask(submit.request, submit.task_id, submit.spec, submit.client))]
 
@@ -189,9 +191,7 @@ def _status(state: GatewayState, query: cmd.GetStatus) -> list[Send]:
     for spec in state.settings.executors:
         seen = state.executors.get(spec.name, cmd.ExecutorStatus(spec.name, ExecutorHealth()))
         health = ExecutorHealth("failed", spec.unavailable) if spec.unavailable else seen.health
-        reports.append(
-            cmd.ExecutorReport(spec, health, seen.tools, seen.since, running[spec.name], queued[spec.name])
-        )
+        reports.append(cmd.ExecutorReport(spec, health, seen.tools, seen.since, running[spec.name], queued[spec.name]))
     counts = {str(s): state.counts[s] for s in TaskState}
     position = max((t.position for t in state.tasks.values()), default=0)
     return [_reply(query.request, cmd.SystemReport("NORMAL", tuple(reports), counts, position))]

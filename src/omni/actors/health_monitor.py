@@ -1,7 +1,7 @@
 """HealthMonitor: folds what is observed of the world into component health, and writes down every edge.
 
-Executors so far: one that connects and offers its tool is ready; one that fails FAILURES times in a row is failed. Single
-observations are soft state; the event at an edge carries those that led to it.
+Executors so far: one that connects and offers its tool is ready; one that fails FAILURES times in a row is failed.
+Single observations are soft state; the event at an edge carries those that led to it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class HealthMonitor(Quiet):
     """Behaviour over the health stream."""
 
     name = NAME
-    prefixes = (ev.HEALTH_STREAM,)
+    prefixes: tuple[str, ...] = (ev.HEALTH_STREAM,)
 
     def initial(self) -> HealthState:
         return HealthState()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain import dispatch
@@ -20,8 +22,8 @@ class Router:
     """Behaviour over the board."""
 
     name = NAME
-    prefixes = (ev.TASK_PREFIX, ev.ROUTER_STREAM)
-    shape = BoardSnapshot
+    prefixes: tuple[str, ...] = (ev.TASK_PREFIX, ev.ROUTER_STREAM)
+    shape: type[msgspec.Struct] | None = BoardSnapshot
 
     def initial(self) -> Board:
         return Board()

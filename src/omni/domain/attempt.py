@@ -1,7 +1,8 @@
 """How an attempt ends, and what follows: the honest crash protocol.
 
-Theory of operation. *Accepted once, finished at most once in the record. Side effects are at-least-once under `retry`,
-at-most-once under `ask` and `fail`; never "exactly once".* An attempt is durable before anything is started. Then one of:
+Theory of operation. *Accepted once, finished at most once in the record. Side effects are at-least-once under
+`retry`, at-most-once under `ask` and `fail`; never "exactly once".* An attempt is durable before anything is started.
+Then one of:
 
     outcome reported            follows
     succeeded                   the task completes
@@ -29,7 +30,8 @@ MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes 
 ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated unasked: the world has moved on
 BACKOFF_MS = 1_000
 BACKOFF_CAP_MS = 60_000
-_HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f")  # the name space of attempt handles; changing it orphans sessions
+# The name space of attempt handles; another one would orphan every executor session that is to be resumed.
+_HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f")
 
 
 def key(task_id: str, n: int) -> str:
@@ -75,7 +77,9 @@ def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEven
     if report.error.kind not in UNSENT:
         return [ev.AttemptFailed(report.n, report.error), ev.TaskFailed(report.error)]
     if _unsent(task) + 1 >= MAX_UNSENT:
-        held = Held("no_executor", f"{attempt.route.executor} cannot be used: {report.error.message}", ("retry", "fail"))
+        held = Held(
+            "no_executor", f"{attempt.route.executor} cannot be used: {report.error.message}", ("retry", "fail")
+        )
         return [ev.AttemptFailed(report.n, report.error), ev.TaskHeld(held)]
     return [ev.AttemptFailed(report.n, report.error, at + backoff_ms(task.id, report.n))]
 

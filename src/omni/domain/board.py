@@ -1,7 +1,8 @@
 """All tasks together: who may go next, who waits for what, which key stands for which task.
 
-Theory of operation. The board is the Router's state: the fold of the `router` stream and of every `task-*` stream. Each task
-stands in exactly one *place*, which follows from its state alone; the index of places is what makes every question cheap:
+Theory of operation. The board is the Router's state: the fold of the `router` stream and of every `task-*` stream.
+Each task stands in exactly one *place*, which follows from its state alone; the index of places is what makes every
+question cheap:
 
     ("queue", executor, 9 - priority)   idle, may go when the executor has a free slot; first come, first served
     ("delayed",)                        idle, not before `retry_at`
@@ -15,8 +16,8 @@ Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, an
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -28,7 +29,7 @@ from omni.domain.values import ENDED, RUNNING, ExecutorHealth, ExecutorSpec, Mil
 KEEP_ENDED = 10_000
 TOP = 9  # the highest priority; queues sort by `TOP - priority`
 
-Place: TypeAlias = tuple[str, ...] | tuple[str, str, int]
+Place: TypeAlias = tuple[str | int, ...]
 _NOBODY: OrderedDict[str, None] = OrderedDict()
 _ID_STARTS = len(ev.TASK_PREFIX)
 
@@ -60,9 +61,9 @@ class Board:
         self.version = 0
         self.boot = ""
 
-    def at(self, *place: str | int) -> OrderedDict[str, None]:
+    def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
-        return self.places.get(place, _NOBODY)  # type: ignore[call-overload,no-any-return]
+        return self.places.get(spot, _NOBODY)
 
     def free_slots(self, executor: str) -> int:
         """How many more attempts an executor may be given."""
@@ -113,7 +114,7 @@ def place(task: Task) -> Place:
 def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: Millis, position: int) -> None:
     """Apply one recorded event of the Router's streams."""
     if stream == ev.ROUTER_STREAM:
-        _EVOLVE_ROUTER[type(event)](board, event)  # type: ignore[index]
+        _EVOLVE_ROUTER[type(event)](board, event)
         board.version += 1
         return
     task_id = stream[_ID_STARTS:]
@@ -199,7 +200,7 @@ def _noted(board: Board, event: ev.ExecutorNoted) -> None:
     board.health[event.executor] = event.health
 
 
-_EVOLVE_ROUTER = {
+_EVOLVE_ROUTER: dict[type[Any], Callable[[Board, Any], None]] = {
     ev.RouterStarted: _started,
     ev.RoutingConfigured: _configured,
     ev.ExecutorNoted: _noted,

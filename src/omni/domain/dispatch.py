@@ -1,9 +1,9 @@
 """The Router's rules: what each message leads to, and who goes next.
 
-Theory of operation. `decide` answers one message from the board as it is and changes nothing. `settle` is asked after every
-message until it has nothing more to say: it alone starts attempts, from the state alone, so that a new task, a freed slot, an
-executor that came back, a backoff that ran out and a restart all lead to dispatch by the same few lines. `owed` lists what a
-restarted Router must say again; its receivers ignore what they have heard before.
+Theory of operation. `decide` answers one message from the board as it is and changes nothing. `settle` is asked after
+every message until it has nothing more to say: it alone starts attempts, from the state alone, so that a new task, a
+freed slot, an executor that came back, a backoff that ran out and a restart all lead to dispatch by the same few
+lines. `owed` lists what a restarted Router must say again; its receivers ignore what they have heard before.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from omni.domain.board import Board
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
 from omni.domain.values import (
-    ExecutorHealth,
     Attempt,
+    ExecutorHealth,
     Held,
     Millis,
     RoutingSettings,
@@ -110,9 +110,7 @@ def _resolve(board: Board, message: cmd.ResolveTask, at: Millis) -> Outcome:
         return _refuse(message.request, _not_offered(task, message.decision))
     resolved: list[Any] = [ev.TaskResolved(message.decision, message.by)]
     resolved += _after_decision(board, task, message)
-    return Outcome(
-        [(task.stream, e) for e in resolved], [Send(GATEWAY, cmd.Answered(message.request, task.id))]
-    )
+    return Outcome([(task.stream, e) for e in resolved], [Send(GATEWAY, cmd.Answered(message.request, task.id))])
 
 
 def _after_decision(board: Board, task: Task, message: cmd.ResolveTask) -> list[Any]:
@@ -177,9 +175,7 @@ def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:
     return Outcome(events)
 
 
-def _release(
-    board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
-) -> list[tuple[str, Any]]:
+def _release(board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[tuple[str, Any]]:
     """Route the stranded again, where somebody can take them now."""
     released = []
     for task_id in board.at("stranded"):
@@ -242,9 +238,7 @@ def _reroute(board: Board, task: Task) -> Outcome:
     return Outcome([(task.stream, e) for e in _routing(task.spec, board.settings, board.health)])
 
 
-def _routing(
-    spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
-) -> list[ev.TaskEvent]:
+def _routing(spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
     choice = routing.choose(spec, _intent(spec), settings, health)
     if choice.route is not None:
         return [_routed(choice)]
@@ -253,9 +247,7 @@ def _routing(
 
 def _routed(choice: routing.Choice) -> ev.TaskRouted:
     assert choice.route is not None
-    return ev.TaskRouted(
-        choice.kind, choice.complexity, choice.route, choice.reason, choice.candidates, choice.signals
-    )
+    return ev.TaskRouted(choice.kind, choice.complexity, choice.route, choice.reason, choice.candidates, choice.signals)
 
 
 def _intent(spec: TaskSpec) -> intent.Intent:

@@ -8,8 +8,9 @@ Theory of operation. Every configured executor is a candidate and gets a score o
     keywords that occur          KEYWORD each, up to KEYWORDS_MAX
     local, and the task asks     LOCAL
 
-The highest score wins; a tie goes to the order of the configuration. An executor that is known to be down is rejected; one
-that has not been heard of yet is not, for its first report comes within seconds and the task waits for it.
+The highest score wins; a tie goes to the order of the configuration. An executor that is known to be down is
+rejected; one that has not been heard of yet is not, for its first report comes within seconds and the task waits for
+it.
 """
 
 from __future__ import annotations
@@ -110,9 +111,7 @@ def _weigh(
     return Candidate(executor.name, score, tuple(reasons), rejected)
 
 
-def _merit(
-    executor: ExecutorSpec, spec: TaskSpec, kind: str, text: str, intent: Intent, reasons: list[str]
-) -> int:
+def _merit(executor: ExecutorSpec, spec: TaskSpec, kind: str, text: str, intent: Intent, reasons: list[str]) -> int:
     score = 0
     if spec.executor == executor.name:
         score += FITS

@@ -1,4 +1,4 @@
-"""The nouns: task, attempt, route, result. Frozen records; money in US dollars, time in milliseconds since the epoch."""
+"""The nouns: task, attempt, route, result. Money in US dollars, time in milliseconds since the epoch."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """One turn of an actor: decide, evolve, append, and only then let anything out.
 
-Theory of operation. A turn takes the messages that wait in the mailbox. Each is decided and its events are applied to the
-state at once, so that the next message sees them. All events of the turn go to the log in one transaction, which is one
-fsync: group commit under load, low latency without. Messages to others leave after the commit.
+Theory of operation. A turn takes the messages that wait in the mailbox. Each is decided and its events are applied to
+the state at once, so that the next message sees them. All events of the turn go to the log in one transaction, which
+is one fsync: group commit under load, low latency without. Messages to others leave after the commit.
 
-    for each message:  events, sends = handle(state, envelope);  evolve(state, events);  the same for settle, until it is quiet
+    for each message:  events, sends = handle(state, envelope);  evolve(state, events);  then settle, until it is quiet
     append all events                       fails: the state is thrown away and read again; nothing has left
     send: announce(touched), then sends
 
@@ -189,9 +189,7 @@ class _Turn:
             version = behaviour.version(kernel.state, stream) + 1
             kernel.position += 1
             behaviour.evolve(kernel.state, stream, event, self.at, kernel.position)
-            self.entries.append(
-                Entry(stream, version, event, self.at, self.mono, behaviour.name, envelope.id, cause)
-            )
+            self.entries.append(Entry(stream, version, event, self.at, self.mono, behaviour.name, envelope.id, cause))
             self.touched[stream] = None
             cause = None  # the input stands on the first event of its decision only
         self.outbox += outcome.sends

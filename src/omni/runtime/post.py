@@ -9,7 +9,7 @@ Receive: TypeAlias = Callable[[str, Sequence[Any]], None]
 
 
 class Post:
-    """Deliver messages by name. A name outlives the actor behind it: after a restart the same name leads to the new one."""
+    """Deliver messages by name. A name outlives the actor behind it: a restarted one keeps its name."""
 
     def __init__(self) -> None:
         self._receivers: dict[str, Receive] = {}

@@ -1,9 +1,9 @@
 """The one Pykka shell: a thread that gives its kernel what waits in the mailbox. Meaning lives elsewhere.
 
-Theory of operation. Messages wait in a deque of our own and Pykka's inbox carries only wake-ups: emptying Pykka's queue one
-by one is slower and reads its internals. The mailbox outlives the actor: when a turn fails, its messages go back to the
-front, the supervisor starts a new shell on the same mailbox, and that shell takes them one at a time, so that a message that
-cannot be processed is found out and dropped with an answer, while its neighbours go through.
+Theory of operation. Messages wait in a deque of our own and Pykka's inbox carries only wake-ups: emptying Pykka's
+queue one by one is slower and reads its internals. The mailbox outlives the actor: when a turn fails, its messages go
+back to the front, the supervisor starts a new shell on the same mailbox, and that shell takes them one at a time. So
+a message that cannot be processed is found out and dropped with an answer, while its neighbours go through.
 
     turn fails because        then
     the disk takes no more    memory is read again; requests are refused, reports wait for space (`storage`)
