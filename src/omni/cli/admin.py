@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Any
+import errno
+import os
+from typing import TYPE_CHECKING
 
-from omni.cli.context import Context
-from omni.cli.exits import OK
+import msgspec
+
+from omni import __version__
+from omni.cli.context import COMPLETE_VARIABLE, Context
+from omni.cli.exits import MISMATCH, OK
+from omni.domain.errors import LogLocked
+
+if TYPE_CHECKING:
+    from omni.replay.verify import Report
+
+DEFAULT_PORT = 18765
 
 
 def serve(context: Context, *, accept_loss: bool) -> int:
@@ -17,7 +26,121 @@ def serve(context: Context, *, accept_loss: bool) -> int:
         context.out.note(f"warning: {warning}")
     from omni.daemon import run
 
-    return run(loaded, context.data_dir, accept_loss=accept_loss)
+    try:
+        return run(
+            loaded, context.data_dir, accept_loss=accept_loss, on_ready=lambda _: context.out.note(_welcome(context))
+        )
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        host, port = context.loaded.config.host, context.loaded.config.port
+        raise LogLocked(
+            f"port {port} on {host} is in use, perhaps by a daemon that runs already",
+            hint=f"omni status, or omni serve --port {port + 1}",
+        ) from None
+
+
+def token_show(context: Context) -> int:
+    """Print the token."""
+    from omni.config import token_path
+    from omni.server.tokens import read_token
+
+    token = read_token(token_path(context.data_dir))
+    context.out.show("token", {"token": token}, [token])
+    return OK
+
+
+def token_rotate(context: Context) -> int:
+    """Replace the token; a running daemon takes the new one at once, and clients with the old one are out."""
+    from omni.config import token_path
+    from omni.server.tokens import rotate_token
+
+    path = token_path(context.data_dir)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = rotate_token(path)
+    context.out.show("token", {"token": token}, [token])
+    context.out.note("the old token no longer opens anything; give clients the new one")
+    return OK
+
+
+def config_check(context: Context) -> int:
+    """Check the configuration and say what it means."""
+    loaded = context.loaded
+    config = loaded.config
+    executors = [
+        {
+            "name": e.name,
+            "transport": e.transport,
+            "available": e.enabled and e.available,
+            "reason": e.unavailable_reason,
+        }
+        for e in config.executors.values()
+    ]
+    where = str(loaded.path) if loaded.path else None
+    body = {"path": where, "warnings": loaded.warnings, "executors": executors, "ok": True}
+    names = ", ".join(f"{e['name']}{'' if e['available'] else ' (off)'}" for e in executors)
+    lines = [
+        f"{where or 'no file: embedded defaults'}: ok",
+        f"listens   {config.host}:{config.port}, auth {config.auth}",
+        f"data      {config.data_dir}",
+        f"executors {names or 'none'}",
+    ]
+    off = [f"off       {e['name']}: {e['reason']}" for e in executors if not e["available"] and e["reason"]]
+    context.out.show("config_check", body, [*lines, *off, *(f"warning   {w}" for w in loaded.warnings)])
+    return OK
+
+
+def config_show(context: Context) -> int:
+    """Print the configuration in force, secrets masked."""
+    from omni.config import redacted
+
+    loaded = context.loaded
+    body = redacted(loaded.config)
+    if context.out.as_json:
+        context.out.document("config", {"path": str(loaded.path) if loaded.path else None, "config": body})
+        return OK
+    import yaml
+
+    context.out.text(yaml.safe_dump(body, sort_keys=False, allow_unicode=True).rstrip())
+    return OK
+
+
+def config_schema(context: Context) -> int:
+    """Print the JSON Schema of the configuration file; it is a document of its own kind, with --json and without."""
+    from omni.config import json_schema
+
+    context.out.text(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode())
+    return OK
+
+
+def mcp(context: Context) -> int:
+    """Stand between a client that speaks stdio and the daemon."""
+    from omni.server.bridge import run_bridge
+
+    host, port = context.address
+    return run_bridge(host, port, context.token)
+
+
+def verify(context: Context) -> int:
+    """Check the whole log; exit code 7 when a task broke the rules, 8 when the log is damaged."""
+    from omni.replay.verify import verify as check
+
+    with context.history() as history:
+        report = check(history.reader, context.counting("verifying"))
+    context.out.redraw("")
+    body = {"ok": report.ok, **msgspec.to_builtins(report)}
+    context.out.show("verify", body, _report_lines(context, report))
+    if not report.ok:
+        context.out.note("next: omni task tail ID for a task named above, and keep a copy: omni backup FILE")
+    return OK if report.ok else MISMATCH
+
+
+def completion(context: Context, shell: str) -> int:
+    """Print the script that teaches a shell our commands."""
+    from omni.cli.app import run
+
+    os.environ[COMPLETE_VARIABLE] = f"source_{shell}"  # the parser answers it instead of a command, and leaves
+    return run(context, [])
 
 
 def version(context: Context) -> int:
@@ -28,16 +151,37 @@ def version(context: Context) -> int:
 
     import apsw
 
-    from omni import __version__
-
     def known(name: str) -> str:
         try:
             return of(name)
         except PackageNotFoundError:
             return "missing"
 
-    parts: dict[str, Any] = {"python": platform.python_version(), "sqlite": apsw.sqlite_lib_version()}
+    parts = {"python": platform.python_version(), "sqlite": apsw.sqlite_lib_version()}
     parts |= {name: known(name) for name in ("mcp", "pykka", "msgspec", "websockets")}
     told = ", ".join(f"{name} {number}" for name, number in parts.items())
     context.out.show("version", {"version": __version__, "parts": parts}, [f"omni {__version__}", told])
     return OK
+
+
+def _welcome(context: Context) -> str:
+    config = context.loaded.config
+    host, port = context.address
+    same = f" --port {port}" if port != DEFAULT_PORT else ""
+    return (
+        f"omni {__version__} listens on ws://{config.host}:{port} and http://{host}:{port}/mcp; Ctrl-C stops it\n"
+        f"  data: {context.data_dir}\n"
+        f"  next: omni submit{same} 'what shall be done' --wait, omni status{same}"
+    )
+
+
+def _report_lines(context: Context, report: Report) -> list[str]:
+    verdict = context.out.style("ok", "good") if report.ok else context.out.style("MISMATCH", "bad")
+    lines = [
+        f"{verdict}: {report.events:,} events in {report.streams:,} streams up to position {report.head:,}",
+        f"  {report.tasks:,} tasks, {report.ended:,} ended exactly once, {report.open:,} still open",
+        f"  head hash {report.head_hash}",
+    ]
+    if not report.ok:
+        lines.append(f"  {report.violations:,} violations, the first {len(report.findings)}:")
+    return lines + [f"  position {f.position} {f.stream}: {f.rule}: {f.detail}" for f in report.findings]

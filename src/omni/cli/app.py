@@ -8,14 +8,14 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from omni.cli.arguments import FOREVER
 from omni.cli.context import Context
 from omni.cli.exits import INTERRUPTED, BadUsage
 from omni.domain.errors import OmniError
 
 EPILOG = (
-    "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, OMNI_CONFIG, "
-    "OMNI_HOST, OMNI_PORT, NO_COLOR. Exit codes: 0 ok, 1 the task failed, 2 usage or configuration, 3 daemon unreachable, "
+    "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, "
+    "OMNI_CONFIG, OMNI_HOST, OMNI_PORT, NO_COLOR. Exit codes: 0 ok, 1 the task failed, "
+    "2 usage or configuration, 3 daemon unreachable, "
     "4 not found, 5 not authorised, 6 held, 7 mismatch, 8 log damaged or locked, 124 wait timed out."
 )
 _GLOBALS = ("--json", "--data-dir", "--config", "--host", "--port", "--help")
@@ -65,6 +65,15 @@ class Verdict(StrEnum):
     fail = "fail"
 
 
+class Level(StrEnum):
+    """The levels of log lines, least first."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -87,11 +96,12 @@ def run(context: Context, words: list[str]) -> int:
 
 def usage_error(error: Any) -> OmniError:
     """A complaint of the option parser, in our own form and with the next command."""
-    ctx = getattr(error, "ctx", None)
+    ctx: Any = getattr(error, "ctx", None)
     path = ctx.command_path if ctx is not None else "omni"
     if type(error).__name__ == "NoArgsIsHelpError":
-        return BadUsage(f"{path} needs a command\n\n{error.message}", hint=f"{path} --help")
-    message = error.format_message().rstrip(".")
+        names = ", ".join(ctx.command.list_commands(ctx))
+        return BadUsage(f"{path} needs a command: {names}", hint=f"{path} --help")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     wrong = getattr(error, "option_name", None)
     if wrong and type(error).__name__ == "NoSuchOption":
         message = f"No such option: {wrong}{_near(wrong, ctx)}"
@@ -99,7 +109,7 @@ def usage_error(error: Any) -> OmniError:
 
 
 def _near(wrong: str, ctx: Any) -> str:
-    known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")] if ctx else []
+    known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")]
     close = difflib.get_close_matches(wrong, [*known, *_GLOBALS], n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -118,7 +128,9 @@ def _context(ctx: typer.Context) -> Context:
 @app.callback()
 def options(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    data_dir: Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="Where log, token and files are.")] = None,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", metavar="DIR", help="Where log, token and files are.")
+    ] = None,
     config: Annotated[str | None, typer.Option("--config", metavar="FILE", help="The configuration file.")] = None,
     host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="The daemon's address.")] = None,
     port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="The daemon's port.")] = None,
@@ -142,9 +154,11 @@ def serve(
 @app.command()
 def submit(
     ctx: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="TEXT|-|@FILE", help="What shall be done; - reads stdin, @FILE a file.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT|-|@FILE", help="The task; - reads stdin, @FILE a file.")],
     wait: Wait = None,
-    type_: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="coding, general, gpu, …; left out: guessed.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="coding, general, gpu, …; left out: guessed.")
+    ] = None,
     executor: Annotated[str | None, typer.Option(metavar="NAME", help="Who shall do it.")] = None,
     tier: Annotated[str | None, typer.Option(metavar="NAME", help="The model tier.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="The model.")] = None,
@@ -152,9 +166,13 @@ def submit(
     budget_usd: Annotated[float | None, typer.Option(min=0, metavar="USD", help="The most it may cost.")] = None,
     workdir: Annotated[str | None, typer.Option(metavar="DIR", help="Where it works.")] = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="The executor session to go on from.")] = None,
-    timeout_s: Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="The longest one attempt may take.")] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout-s", metavar="S", help="The longest one attempt may take.")
+    ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never makes two tasks.")] = None,
-    label: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A label; may be given several times.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="A label; may be given several times.")
+    ] = None,
 ) -> int:
     """Hand in a task; prints its id once it is safely stored."""
     from omni.cli import tasks
@@ -243,6 +261,95 @@ def status(
 
 
 @app.command()
+def logs(
+    ctx: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last lines.")] = 50,
+    level: Annotated[Level, typer.Option(help="That level and above.")] = Level.debug,
+    task: Annotated[str | None, typer.Option(metavar="ID", help="Only lines about this task.")] = None,
+) -> int:
+    """Print the daemon's log."""
+    from omni.cli import logfile
+
+    return logfile.run(_context(ctx), follow=follow, count=count, level=str(level), task=task)
+
+
+@token_app.command("show")
+def token_show(ctx: typer.Context) -> int:
+    """Print the token."""
+    from omni.cli import admin
+
+    return admin.token_show(_context(ctx))
+
+
+@token_app.command("rotate")
+def token_rotate(ctx: typer.Context) -> int:
+    """Make a new token; the old one is void at once."""
+    from omni.cli import admin
+
+    return admin.token_rotate(_context(ctx))
+
+
+@config_app.command("check")
+def config_check(ctx: typer.Context) -> int:
+    """Check the configuration and say what it means."""
+    from omni.cli import admin
+
+    return admin.config_check(_context(ctx))
+
+
+@config_app.command("show")
+def config_show(ctx: typer.Context) -> int:
+    """Print the configuration in force, secrets masked."""
+    from omni.cli import admin
+
+    return admin.config_show(_context(ctx))
+
+
+@config_app.command("schema")
+def config_schema(ctx: typer.Context) -> int:
+    """Print the JSON Schema of config.yaml, for editors."""
+    from omni.cli import admin
+
+    return admin.config_schema(_context(ctx))
+
+
+@app.command()
+def mcp(ctx: typer.Context) -> int:
+    """Speak MCP on stdin and stdout, for clients that know nothing else."""
+    from omni.cli import admin
+
+    return admin.mcp(_context(ctx))
+
+
+@app.command()
+def verify(ctx: typer.Context) -> int:
+    """Check the whole event log: hashes, order, and the rules of every task."""
+    from omni.cli import admin
+
+    return admin.verify(_context(ctx))
+
+
+@app.command()
+def backup(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where the copy goes; must not exist yet.")],
+) -> int:
+    """Copy the event log while the daemon runs, and verify the copy."""
+    from omni.cli import admin
+
+    return admin.backup(_context(ctx), file)
+
+
+@app.command()
+def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> int:
+    """Print a completion script: eval "$(omni completion bash)"."""
+    from omni.cli import admin
+
+    return admin.completion(_context(ctx), str(shell))
+
+
+@app.command()
 def version(ctx: typer.Context) -> int:
     """Print the versions of Omni and of what it stands on."""
     from omni.cli import admin
@@ -251,3 +358,5 @@ def version(ctx: typer.Context) -> int:
 
 
 app.add_typer(task_app, name="task")
+app.add_typer(token_app, name="token")
+app.add_typer(config_app, name="config")

@@ -1,7 +1,7 @@
 """The options that every command takes, read before anything heavy is loaded.
 
-They may stand before or after the command (`omni --json tasks`, `omni tasks --json`), so they are taken out of the line here,
-once, and no command has to declare them. What follows `--` is text and left alone.
+They may stand before or after the command (`omni --json tasks`, `omni tasks --json`), so they are taken out of the line
+here, once, and no command has to declare them. What follows `--` is text and left alone.
 """
 
 from __future__ import annotations

@@ -128,7 +128,9 @@ class Client:
 
     def _lost(self, error: Exception, within_s: float) -> DaemonUnreachable:
         if isinstance(error, TimeoutError):
-            return ConnectionLost(f"the daemon at {self.where} gave no answer within {within_s:g} s", hint="omni status")
+            return ConnectionLost(
+                f"the daemon at {self.where} gave no answer within {within_s:g} s", hint="omni status"
+            )
         return ConnectionLost(f"the daemon at {self.where} closed the connection", hint="omni serve, or omni logs")
 
 
@@ -155,7 +157,7 @@ def result_of(answer: dict[str, Any]) -> dict[str, Any]:
 
 def nobody(where: str, error: OSError) -> DaemonUnreachable:
     """Nobody listens there."""
-    detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error or 'timed out'})"
+    detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or str(error) or 'timed out'})"
     return DaemonUnreachable(f"no daemon answers at {where}{detail}", hint="omni serve")
 
 
@@ -174,7 +176,9 @@ def refused_login(status: int, where: str) -> OmniError:
             f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
         )
     if status == 403:
-        return NotAuthorised(f"the daemon at {where} does not serve this host name", hint="omni --host 127.0.0.1 status")
+        return NotAuthorised(
+            f"the daemon at {where} does not serve this host name", hint="omni --host 127.0.0.1 status"
+        )
     if status in (429, 503):
         return DaemonUnreachable(f"the daemon at {where} takes no more connections now", hint="try again in a minute")
     return stranger(where, f"HTTP status {status}")

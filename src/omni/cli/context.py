@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from omni.config import Loaded
     from omni.replay.history import History
 
-QUIET_S = 1.0
+COMPLETE_VARIABLE = "_OMNI_COMPLETE"  # a shell sets it to ask for completions
+QUIET_S = 1.0  # work that is done sooner needs no progress report
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 — what a listener says, not what we bind
 
 

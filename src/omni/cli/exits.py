@@ -1,7 +1,7 @@
 """How a command ends: its exit code and, where it failed, what it says.
 
-Each error is one line of what is wrong and one line with the next command. With `--json` it is a document of its own, and
-the exit code is the same.
+Each error is one line of what is wrong and one line with the next command. With `--json` it is a document of its own,
+and the exit code is the same.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def code_of(error: OmniError) -> int:
 
 def kind_of(error: OmniError) -> str:
     """The stable name of an error, for programs."""
-    if isinstance(error, DaemonRefused):
-        return error.kind
+    if isinstance(error, Refused):
+        return str(getattr(error, "kind", "refused"))
     return next((name for kind, _, name in _BY_CLASS if isinstance(error, kind)), "error")
 
 

@@ -91,10 +91,10 @@ def _task(context: Context, prefix: str) -> dict[str, Any]:
 
 
 def _follow(context: Context, client: Client, task_id: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
-    after, task = 0, {"id": task_id, "state": ""}
+    after = 0
     while True:
         # The task first: what is at rest now has all its events behind it, so the last look misses none.
-        task = client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S)["task"]
+        task: dict[str, Any] = client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S)["task"]
         news = client.persist("task_events", {"task_id": task_id, "after": after}, patience_s=PATIENCE_S)["events"]
         _print(context, news, shown)
         after = max([after, *(event["position"] for event in news)])
@@ -110,4 +110,3 @@ def _print(context: Context, events: list[dict[str, Any]], shown: list[dict[str,
             shown.append(event)
             if not context.out.as_json:
                 context.out.text(event_line(event))
-

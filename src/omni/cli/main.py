@@ -7,12 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from omni.cli.arguments import Globals, split, wants_json
-from omni.cli.context import Context
+from omni.cli.context import COMPLETE_VARIABLE, Context
 from omni.cli.exits import INTERRUPTED
 from omni.cli.output import Output
 from omni.domain.errors import OmniError
-
-COMPLETE_VARIABLE = "_OMNI_COMPLETE"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,9 +21,9 @@ def task_lines(out: Output, task: dict[str, Any]) -> list[str]:
 def task_table(out: Output, tasks: list[dict[str, Any]]) -> list[str]:
     """Tasks, one a line."""
     rows = [
-        (t["id"][:SHORT], str(t["state"]), one_line(t.get("executor") or "-"), local_time(t["created_at"]), one_line(t["description"]))
+        (t["id"][:SHORT], str(t["state"]), one_line(t["executor"] or "-"), local_time(t["created_at"]), _title(t))
         for t in tasks
-    ]  # fmt: skip
+    ]
     return _coloured(out, table(("ID", "STATE", "EXECUTOR", "CREATED", "TASK"), rows), [r[1] for r in rows])
 
 
@@ -43,10 +43,7 @@ def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
         return [f"{answer['task_id']} is {answer['state']}; no executor has been chosen yet", *_held(answer)]
     channel = " on ".join(str(decision[k]) for k in ("tier", "model") if decision.get(k))
     chosen = f"{answer['task_id']} went to {out.style(one_line(decision['executor']), 'bold')}"
-    rows = [
-        (one_line(c["executor"]), str(c["score"]), one_line(c["rejected"] and f"rejected: {c['rejected']}" or ", ".join(c["reasons"])))
-        for c in decision["candidates"]
-    ]  # fmt: skip
+    rows = [(one_line(c["executor"]), str(c["score"]), _verdict(c)) for c in decision["candidates"]]
     facts = (
         ("because", decision["reason"]),
         ("type", f"{decision['type']}, complexity {decision['complexity']}"),
@@ -56,6 +53,15 @@ def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
     )
     told = [f"  {name:<9}{one_line(str(value))}" for name, value in facts if value]
     return [chosen, *told, *_indented(table(("CANDIDATE", "SCORE", "WHY"), rows)), *_went(answer), *_held(answer)]
+
+
+def _title(task: dict[str, Any]) -> str:
+    return one_line(task["description"])
+
+
+def _verdict(candidate: dict[str, Any]) -> str:
+    rejected = candidate["rejected"]
+    return one_line(f"rejected: {rejected}" if rejected else ", ".join(candidate["reasons"]))
 
 
 def _facts(task: dict[str, Any]) -> list[tuple[str, str]]:
@@ -91,7 +97,8 @@ def _took(attempt: dict[str, Any]) -> str:
 def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if held := task.get("held"):
-        lines.append(f"  {out.state('held')}      {one_line(held['reason'])} (choices: {', '.join(held.get('options') or ()) or 'none'})")
+        choices = ", ".join(held.get("options") or ()) or "none"
+        lines.append(f"  {out.state('held')}      {one_line(held['reason'])} (choices: {choices})")
     if error := task.get("error"):
         lines.append(f"  {out.style('error', 'bad')}     {one_line(error['message'])}")
         lines += [f"  next      {one_line(error['hint'])}"] if error.get("hint") else []
@@ -131,19 +138,31 @@ def _since(began: str, now: str) -> str:
 
 
 _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
-    "task.created": lambda b: b["spec"]["description"],
+    "task.created": lambda b: str(b["spec"]["description"]),
     "task.routed": lambda b: f"to {b['route']['executor']}: {b['reason']}",
-    "task.held": lambda b: b["held"]["reason"],
-    "task.resolved": lambda b: f"{b['decision']} (by {b['by'] or 'a person'})",
-    "task.cancel_requested": lambda b: f"by {b['by'] or 'a person'}",
+    "task.held": lambda b: str(b["held"]["reason"]),
+    "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
+    "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",
     "task.completed": lambda b: f"with attempt {b['attempt']}" if b.get("attempt") else "accepted by hand",
-    "task.failed": lambda b: b["error"]["message"],
-    "task.cancelled": lambda b: f"by {b['by'] or 'a person'}",
-    "attempt.planned": lambda b: f"attempt {b['n']} by {b['route']['executor']}" + (", to go on" if b.get("resume") else ""),
-    "attempt.started": lambda b: f"attempt {b['n']}" + (f", pid {b['pid']}" if b.get("pid") else ""),
-    "attempt.succeeded": lambda b: f"attempt {b['n']}: {b['result'].get('content', '')[:200]}",
-    "attempt.failed": lambda b: f"attempt {b['n']}: {b['error']['message']}" + (", will try again" if b.get("retry_at") else ""),
-    "attempt.interrupted": lambda b: f"attempt {b['n']}: {b['evidence']}" + (", will try again" if b.get("retry_at") else ""),
-    "attempt.cancelled": lambda b: f"attempt {b['n']}" + ("" if b.get("confirmed", True) else ", never confirmed"),
-    "attempt.late_outcome": lambda b: f"attempt {b['n']} reported {b['outcome']} too late; nothing changes",
-}  # fmt: skip
+    "task.failed": lambda b: str(b["error"]["message"]),
+    "task.cancelled": lambda b: f"stopped{_by(b)}",
+    "attempt.planned": lambda b: f"{_nth(b)} by {b['route']['executor']}{', goes on' if b.get('resume') else ''}",
+    "attempt.started": lambda b: f"{_nth(b)}, pid {b['pid']}" if b.get("pid") else _nth(b),
+    "attempt.succeeded": lambda b: f"{_nth(b)}: {b['result'].get('content', '')[:200]}",
+    "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
+    "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
+    "attempt.cancelled": lambda b: f"{_nth(b)}{'' if b.get('confirmed', True) else ', never confirmed'}",
+    "attempt.late_outcome": lambda b: f"{_nth(b)} {b['outcome']} after it had been given up; nothing changes",
+}
+
+
+def _nth(body: dict[str, Any]) -> str:
+    return f"attempt {body['n']}"
+
+
+def _by(body: dict[str, Any]) -> str:
+    return f" by {body['by']}" if body.get("by") else ""
+
+
+def _again(body: dict[str, Any]) -> str:
+    return "; another try follows" if body.get("retry_at") else ""

@@ -25,6 +25,14 @@ _MODES = {
 }
 
 
+class Nobody(DaemonUnreachable):
+    """Nothing listens on the port."""
+
+
+class NotReady(DaemonUnreachable):
+    """The daemon is there and cannot do its work yet, or no more."""
+
+
 def run(context: Context) -> int:
     """Print how the system is; with the daemon dead, how the log left it (exit code 3)."""
     body, error = look(context)
@@ -84,7 +92,7 @@ def fetch(host: str, port: int, token: str, path: str, *, within_s: float = ANSW
         raw = _exchange(host, port, asked.encode("latin-1", "replace"), within_s)
     except OSError as error:
         detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error})"
-        raise DaemonUnreachable(f"no daemon answers at {where}{detail}", hint="omni serve") from None
+        raise Nobody(f"no daemon answers at {where}{detail}", hint="omni serve") from None
     return _body_of(raw, where)
 
 
@@ -109,16 +117,24 @@ def _body_of(raw: bytes, where: str) -> dict[str, Any]:
         raise NotAuthorised(
             f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
         )
-    try:
-        if status != [b"200"] or not isinstance(answer := msgspec.json.decode(body), dict):
-            raise ValueError
-    except ValueError:  # msgspec's DecodeError is one
+    answer = _json(body)
+    if status == [b"503"] and answer is not None:
+        raise NotReady(f"the daemon at {where} is not ready: {answer.get('reason', 'busy')}", hint="omni logs")
+    if answer is None or status != [b"200"]:
         said = raw[:60].split(b"\r\n")[0].decode("ascii", "replace") or "nothing"
         raise DaemonUnreachable(
             f"something other than Omni answers at {where}: {one_line(said)}",
             hint="choose another port with --port or OMNI_PORT, for `omni serve` too",
-        ) from None
+        )
     return answer
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _from_log(context: Context) -> dict[str, Any]:

@@ -84,17 +84,22 @@ def _file(path: Path) -> bytes:
             return file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise BadUsage(
-            f"{path} cannot be read: {error.strerror}", hint="omni submit @FILE, or omni submit -- '@text' for a text like that"
+            f"{path} cannot be read: {error.strerror}",
+            hint="omni submit @FILE, or omni submit -- '@text' for a text like that",
         ) from None
 
 
 def _checked(raw: bytes) -> str:
     if len(raw) > MAX_TEXT_BYTES:
-        raise BadUsage(f"the text is longer than {MAX_TEXT_BYTES} bytes", hint="put it into a file and name the file in the task")
+        raise BadUsage(
+            f"the text is longer than {MAX_TEXT_BYTES} bytes", hint="put it into a file and name the file in the task"
+        )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadUsage(f"the text is not UTF-8 (byte {error.start})", hint="iconv -t utf-8 FILE | omni submit -") from None
+        raise BadUsage(
+            f"the text is not UTF-8 (byte {error.start})", hint="iconv -t utf-8 FILE | omni submit -"
+        ) from None
     if not text.strip():
         raise BadUsage("the task has no text", hint="omni submit 'what shall be done'")
     return text.rstrip("\n")

@@ -1,0 +1,219 @@
+"""Checks a whole log: that nothing in it was changed, and that every task in it lived by the rules.
+
+The rules stand here a second time, as what may follow what, and not as calls of the code that wrote the log: a mistake
+there must not vouch for itself.
+
+    nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
+                         alive ──completed, failed, cancelled──► ended      (once; only late outcomes follow)
+
+A changed row, a broken chain or a lost end raises out of the reader. What this module finds is written down as
+findings, the first ones in full and all of them counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from omni.domain import board as boards
+from omni.domain import events as ev
+from omni.domain.board import Board
+from omni.eventlog.store import EventReader, Recorded
+
+KEEP_FINDINGS = 100
+REPORT_EVERY = 10_000
+
+_TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
+_OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that should not be in a log."""
+
+    position: int
+    stream: str
+    rule: str
+    detail: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a check found; `head_hash` names the log as it was checked."""
+
+    events: int
+    streams: int
+    tasks: int
+    ended: int
+    open: int
+    by_type: dict[str, int]
+    violations: int
+    findings: tuple[Finding, ...]
+    head: int
+    head_hash: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the log lived by the rules."""
+        return self.violations == 0
+
+
+class _Life(msgspec.Struct):
+    """What has to be remembered of one task to judge its next event."""
+
+    attempts: int = 0
+    attempt: str = ""  # planned, started, interrupted, or closed
+    ended: str = ""
+
+
+def verify(reader: EventReader, count: Callable[[int], None] = lambda _: None) -> Report:
+    """Read the whole log, hashes included, and judge every event.
+
+    Raises CorruptLog or LostTail when the log itself is damaged.
+    """
+    head = reader.head
+    check = _Check()
+    for recorded in reader.read(until=head.position, check=True):
+        check(recorded)
+        if check.events % REPORT_EVERY == 0:
+            count(check.events)
+    check.end(head.position)
+    return check.report(head.position, head.hash.hex())
+
+
+class _Check:
+    def __init__(self) -> None:
+        self.events = 0
+        self.violations = 0
+        self.findings: list[Finding] = []
+        self._position = 0
+        self._versions: dict[str, int] = {}
+        self._lives: dict[str, _Life] = {}
+        self._by_type: Counter[str] = Counter()
+        self._board = Board()
+
+    def __call__(self, recorded: Recorded) -> None:
+        self.events += 1
+        self._by_type[str(type(recorded.event).__struct_config__.tag)] += 1
+        self._order(recorded)
+        if recorded.stream.startswith(ev.TASK_PREFIX):
+            for rule, detail in self._judge(recorded):
+                self._find(recorded, rule, detail)
+        if recorded.stream == ev.ROUTER_STREAM or recorded.stream.startswith(ev.TASK_PREFIX):
+            self._fold(recorded)
+
+    def end(self, head: int) -> None:
+        """Compare what was judged with what the state rebuilt from the log says."""
+        if self._position != head:
+            self._note(Finding(head, "", "position.gap", f"the log ends at {self._position}, not at {head}"))
+        alive = sum(1 for life in self._lives.values() if not life.ended)
+        if not self.violations and alive != self._board.open_tasks:
+            detail = f"{alive} tasks are open by the rules, {self._board.open_tasks} in the rebuilt state"
+            self._note(Finding(head, "", "state.differs", detail))
+
+    def report(self, head: int, head_hash: str) -> Report:
+        ended = sum(1 for life in self._lives.values() if life.ended)
+        return Report(
+            events=self.events,
+            streams=len(self._versions),
+            tasks=len(self._lives),
+            ended=ended,
+            open=len(self._lives) - ended,
+            by_type=dict(self._by_type.most_common()),
+            violations=self.violations,
+            findings=tuple(self.findings),
+            head=head,
+            head_hash=head_hash,
+        )
+
+    def _order(self, recorded: Recorded) -> None:
+        if recorded.position != self._position + 1:
+            self._find(recorded, "position.gap", f"follows position {self._position}")
+        expected = self._versions.get(recorded.stream, 0) + 1
+        if recorded.version != expected:
+            self._find(recorded, "version.gap", f"version {recorded.version}, expected {expected}")
+        self._position = recorded.position
+        self._versions[recorded.stream] = recorded.version
+
+    def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
+        event = recorded.event
+        life = self._lives.get(recorded.stream)
+        if life is None:
+            self._lives[recorded.stream] = life = _Life()
+            if isinstance(event, ev.TaskCreated):
+                return []
+            return [("task.unborn", f"{_name(event)} before the task was created"), *_live_on(life, event)]
+        if isinstance(event, ev.TaskCreated):
+            return [("task.created_twice", "the task exists already")]
+        return _live_on(life, event)
+
+    def _fold(self, recorded: Recorded) -> None:
+        try:
+            boards.evolve(self._board, recorded.stream, recorded.event, recorded.at_ms, recorded.position)  # type: ignore[arg-type]
+        except (KeyError, IndexError, AttributeError, TypeError) as error:
+            self._find(recorded, "fold.failed", f"{_name(recorded.event)} cannot be applied: {error!r}")
+
+    def _find(self, recorded: Recorded, rule: str, detail: str) -> None:
+        self._note(Finding(recorded.position, recorded.stream, rule, detail))
+
+    def _note(self, finding: Finding) -> None:
+        self.violations += 1
+        if len(self.findings) < KEEP_FINDINGS:
+            self.findings.append(finding)
+
+
+def _live_on(life: _Life, event: Any) -> list[tuple[str, str]]:
+    """Judge an event in the life of a task that exists, and remember what it changed."""
+    if isinstance(event, ev.LateOutcomeArrived):
+        return [] if event.n <= life.attempts else [("attempt.unknown", f"a late outcome for attempt {event.n}")]
+    wrong = [("task.after_end", f"{_name(event)} after {life.ended}")] if life.ended else []
+    if isinstance(event, _TERMINAL):
+        return _ended(life, event, wrong)
+    if isinstance(event, ev.AttemptPlanned):
+        return wrong + _planned(life, event)
+    if isinstance(event, ev.AttemptStarted):
+        return wrong + _step(life, event, ("planned",), "started")
+    if isinstance(event, _OUTCOMES):
+        return wrong + _outcome(life, event)
+    return wrong
+
+
+def _ended(life: _Life, event: Any, wrong: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if life.ended:
+        wrong = [("task.second_end", f"{_name(event)} after {life.ended}")]
+    elif life.attempt in {"planned", "started"}:
+        wrong = [("task.ended_with_open_attempt", f"{_name(event)} while attempt {life.attempts} has no outcome")]
+    life.ended = _name(event)
+    return wrong
+
+
+def _planned(life: _Life, event: ev.AttemptPlanned) -> list[tuple[str, str]]:
+    wrong = []
+    if life.attempt in {"planned", "started"}:
+        wrong.append(("attempt.two_open", f"attempt {event.n} while {life.attempts} has no outcome"))
+    if event.n != life.attempts + 1:
+        wrong.append(("attempt.number", f"attempt {event.n} after {life.attempts}"))
+    life.attempts, life.attempt = event.n, "planned"
+    return wrong
+
+
+def _outcome(life: _Life, event: Any) -> list[tuple[str, str]]:
+    # What really finished wins: a success may follow an interruption, as long as the task has not ended.
+    late = ("interrupted",) if isinstance(event, ev.AttemptSucceeded) else ()
+    after = "interrupted" if isinstance(event, ev.AttemptInterrupted) else "closed"
+    return _step(life, event, ("planned", "started", *late), after)
+
+
+def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> list[tuple[str, str]]:
+    wrong = []
+    if event.n != life.attempts:
+        wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
+    elif life.attempt not in allowed:
+        wrong.append(("attempt.order", f"{_name(event)} while attempt {event.n} is {life.attempt}"))
+    life.attempt = after
+    return wrong
+
+
+def _name(event: Any) -> str:
+    return str(type(event).__struct_config__.tag)
