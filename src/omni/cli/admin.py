@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from omni import __version__
-from omni.cli.context import COMPLETE_VARIABLE, Context
+from omni.cli.context import COMPLETE_VARIABLE, Context, bracketed
 from omni.cli.exits import MISMATCH, OK
 from omni.domain.errors import LogLocked
 
@@ -115,10 +116,12 @@ def config_schema(context: Context) -> int:
 
 def mcp(context: Context) -> int:
     """Stand between a client that speaks stdio and the daemon."""
+    from omni.config import token_path
     from omni.server.bridge import run_bridge
 
     host, port = context.address
-    return run_bridge(host, port, context.token)
+    run_bridge(f"ws://{bracketed(host)}:{port}/ws", token_path(context.data_dir), sys.stdin.buffer, sys.stdout.buffer)
+    return OK
 
 
 def verify(context: Context) -> int:

@@ -178,9 +178,18 @@ def submit(
     from omni.cli import tasks
 
     given = {
-        "type": type_, "executor": executor, "tier": tier, "model": model, "priority": priority, "budget_usd": budget_usd,
-        "workdir": workdir, "session": session, "timeout_s": timeout_s, "idempotency_key": key, "labels": label or None,
-    }  # fmt: skip
+        "type": type_,
+        "executor": executor,
+        "tier": tier,
+        "model": model,
+        "priority": priority,
+        "budget_usd": budget_usd,
+        "workdir": workdir,
+        "session": session,
+        "timeout_s": timeout_s,
+        "idempotency_key": key,
+        "labels": label or None,
+    }
     return tasks.submit(_context(ctx), text, wait, given)
 
 

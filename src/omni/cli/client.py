@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from omni import __version__
+from omni.cli.context import bracketed
 from omni.cli.exits import DaemonRefused
 from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
 
@@ -40,7 +41,7 @@ class Client:
     """One connection, made when first needed and again after a loss. Not for several threads."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
-        self.where = f"{_bracketed(host)}:{port}"
+        self.where = f"{bracketed(host)}:{port}"
         self._token = token
         self._socket: ClientConnection | None = None
         self._next_id = 0
@@ -155,6 +156,14 @@ def result_of(answer: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def task_in(answer: dict[str, Any]) -> dict[str, Any]:
+    """The task that an answer is about, under its own key or bare."""
+    task = answer.get("task", answer)
+    if not isinstance(task, dict) or "state" not in task:
+        raise ProtocolError("the daemon's answer holds no task", hint="omni version")
+    return task
+
+
 def nobody(where: str, error: OSError) -> DaemonUnreachable:
     """Nobody listens there."""
     detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or str(error) or 'timed out'})"
@@ -206,7 +215,3 @@ def _decoded(raw: str | bytes, where: str) -> dict[str, Any]:
     except (msgspec.DecodeError, RecursionError):
         raise stranger(where, "its answer is not JSON") from None
     return message if isinstance(message, dict) else {}
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -22,6 +22,11 @@ QUIET_S = 1.0  # work that is done sooner needs no progress report
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 — what a listener says, not what we bind
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Context:
     """Made once for each run; everything in it is loaded when it is first asked for."""
 

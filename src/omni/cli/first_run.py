@@ -1,8 +1,8 @@
 """The first minutes with Omni, shown: start a daemon, give it one real task, tell what happened and what to try next.
 
-`python -m omni.cli.first_run` keeps the daemon until Ctrl-C; `--once` stops it after the task. Everything goes the way that
-it goes later: the daemon is `omni serve`, the task goes in through the WebSocket door. A daemon that already listens on
-the port is used, and left running.
+`python -m omni.cli.first_run` keeps the daemon until Ctrl-C; `--once` stops it after the task. Everything goes the way
+that it goes later: the daemon is `omni serve`, the task goes in through the WebSocket door. A daemon that already
+listens on the port is used, and left running.
 """
 
 from __future__ import annotations
@@ -109,9 +109,11 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _first_task(context: Context) -> int:
+    from omni.cli.client import task_in
+
     out, client = context.out, context.client()
     out.text(f"\nA first task: {TASK!r}")
-    task = client.call("create_task", {"description": TASK, "executor": _runbook(client)})["task"]
+    task = task_in(client.call("create_task", {"description": TASK, "executor": _runbook(client)}))
     task = wait_for(client, task, TASK_S, out)
     events = client.call("task_events", {"task_id": task["id"]})["events"]
     client.close()

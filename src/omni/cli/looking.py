@@ -46,6 +46,8 @@ def show(context: Context, prefix: str) -> int:
 
 def why(context: Context, prefix: str) -> int:
     """Say why a task went where it went."""
+    from omni.cli.client import task_in
+
     task_id = full_id(context, prefix)
     try:
         client = context.client()
@@ -53,7 +55,7 @@ def why(context: Context, prefix: str) -> int:
         if "decision" not in answer:
             answer = {"task_id": task_id, "decision": answer}
         if "attempts" not in answer:
-            task = client.call("get_task_status", {"task_id": task_id})["task"]
+            task = task_in(client.call("get_task_status", {"task_id": task_id}))
             answer = {**answer, "state": task["state"], "held": task["held"], "attempts": task["attempts"]}
     except DaemonUnreachable as error:
         with context.history_instead(error) as history:
@@ -82,19 +84,23 @@ def tail(context: Context, prefix: str) -> int:
 
 
 def _task(context: Context, prefix: str) -> dict[str, Any]:
+    from omni.cli.client import task_in
+
     task_id = full_id(context, prefix)
     try:
-        return dict(context.client().call("get_task_status", {"task_id": task_id})["task"])
+        return task_in(context.client().call("get_task_status", {"task_id": task_id}))
     except DaemonUnreachable as error:
         with context.history_instead(error) as history:
             return history.task(task_id)
 
 
 def _follow(context: Context, client: Client, task_id: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    from omni.cli.client import task_in
+
     after = 0
     while True:
         # The task first: what is at rest now has all its events behind it, so the last look misses none.
-        task: dict[str, Any] = client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S)["task"]
+        task = task_in(client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S))
         news = client.persist("task_events", {"task_id": task_id, "after": after}, patience_s=PATIENCE_S)["events"]
         _print(context, news, shown)
         after = max([after, *(event["position"] for event in news)])

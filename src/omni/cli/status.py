@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from omni.cli.context import Context
+from omni.cli.context import Context, bracketed
 from omni.cli.exits import OK, UNREACHABLE
 from omni.cli.output import one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
@@ -45,7 +45,7 @@ def run(context: Context) -> int:
 def look(context: Context) -> tuple[dict[str, Any], DaemonUnreachable | None]:
     """The status document, and why the daemon did not give it, if so. Raises NotAuthorised."""
     host, port = context.address
-    daemon = {"running": True, "url": f"ws://{_bracketed(host)}:{port}", "data_dir": str(context.data_dir)}
+    daemon = {"running": True, "url": f"ws://{bracketed(host)}:{port}", "data_dir": str(context.data_dir)}
     try:
         report = fetch(host, port, context.token, "/api/status")
         error = None
@@ -84,7 +84,7 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
 
 def fetch(host: str, port: int, token: str, path: str, *, within_s: float = ANSWER_S) -> dict[str, Any]:
     """GET a JSON object from the daemon. Raises DaemonUnreachable, NotAuthorised."""
-    where = f"{_bracketed(host)}:{port}"
+    where = f"{bracketed(host)}:{port}"
     login = f"Authorization: Bearer {token}\r\n" if token else ""
     # HTTP/1.0: the answer ends where the connection ends, and never comes in chunks.
     asked = f"GET {path} HTTP/1.0\r\nHost: {where}\r\nAccept: application/json\r\n{login}\r\n"
@@ -155,7 +155,3 @@ def _executors(context: Context, executors: list[dict[str, Any]]) -> list[str]:
         for e in executors
     ]  # fmt: skip
     return ["", *table(("EXECUTOR", "HEALTH", "RUNNING", "QUEUED", "ABOUT"), rows)]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

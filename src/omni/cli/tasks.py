@@ -14,7 +14,7 @@ from omni.cli.exits import HELD, OK, BadUsage, code_of_task
 from omni.cli.ids import full_id
 from omni.cli.show import task_lines
 from omni.cli.waiting import PATIENCE_S, at_rest, wait_for
-from omni.domain.errors import DaemonUnreachable, OmniError
+from omni.domain.errors import OmniError
 
 if TYPE_CHECKING:
     from omni.cli.client import Client
@@ -59,9 +59,11 @@ def resolve(context: Context, prefix: str, decision: str) -> int:
 
 def retry(context: Context, prefix: str, wait: str | None) -> int:
     """Try a task again; an ended one becomes a new task."""
+    from omni.cli.client import task_in
+
     wait_s = _wait_s(wait)
     client = context.client()
-    task = client.call("retry_task", {"task_id": full_id(context, prefix)})["task"]
+    task = task_in(client.call("retry_task", {"task_id": full_id(context, prefix)}))
     return _report(context, client, task, wait is not None, wait_s)
 
 
@@ -106,12 +108,14 @@ def _checked(raw: bytes) -> str:
 
 
 def _send(context: Context, client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
+    from omni.cli.client import task_in
+
     def say(error: OmniError) -> None:
         context.out.redraw(f"{error.message}; sending again")
 
     answer = client.persist("create_task", arguments, patience_s=PATIENCE_S, on_lost=say)
     context.out.redraw("")
-    return dict(answer["task"])
+    return task_in(answer)
 
 
 def _kept(context: Context, error: OmniError, source: str, text: str, key: str) -> OmniError:
@@ -153,12 +157,9 @@ def _next_step(task: dict[str, Any]) -> str:
 
 
 def _change(context: Context, tool: str, prefix: str, **more: Any) -> dict[str, Any]:
-    client = context.client()
-    try:
-        return dict(client.call(tool, {"task_id": full_id(context, prefix), **more})["task"])
-    except DaemonUnreachable as error:
-        error.hint = error.hint or "omni serve"
-        raise
+    from omni.cli.client import task_in
+
+    return task_in(context.client().call(tool, {"task_id": full_id(context, prefix), **more}))
 
 
 def _wait_s(wait: str | None) -> float | None:

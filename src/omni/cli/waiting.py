@@ -22,6 +22,8 @@ def at_rest(task: dict[str, Any]) -> bool:
 
 def wait_for(client: Client, task: dict[str, Any], wait_s: float | None, out: Output) -> dict[str, Any]:
     """Follow a task to its end, to a decision that a person has to make, or to the end of the time; None: no bound."""
+    from omni.cli.client import task_in
+
     began = time.monotonic()
     shown = ""
     while not at_rest(task):
@@ -30,7 +32,7 @@ def wait_for(client: Client, task: dict[str, Any], wait_s: float | None, out: Ou
         if left <= 0:
             break
         question = {"task_id": task["id"], "wait_s": min(LOOK_S, left)}
-        task = client.persist("wait_task", question, patience_s=PATIENCE_S, on_lost=_says(out))["task"]
+        task = task_in(client.persist("wait_task", question, patience_s=PATIENCE_S, on_lost=_says(out)))
     out.redraw("")
     return task
 
