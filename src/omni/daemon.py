@@ -101,11 +101,12 @@ class Daemon:
         self._supervisor = Supervisor(self.post, self.clock, self._give_up)
         self._timers = Timers(self._loop, self.clock, self.post)
         self.hands = Hands(
-            [e for e in self.config.executors.values() if e.enabled and e.available and e.transport != "null"],
+            list(self.config.executors.values()),
             post=self.post,
             clock=self.clock,
             data_dir=data_dir,
             base_url=self.config.lite_llm_url,
+            runbook=self.config.runbook_commands,
         )
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
         self.door = make_door(self.config, self.desk, data_dir)
