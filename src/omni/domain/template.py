@@ -75,7 +75,7 @@ def _sequence(fillers: list[_Filler]) -> _Filler:
 
 
 def _constant(value: Any) -> _Filler:
-    return lambda values: value
+    return lambda _values: value
 
 
 def _text(text: str, names: set[str]) -> _Filler:

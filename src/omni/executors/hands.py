@@ -1,0 +1,278 @@
+"""The hands: they take attempts from the pool, hand them to executors over MCP, and report what became of them.
+
+All of it runs on the asyncio loop. One task keeps each executor's connection, one task carries each attempt. Nothing
+here is durable and nothing decides: a report is a statement of what was seen, and the Router decides what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from omni.config import ExecutorConfig, RunbookCommand
+from omni.domain import commands as cmd
+from omni.domain.errors import ConfigError, ExecutorUnavailable
+from omni.domain.template import Template, compile_template
+from omni.executors.bundled import completed
+from omni.executors.contract import Report, failure
+from omni.runtime.ports import Clock
+from omni.runtime.post import Post
+
+if TYPE_CHECKING:
+    from omni.executors.call import Order
+    from omni.executors.connection import Connection, Session
+
+log = structlog.get_logger()
+
+NAME = "hands"
+POOL = "pool"
+CONNECT_S = 10.0  # how long an attempt waits for an executor that is not connected
+STOP_S = 5.0
+PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
+
+_Key = tuple[str, int]
+
+
+class Hands:
+    """Adapter between the post and MCP servers; `receive` belongs behind a LoopMailbox named "hands"."""
+
+    def __init__(
+        self,
+        executors: Sequence[ExecutorConfig],
+        *,
+        post: Post,
+        clock: Clock,
+        data_dir: Path,
+        base_url: str = "",
+        owner_id: str = "",
+        runbook: Mapping[str, RunbookCommand] | None = None,
+    ) -> None:
+        used = [each for each in executors if each.enabled and each.available and each.transport != "null"]
+        self._configs = {each.name: completed(each, runbook or {}) for each in used}
+        self._templates: dict[str, Template] = {
+            name: compile_template(each.arguments) for name, each in self._configs.items()
+        }
+        self._post = post
+        self._clock = clock
+        self._data_dir = data_dir
+        self._base_url = base_url
+        self._owner = owner_id or owner_of(data_dir)
+        self._connections: dict[str, Connection] = {}
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._attempts: dict[_Key, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._loaded = asyncio.Event()
+        self._stopping = False
+        self._starter: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect, in the background: the daemon is ready before its executors are."""
+        self._starter = asyncio.create_task(self._load())
+
+    def receive(self, message: Any) -> None:
+        """Take one message from the pool. Runs on the loop and returns at once."""
+        match message:
+            case cmd.StartAttempt():
+                self._carry(message, message.route.executor, self._attempt(message))
+            case cmd.ReconcileAttempt():
+                self._carry(message, message.executor, self._reconcile(message))
+            case cmd.CancelAttempt():
+                self._cancel(message)
+
+    async def stop(self) -> None:
+        """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
+        self._stopping = True
+        for connection in self._connections.values():
+            connection.stop()
+        tasks = {task for task, _ in self._attempts.values()} | ({self._starter} if self._starter else set())
+        for task in tasks:
+            task.cancel()
+        waited = tasks | self._keepers
+        if waited:
+            _, late = await asyncio.wait(waited, timeout=STOP_S)
+            for task in late:
+                task.cancel()
+        self._attempts.clear()
+
+    # --- connections
+
+    async def _load(self) -> None:
+        """Sweep what an earlier daemon left, import the SDK, connect. The slow parts run off the loop."""
+        from omni.executors.children import sweep
+
+        swept = await asyncio.to_thread(sweep, self._data_dir, self._owner)
+        if swept:
+            log.warning("children.swept", processes=swept)
+        wiring = await asyncio.to_thread(_import_wiring)
+        plug = wiring.Plug(self._data_dir, self._owner)
+        for name, config in self._configs.items():
+            self._connections[name] = plug.connection(config, self._observe)
+            keeper = asyncio.create_task(self._connections[name].run(), name=f"executor {name}")
+            self._keepers.add(keeper)
+        self._loaded.set()
+
+    def _observe(self, seen: cmd.ExecutorObserved) -> None:
+        log.info("executor.connected" if seen.ok else "executor.lost", executor=seen.executor, detail=seen.detail)
+        self._say(seen)
+
+    async def _session(self, name: str, stop: asyncio.Event) -> Session | None:
+        """The executor's session; None when the wish to stop came first."""
+        getting = asyncio.create_task(self._connected(name))
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({getting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
+            stopped.cancel()
+
+    async def _connected(self, name: str) -> Session:
+        if name not in self._configs:
+            raise ExecutorUnavailable(f"there is no executor {name!r} that can run", hint="omni config check")
+        began = asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait_for(self._loaded.wait(), CONNECT_S)
+        except TimeoutError:
+            raise ExecutorUnavailable(f"{name} is still being started", hint="omni status") from None
+        left_s = CONNECT_S - (asyncio.get_running_loop().time() - began)
+        return await self._connections[name].session(max(0.1, left_s))
+
+    # --- attempts
+
+    def _carry(self, message: cmd.StartAttempt | cmd.ReconcileAttempt, name: str, work: Any) -> None:
+        key = (message.task_id, message.n)
+        if key in self._attempts or self._stopping:
+            work.close()
+            return
+        task = asyncio.create_task(work, name=f"attempt {message.task_id}:{message.n} on {name}")
+        self._attempts[key] = (task, asyncio.Event())
+        task.add_done_callback(lambda done: self._ended(key, done))
+
+    def _ended(self, key: _Key, task: asyncio.Task[None]) -> None:
+        self._attempts.pop(key, None)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("attempt.crashed", task=key[0], attempt=key[1], error=repr(error))
+        self._say(cmd.ReportInterrupted(*key, f"Omni failed while it watched the attempt: {error!r}"))
+
+    def _cancel(self, message: cmd.CancelAttempt) -> None:
+        """Wish an attempt stopped. One that is not here was lost with an earlier process, or has just been reported."""
+        found = self._attempts.get((message.task_id, message.n))
+        if found:
+            found[1].set()
+
+    async def _attempt(self, message: cmd.StartAttempt) -> None:
+        name, stop = message.route.executor, self._attempts[message.task_id, message.n][1]
+        began = asyncio.get_running_loop().time()
+        try:
+            session = await self._session(name, stop)
+            if session is None:
+                self._say(cmd.ReportCancelled(message.task_id, message.n))
+                return
+            arguments = self._arguments(message)
+        except ExecutorUnavailable as error:
+            self._say(failure(message.task_id, message.n, "unavailable", error.message, error.hint))
+            return
+        except ConfigError as error:
+            self._say(failure(message.task_id, message.n, "bad_request", error.message, error.hint))
+            return
+        await self._call(message, session, arguments, stop, began)
+
+    def _arguments(self, message: cmd.StartAttempt) -> dict[str, Any]:
+        values = {
+            "description": message.description,
+            "task_id": message.task_id,
+            "attempt": message.n,
+            "key": message.key,
+            "workdir": message.workdir,
+            "model": message.route.model,
+            "base_url": self._base_url,
+            "session": message.session or message.handle,
+        }
+        filled = self._templates[message.route.executor].fill(values)
+        if not isinstance(filled, dict):
+            raise ConfigError(f"`arguments` of {message.route.executor} is not a mapping", hint="omni config check")
+        return filled
+
+    async def _call(
+        self, message: cmd.StartAttempt, session: Session, arguments: dict[str, Any], stop: asyncio.Event, began: float
+    ) -> None:
+        from omni.executors.call import Call, Order
+
+        config = self._configs[message.route.executor]
+        order = Order(
+            message.task_id, message.n, arguments, message.key, message.handle,
+            began + message.timeout_ms / 1000, message.idle_timeout_ms / 1000,
+        )  # fmt: skip
+        call = Call(config, session, order, stop, self._starter_of(message, session), self._progress_of(message))
+        found = await call.run()
+        if found is None and not self._stopping:
+            found = await self._unknown(config, order, session, stop)
+        if found is not None:
+            self._say(found)
+
+    def _starter_of(self, message: cmd.StartAttempt, session: Session) -> Any:
+        wire = session.wire
+        return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms))
+
+    def _progress_of(self, message: cmd.StartAttempt) -> Any:
+        loop, last = asyncio.get_running_loop(), [float("-inf")]
+
+        def on_progress(progress: float, total: float | None, text: str) -> None:
+            if loop.time() - last[0] >= PROGRESS_EVERY_S or progress == total:
+                last[0] = loop.time()
+                self._say(cmd.ProgressMade(message.task_id, message.n, progress, total, text))
+
+        return on_progress
+
+    # --- attempts whose outcome is not known
+
+    async def _unknown(self, config: ExecutorConfig, order: Order, session: Session, stop: asyncio.Event) -> Report:
+        """The connection died under a call: ask the server where it can be asked, else say that nobody knows."""
+        from omni.executors.contract import LOOKUP_TOOL
+
+        await session.ended.wait()
+        evidence = f"the connection to {config.name} broke while it ran: {session.wire.reason}"
+        if LOOKUP_TOOL not in session.tools:
+            return cmd.ReportInterrupted(order.task_id, order.n, evidence)
+        return await self._inquire(config.name, order.task_id, order.n, order.handle, order.key, evidence, stop)
+
+    async def _reconcile(self, message: cmd.ReconcileAttempt) -> None:
+        stop = self._attempts[message.task_id, message.n][1]
+        evidence = f"Omni was restarted while {message.executor} ran it"
+        found = await self._inquire(
+            message.executor, message.task_id, message.n, message.handle, message.key, evidence, stop
+        )
+        self._say(found)
+
+    async def _inquire(
+        self, name: str, task_id: str, n: int, handle: str, key: str, evidence: str, stop: asyncio.Event
+    ) -> Report:
+        from omni.executors.inquiry import inquire
+
+        try:
+            session = await self._session(name, stop)
+        except ExecutorUnavailable as error:
+            return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}")
+        if session is None:
+            return cmd.ReportCancelled(task_id, n, confirmed=False)
+        return await inquire(self._configs[name], session, task_id, n, handle, key, evidence, stop)
+
+    def _say(self, message: Any) -> None:
+        if not self._stopping:
+            self._post.send(POOL, NAME, (message,))
+
+
+def owner_of(data_dir: Path) -> str:
+    """The mark of all children of this data directory's daemons, the same after a restart."""
+    return hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:24]
+
+
+def _import_wiring() -> Any:
+    import omni.executors.plug
+
+    return omni.executors.plug

@@ -1,0 +1,35 @@
+"""What a child says on stderr goes to a file of bounded size; its last words are kept for messages."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from pathlib import Path
+
+MAX_BYTES = 1024 * 1024
+LAST_LINES = 4
+LAST_CHARS = 400
+
+
+class LogFile:
+    """`logs/executor-NAME.log`: at most 1 MiB, and one older file beside it."""
+
+    def __init__(self, data_dir: Path, name: str) -> None:
+        self._path = data_dir / "logs" / f"executor-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.log"
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._size = self._path.stat().st_size if self._path.exists() else 0
+
+    def write(self, data: bytes) -> None:
+        """Append; when the file is full it becomes the older one."""
+        if self._size + len(data) > MAX_BYTES:
+            self._path.replace(self._path.with_suffix(".log.1")) if self._size else None
+            self._size, data = 0, data[-MAX_BYTES:]
+        with self._path.open("ab") as file:
+            self._size += file.write(data)
+        self._last.extend(line for line in data.decode("utf-8", "replace").splitlines() if line.strip())
+
+    @property
+    def last_words(self) -> str:
+        """The last lines, for "it ended, and this is what it said"."""
+        return " | ".join(line.strip() for line in self._last)[-LAST_CHARS:]
