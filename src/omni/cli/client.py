@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -24,7 +25,9 @@ PROTOCOL_VERSION = "2026-07-28"
 MAX_WAIT_S = 45.0  # the longest that the door lets one call wait
 ANSWER_S = 15.0
 CONNECT_S = 5.0
+CLOSE_S = 0.5
 MAX_FRAME = 64 * 1024 * 1024
+UNAUTHORISED_CODE, RATE_CODE = -32001, -32003  # how the door numbers its own refusals
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 _META = {
     "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
@@ -44,6 +47,7 @@ class Client:
         self.where = f"{bracketed(host)}:{port}"
         self._token = token
         self._socket: ClientConnection | None = None
+        self._open = ExitStack()
         self._next_id = 0
 
     def call(self, tool: str, arguments: dict[str, Any], *, within_s: float = ANSWER_S) -> dict[str, Any]:
@@ -93,23 +97,24 @@ class Client:
 
     def close(self) -> None:
         """Hang up; the next call connects anew."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close_timeout = 0.5
-            socket.close()
+        self._socket = None
+        self._open.close()
 
     def _connect(self) -> ClientConnection:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            self._socket = connect(
-                f"ws://{self.where}/ws",
-                subprotocols=[Subprotocol("mcp")],
-                additional_headers=headers,
-                compression=None,
-                proxy=None,
-                open_timeout=CONNECT_S,
-                max_size=MAX_FRAME,
-                ping_interval=None,
+            self._socket = self._open.enter_context(
+                connect(
+                    f"ws://{self.where}/ws",
+                    subprotocols=[Subprotocol("mcp")],
+                    additional_headers=headers,
+                    compression=None,
+                    proxy=None,
+                    open_timeout=CONNECT_S,
+                    close_timeout=CLOSE_S,
+                    max_size=MAX_FRAME,
+                    ping_interval=None,
+                )
             )
         except InvalidStatus as error:
             raise refused_login(error.response.status_code, self.where) from None
@@ -145,8 +150,7 @@ def request(tool: str, arguments: dict[str, Any], number: int) -> dict[str, Any]
 def result_of(answer: dict[str, Any]) -> dict[str, Any]:
     """The structured content of an answer. Raises what an error in it stands for."""
     if "error" in answer:
-        error = answer["error"]
-        raise DaemonRefused("invalid", str(error.get("message", error)), hint="omni --help")
+        raise _protocol_error(answer["error"])
     result = answer.get("result") or {}
     content = result.get("structuredContent")
     if result.get("isError"):
@@ -191,6 +195,15 @@ def refused_login(status: int, where: str) -> OmniError:
     if status in (429, 503):
         return DaemonUnreachable(f"the daemon at {where} takes no more connections now", hint="try again in a minute")
     return stranger(where, f"HTTP status {status}")
+
+
+def _protocol_error(error: dict[str, Any]) -> OmniError:
+    code, message = error.get("code"), str(error.get("message", error))
+    if code == UNAUTHORISED_CODE:
+        return NotAuthorised(message, hint="omni token show, with the daemon's own --data-dir")
+    if code == RATE_CODE:
+        return DaemonRefused("overloaded", message, hint="try again in a minute")
+    return DaemonRefused("invalid", message, hint="omni --help")
 
 
 def _refusal(content: dict[str, Any], text: str) -> OmniError:

@@ -33,6 +33,7 @@ class Context:
     def __init__(self, options: Globals) -> None:
         self.options = options
         self.out = Output(as_json=options.json)
+        self._hang_up: Callable[[], None] = lambda: None
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -68,7 +69,13 @@ class Context:
         """A way to the daemon; it connects with the first call."""
         from omni.cli.client import Client
 
-        return Client(*self.address, self.token)
+        client = Client(*self.address, self.token)
+        self._hang_up = client.close
+        return client
+
+    def close(self) -> None:
+        """Let go of the daemon."""
+        self._hang_up()
 
     def history(self) -> History:
         """The log, read without the daemon. Raises EventLogError, NotFound when there is none."""

@@ -35,6 +35,13 @@ def _run(words: list[str]) -> int:
 
 def _dispatch(options: Globals, rest: list[str]) -> int:
     context = Context(options)
+    try:
+        return _command(context, rest)
+    finally:
+        context.close()
+
+
+def _command(context: Context, rest: list[str]) -> int:
     if rest == ["status"] and COMPLETE_VARIABLE not in os.environ:
         from omni.cli import status
 

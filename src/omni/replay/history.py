@@ -25,7 +25,7 @@ from omni.domain.task import Task
 from omni.domain.values import ENDED, TaskState
 from omni.domain.view import task_view, timestamp
 from omni.eventlog.codec import Codec
-from omni.eventlog.sqlite import open_reader
+from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.eventlog.upcasters import UPCASTERS
 from omni.replay.why import decision_view
