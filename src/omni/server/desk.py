@@ -207,6 +207,16 @@ class Desk:
             self._settle(pending, TIME_UP)
             self._post.send(GATEWAY, DOOR, (Forget(pending.request),))
 
+    @property
+    def open_questions(self) -> int:
+        """How many callers wait for an answer."""
+        return len(self._open)
+
+    @property
+    def followers(self) -> int:
+        """How many follow tasks."""
+        return len(self._followers)
+
     # --- within ---------------------------------------------------------------------------------------------------
 
     def _request(self) -> str:

@@ -161,6 +161,11 @@ def ws_protocol(queue: int) -> type[WebSocketsSansIOProtocol]:
             else:
                 super().send_receive_event_to_app()
 
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body":
+                self.handshake_complete = True  # a refusal is complete too; upstream would log it as an error
+
         def handle_parser_exception(self) -> None:
             # Closing at once would reset the connection, and the peer would never learn why: let it read first.
             assert self.conn.close_sent is not None

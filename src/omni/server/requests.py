@@ -151,7 +151,7 @@ _SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Expected `str` of length >= 1$"), "must not be empty"),
     (re.compile(r"Expected `str` of length <= (\d+)$"), "must be at most {0} characters long"),
     (re.compile(r"Expected `array` of length <= (\d+)$"), "may hold at most {0} entries"),
-    (re.compile(r"Expected `(?:int|float)(?: \| null)?` (>=|<=|>|<) ([\d.]+)$"), "must be {0} {1}"),
+    (re.compile(r"Expected `(?:int|float)(?: \| null)?` (>=|<=|>|<) (\d+(?:\.\d*[1-9])?)"), "must be {0} {1}"),
     (re.compile(r"Expected `(.+)`, got `(.+)`$"), "must be {0}, not {1}"),
     (re.compile(r"Invalid enum value (.+)$"), "cannot be {0}"),
 )

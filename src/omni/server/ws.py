@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 
@@ -17,6 +16,7 @@ from omni.server.requests import SpecMaker
 
 SUBPROTOCOL = "mcp"
 TOKEN_CHANGED = 1008
+CLOSE_WITHIN_S = 1.0
 
 
 class WebSocketDoor:
@@ -28,27 +28,24 @@ class WebSocketDoor:
         self._mcp = mcp
         self._rates = rates
         self._nesting = nesting
-        self._logged_in: dict[asyncio.Task[Any], Send] = {}
+        self._logged_in: set[Send] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         mcp = SUBPROTOCOL in scope.get("subprotocols", [])
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if mcp else None})
         caller: Caller = scope[CALLER]
-        task = asyncio.current_task()
-        assert task is not None
         if caller.logged_in:
-            self._logged_in[task] = send
+            self._logged_in.add(send)
         try:
             await self._serve(mcp, caller, scope, receive, send)
         finally:
-            self._logged_in.pop(task, None)
+            self._logged_in.discard(send)
 
     async def log_out(self) -> None:
         """Close every connection that showed the token which is no longer it."""
-        for task, send in list(self._logged_in.items()):
-            task.cancel()
-            asyncio.ensure_future(_close(send))  # noqa: RUF006 - it ends by itself at once
+        closing = (_close(send) for send in list(self._logged_in))
+        await asyncio.gather(*closing, return_exceptions=True)  # some may be closing already
 
     async def _serve(self, mcp: bool, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: FBT001
         first = None if mcp else await self._first(receive, send)
@@ -96,4 +93,5 @@ class WebSocketDoor:
 
 
 async def _close(send: Send) -> None:
-    await send({"type": "websocket.close", "code": TOKEN_CHANGED, "reason": "the token was changed"})
+    async with asyncio.timeout(CLOSE_WITHIN_S):  # one that does not read must not keep the others in
+        await send({"type": "websocket.close", "code": TOKEN_CHANGED, "reason": "the token was changed"})
