@@ -19,7 +19,7 @@ from omni.config.executors import (
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Usd = Annotated[float, Meta(ge=0, le=1_000_000_000)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
 
 DEFAULT_BRAINSTEM_MODEL = "qwen2.5:7b"
 PUBLIC_API_BASES = {

@@ -3,9 +3,9 @@
 Theory of operation. Every configured executor is a candidate and gets a score or a rejection. In order of weight:
 
     named by the client          only that one, whatever it is good at
+    keywords that occur          KEYWORD, a little more for each further one: the owner's own words outweigh our guess
     its `types` hold the kind    FITS
     it takes general work        STANDS_IN: the next best when nobody fits, and the reason says so
-    keywords that occur          KEYWORD each, up to KEYWORDS_MAX
     local, and the task asks     LOCAL
 
 The highest score wins; a tie goes to the order of the configuration. An executor that is known to be down is
@@ -31,10 +31,10 @@ from omni.domain.values import (
     Tier,
 )
 
+KEYWORD = 120
+FURTHER_KEYWORD = 5
 FITS = 100
 STANDS_IN = 40
-KEYWORD = 30
-KEYWORDS_MAX = 60
 LOCAL = 15
 GENERAL = "general"
 
@@ -122,14 +122,18 @@ def _merit(executor: ExecutorSpec, spec: TaskSpec, kind: str, text: str, intent:
     elif GENERAL in executor.types:
         score += STANDS_IN
         reasons.append(f"takes general work, stands in for {kind}")
-    hits = [word for word in executor.keywords if word.casefold() in text]
-    if hits:
-        score += min(KEYWORDS_MAX, KEYWORD * len(hits))
+    if executor.keywords and (hits := _keywords_in(text, executor.keywords)):
+        score += KEYWORD + FURTHER_KEYWORD * (len(hits) - 1)
         reasons.append("keyword " + ", ".join(hits))
     if score and executor.local and intent.local:
         score += LOCAL
         reasons.append("local, as the task asks")
     return score
+
+
+def _keywords_in(text: str, keywords: tuple[str, ...]) -> list[str]:
+    """Which keywords occur; names of commands such as `disk_report` are also found when written as words."""
+    return [k for k in keywords if (word := k.casefold()) in text or word.replace("_", " ") in text]
 
 
 def _capable(executor: ExecutorSpec, kind: str) -> bool:
