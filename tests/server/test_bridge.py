@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -42,7 +43,7 @@ class Peer:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.ids = iter(range(1, 1000))
+        self.ids = itertools.count(1)
 
     async def send(self, method: str, params: Any = None) -> int:
         ident = next(self.ids)

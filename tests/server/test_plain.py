@@ -219,7 +219,7 @@ def test_answers_keep_the_order_of_the_requests_while_work_runs_side_by_side(in_
 
 def test_a_client_that_sends_without_end_is_read_no_further(in_house: InHouse) -> None:
     async def test(house: House) -> None:
-        async with plain(house) as socket:
+        async with plain(house, close_timeout=0.1) as socket:
             asked = {"description": "x", "executor": "slow"}
             request = json.dumps({"method": "create_task", "params": asked})
             for _ in range(MAX_IN_FLIGHT + 100):

@@ -17,7 +17,7 @@ from omni.domain.errors import OmniError
 from omni.server.api import Readiness
 from omni.server.app import App, build_app
 from omni.server.desk import Desk
-from omni.server.limits import KEEP_ALIVE_S, Patience, http_protocol, ws_protocol
+from omni.server.protocols import KEEP_ALIVE_S, Patience, http_protocol, ws_protocol
 from omni.server.tokens import TokenFile
 
 STOP_WITHIN_S = 3
