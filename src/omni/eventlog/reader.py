@@ -1,0 +1,113 @@
+"""Reading the log: in order, by stream, by prefix; for the daemon, for replay and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from omni.domain.errors import CorruptLog
+from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
+from omni.eventlog.codec import Codec, grow
+from omni.eventlog.connection import SharedReader
+from omni.eventlog.store import Head, Recorded
+
+BATCH_ROWS: Final = 2_000
+_ALL: Final = ", ".join(COLUMNS)
+_NEEDED: Final = ", ".join(COLUMNS[:-2])
+# U+10FFFF sorts after every other character in SQLite's binary order, which is the order of UTF-8 bytes.
+_LAST: Final = "\U0010ffff"
+
+
+class LogReader:
+    """The log for reading; holds no transaction between calls, so it never keeps the writer from checkpointing."""
+
+    def __init__(self, rows: SharedReader, codec: Codec) -> None:
+        self._shared = rows
+        self._rows = rows.rows
+        self._codec = codec
+
+    @property
+    def head(self) -> Head:
+        """The end of the log now."""
+        found = self._rows("SELECT position, hash FROM events ORDER BY position DESC LIMIT 1")
+        return Head(*found[0]) if found else Head(0, GENESIS)  # type: ignore[arg-type]
+
+    def read(
+        self, after: int = 0, *, prefixes: Sequence[str] = (), until: int | None = None, check: bool = False
+    ) -> Iterator[Recorded]:
+        """Yield events in order; raises CorruptLog at the first that is missing or cannot be read.
+
+        With `check` each row's own hash is recomputed, so changed content is found too.
+        """
+        sql, bindings = _batch_query(prefixes, check)
+        last = self.head.position if until is None else until
+        while after < last:
+            rows = self._rows(sql, (after, last, *bindings))
+            if not prefixes:
+                self._require_dense(rows, after)
+            for row in rows:
+                yield self._record(row, check)
+            if len(rows) < BATCH_ROWS:
+                return
+            after = rows[-1][0]  # type: ignore[assignment]
+
+    def stream(self, stream: str) -> list[Recorded]:
+        """Return one stream from its first event on."""
+        sql = f"SELECT {_NEEDED} FROM events WHERE stream = ? ORDER BY version"
+        return [self._record(row, check=False) for row in self._rows(sql, (stream,))]
+
+    def find_streams(self, prefix: str, limit: int) -> list[str]:
+        """Return the first streams, by name, that start with the prefix."""
+        sql = "SELECT DISTINCT stream FROM events WHERE stream >= ? AND stream < ? ORDER BY stream LIMIT ?"
+        return [str(row[0]) for row in self._rows(sql, (prefix, prefix + _LAST, limit))]
+
+    def hash_at(self, position: int) -> bytes | None:
+        """Return the chain's hash at a position; None beyond the end."""
+        if position == 0:
+            return GENESIS
+        found = self._rows("SELECT hash FROM events WHERE position = ?", (position,))
+        return found[0][0] if found else None  # type: ignore[return-value]
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """Return a large payload, or None if it was erased; raises CorruptLog if it was never there."""
+        found = self._rows("SELECT data FROM blobs WHERE hash = ?", (digest,))
+        if not found:
+            raise CorruptLog(f"payload {digest.hex()} is missing from the log", hint="omni verify")
+        return found[0][0]  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._shared.close()
+
+    def _require_dense(self, rows: list[tuple[Any, ...]], after: int) -> None:
+        for expected, row in enumerate(rows, after + 1):
+            if row[0] != expected:
+                raise CorruptLog(f"position {expected} is missing from the log", hint="omni verify")
+
+    def _record(self, row: tuple[Any, ...], check: bool) -> Recorded:
+        position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw = row[:12]
+        if check and not is_sealed(row):
+            raise CorruptLog(f"position {position} ({name} of {stream}) was changed", hint="omni verify")
+        if body.startswith('{"$'):
+            body = grow(body, self.blob)
+        if raw is not None:
+            raw = grow(raw, self.blob).encode()
+        event = self._codec.decode(name, schema, body)
+        return Recorded(position, stream, version, event, at_ms, mono_ms, boot, actor, cause, raw)
+
+
+def open_reader(path: Path, codec: Codec) -> LogReader:
+    """Open the log to read it, whether a daemon is alive or not; takes no lock."""
+    return LogReader(SharedReader(path), codec)
+
+
+def _batch_query(prefixes: Sequence[str], check: bool) -> tuple[str, tuple[object, ...]]:
+    # The plus keeps SQLite on the primary key: walking the stream index would need a sort of everything it finds.
+    ranges = " OR ".join(["(+stream >= ? AND +stream < ?)"] * len(prefixes))
+    where = f" AND ({ranges})" if prefixes else ""
+    sql = (
+        f"SELECT {_ALL if check else _NEEDED} FROM events WHERE position > ? AND position <= ?{where} "
+        f"ORDER BY position LIMIT {BATCH_ROWS}"
+    )
+    return sql, tuple(bound for prefix in prefixes for bound in (prefix, prefix + _LAST))

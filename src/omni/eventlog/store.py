@@ -1,0 +1,113 @@
+"""What the rest of the system may know about the log: records, the protocol, and the ways an append can fail.
+
+Nothing here knows that the log is SQLite. An event's id is `stream:version`; `position` is the one global order.
+
+    EventLogError
+    ├── OutcomeUnknown      the commit may or may not be there; throw memory away and read again
+    └── BadEvent            the event could be written but never read back, so it was refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from omni.domain.errors import EventLogError
+
+
+class OutcomeUnknown(EventLogError):
+    """The commit failed half way: it may survive or not, so memory no longer stands for the log."""
+
+
+class BadEvent(EventLogError):
+    """An event or input that could be written but not read back; refused before anything is written."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One event on its way in; `version` is the expected current version plus one."""
+
+    stream: str
+    version: int
+    event: msgspec.Struct
+    at_ms: int
+    mono_ms: int
+    actor: str
+    cause: str
+    input: bytes | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """One event as the log holds it."""
+
+    position: int
+    stream: str
+    version: int
+    event: msgspec.Struct
+    at_ms: int
+    mono_ms: int
+    boot: str
+    actor: str
+    cause: str
+    input: bytes | None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The end of the log: the last position and the hash that vouches for all before it."""
+
+    position: int
+    hash: bytes
+
+
+class EventReader(Protocol):
+    """Reading alone: enough for replay and the command line."""
+
+    @property
+    def head(self) -> Head:
+        """The end of the log now."""
+        ...
+
+    def read(
+        self, after: int = 0, *, prefixes: Sequence[str] = (), until: int | None = None, check: bool = False
+    ) -> Iterator[Recorded]:
+        """Yield events with `after < position <= until` in order, only of streams with one of the prefixes.
+
+        No read transaction stays open between batches. `check` recomputes the hash of every row.
+        """
+        ...
+
+    def stream(self, stream: str) -> list[Recorded]:
+        """Return one stream from its first event on; empty when there is none."""
+        ...
+
+    def find_streams(self, prefix: str, limit: int) -> list[str]:
+        """Return the first `limit` streams, by name, that start with the prefix."""
+        ...
+
+    def hash_at(self, position: int) -> bytes | None:
+        """Return the chain's hash at a position, for comparing a snapshot; None beyond the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all files; a second call does nothing."""
+        ...
+
+
+class EventStore(EventReader, Protocol):
+    """The one writer of a log. All methods may be called from any thread."""
+
+    boot: str
+
+    def exclusive(self) -> AbstractContextManager[Head]:
+        """Hold the writer, re-entrantly: inside, nobody else appends and `head.position + 1` is next."""
+        ...
+
+    def append(self, entries: Sequence[Entry], *, from_reserve: bool = False) -> int:
+        """Make all entries durable in one transaction, or none, and return the last position.
+
+        `from_reserve` may use the space that was kept back for telling that the disk is full. Raises VersionConflict,
+        LogUnavailable, LogLocked or BadEvent with nothing written, and OutcomeUnknown when only a new look can tell.
+        """
+        ...
