@@ -262,12 +262,12 @@ def test_the_daemon_stops_clean_on_sigterm_and_on_ctrl_c(own_daemon: Daemon) -> 
     assert "next: omni submit" in own_daemon.errors.read_text()
 
 
-def test_a_second_daemon_on_the_same_data_or_port_exits_8(own_daemon: Daemon, tmp_path: Path) -> None:
+def test_a_second_daemon_exits_8_on_the_same_log_and_2_on_the_same_port(own_daemon: Daemon, tmp_path: Path) -> None:
     same = own_daemon.omni("serve")
     assert same.returncode == 8, same
     assert "next: " in same.stderr
     port = own_daemon.omni("serve", "--data-dir", str(tmp_path / "another"))
-    assert port.returncode == 8, port
+    assert port.returncode == 2, port
     assert "in use" in port.stderr
     assert "Traceback" not in same.stderr + port.stderr
 

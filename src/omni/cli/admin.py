@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ import msgspec
 from omni import __version__
 from omni.cli.context import COMPLETE_VARIABLE, Context, bracketed
 from omni.cli.exits import MISMATCH, OK
-from omni.domain.errors import LogLocked
 
 if TYPE_CHECKING:
     from omni.replay.verify import Report
@@ -27,18 +25,9 @@ def serve(context: Context, *, accept_loss: bool) -> int:
         context.out.note(f"warning: {warning}")
     from omni.daemon import run
 
-    try:
-        return run(
-            loaded, context.data_dir, accept_loss=accept_loss, on_ready=lambda _: context.out.note(_welcome(context))
-        )
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        host, port = context.loaded.config.host, context.loaded.config.port
-        raise LogLocked(
-            f"port {port} on {host} is in use, perhaps by a daemon that runs already",
-            hint=f"omni status, or omni serve --port {port + 1}",
-        ) from None
+    return run(
+        loaded, context.data_dir, accept_loss=accept_loss, on_ready=lambda _: context.out.note(_welcome(context))
+    )
 
 
 def token_show(context: Context) -> int:

@@ -29,12 +29,17 @@ HELD = 6
 MISMATCH = 7
 LOG_DAMAGED = 8
 TIMED_OUT = 124
+INTERNAL = 70  # outside the contract's list on purpose: never to be taken for a failed task
 INTERRUPTED = 130  # what a shell reports for SIGINT
 PIPE_CLOSED = 141  # and for SIGPIPE: the reader has seen enough
 
 
 class BadUsage(OmniError):
     """The command line cannot be understood."""
+
+
+class Broken(OmniError):
+    """Omni itself went wrong."""
 
 
 class DaemonRefused(Refused):
@@ -48,6 +53,7 @@ class DaemonRefused(Refused):
 # The first class that fits gives the exit code and the kind.
 _BY_CLASS: tuple[tuple[type[OmniError], int, str], ...] = (
     (BadUsage, USAGE, "usage"),
+    (Broken, INTERNAL, "internal"),
     (ConfigError, USAGE, "config"),
     (DaemonUnreachable, UNREACHABLE, "daemon_unreachable"),
     (NotFound, NOT_FOUND, "not_found"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from omni.cli.arguments import Globals, split, wants_json
 from omni.cli.context import COMPLETE_VARIABLE, Context
-from omni.cli.exits import INTERRUPTED
+from omni.cli.exits import INTERRUPTED, BadUsage, Broken
 from omni.cli.output import Output
 from omni.domain.errors import OmniError
 
@@ -31,6 +32,14 @@ def _run(words: list[str]) -> int:
     except OmniError as error:
         out.redraw("")
         return out.error(error)
+    except OSError as error:
+        out.redraw("")
+        where = f"{error.filename}: " if error.filename else ""
+        return out.error(BadUsage(f"{where}{error.strerror or error}", hint="omni config check shows the paths in use"))
+    except Exception as error:
+        out.redraw("")
+        out.note(traceback.format_exc())
+        return out.error(Broken(f"this is a mistake in Omni: {error!r}", hint="omni version, and report both"))
 
 
 def _dispatch(options: Globals, rest: list[str]) -> int:
