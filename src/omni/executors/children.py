@@ -99,7 +99,8 @@ class Child:
     """One running child with pipes on stdin, stdout and stderr, in a session of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process, record: Record, marker: str, book: Book) -> None:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         assert process.stderr
         self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
         self.pid = process.pid

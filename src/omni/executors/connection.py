@@ -27,6 +27,7 @@ from omni.executors.wire import Tapped, Wire
 
 CONNECT_S = 30.0  # a server may first have to be fetched by its launcher
 CLOSE_S = 4.5
+TOLD_S = 0.7
 BACKOFF_S = 0.5
 BACKOFF_CAP_S = 30.0
 STABLE_S = 30.0  # a session that lived this long was a good one: the next failure is the first again
@@ -124,9 +125,9 @@ class Connection:
                         session = Session(client, wire, await self._tools(client))
                         self._ready(session)
                         await _first(wire.lost.wait(), session.retiring.wait(), self._stopping.wait())
-                except MCPError as error:
-                    raise ExecutorUnavailable(_handshake(error, wire)) from error
-            return wire.reason or "the connection was closed"
+                except Exception as error:
+                    raise ExecutorUnavailable(await _diagnosis(error, wire)) from error
+                return "" if self._stopping.is_set() else await _reason(wire) or "the connection was closed"
         finally:
             if self._session.done():
                 self._session = asyncio.get_running_loop().create_future()
@@ -162,10 +163,16 @@ def backoff_s(name: str, failures: int) -> float:
     return base * (0.75 + 0.5 * spread)
 
 
-def explain(error: BaseException) -> str:
-    """What went wrong, in one line for people; groups give their first real cause."""
+def cause(error: BaseException) -> BaseException:
+    """The first real cause of a group of exceptions; the exception itself when it is none."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong, in one line for people."""
+    error = cause(error)
     if isinstance(error, OmniError):
         return error.message
     if isinstance(error, ConnectionRefusedError):
@@ -176,8 +183,20 @@ def explain(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _handshake(error: MCPError, wire: Wire) -> str:
-    return wire.reason or f"the server refused the connection: {error.message}"
+async def _diagnosis(error: Exception, wire: Wire) -> str:
+    """Why there is no session. Where the server went away, the transport knows more than the protocol."""
+    found = cause(error)
+    if isinstance(found, OmniError):
+        return found.message
+    refused = "the server refused the connection: " if isinstance(found, MCPError) else ""
+    return await _reason(wire) or refused + explain(found)
+
+
+async def _reason(wire: Wire) -> str:
+    """The transport's reason; a child that has just ended gets a moment to be seen as ended."""
+    if not wire.reason:
+        await _first(wire.told.wait(), timeout_s=TOLD_S)
+    return wire.reason
 
 
 async def _ending(life: asyncio.Task[str]) -> str:

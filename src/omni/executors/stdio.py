@@ -21,9 +21,9 @@ GARBAGE_CHARS = 200
 @asynccontextmanager
 async def open_stdio(spawn: Callable[[], Awaitable[Child]], log: LogFile) -> AsyncIterator[Wire]:
     """Start the child and speak with it; on the way out it is ended with all that it started."""
+    child = await spawn()
     to_client, read = anyio.create_memory_object_stream[SessionMessage](0)
     write, from_client = anyio.create_memory_object_stream[SessionMessage](0)
-    child = await spawn()
     wire = Wire(read, write, child.pid, child.started_ms)
     try:
         async with anyio.create_task_group() as group:
@@ -46,9 +46,9 @@ async def _read(child: Child, out: MemoryObjectSendStream[SessionMessage], wire:
                 message = _message(line, log)
                 if message is not None:
                     await out.send(message)
-            wire.reason = wire.reason or await _farewell(child, log)
+            wire.tell(await _farewell(child, log))
         except ValueError:
-            wire.reason = f"the server sent a message larger than {MAX_MESSAGE_BYTES} bytes"
+            wire.tell(f"the server sent a message larger than {MAX_MESSAGE_BYTES} bytes")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
@@ -82,8 +82,7 @@ async def _write(child: Child, messages: MemoryObjectReceiveStream[SessionMessag
                 child.stdin.write(unparse(message).encode() + b"\n")
                 await child.stdin.drain()
         except (OSError, RuntimeError):  # the pipe is closed; the reader tells why
-            await child.exited(EXIT_PATIENCE_S)
-            wire.lose("the server no longer reads its input")
+            wire.lose()
 
 
 async def _keep(child: Child, log: LogFile) -> None:

@@ -49,7 +49,9 @@ async def open_streamable(url: str, headers: Mapping[str, str]) -> AsyncIterator
         Frank(headers=dict(headers), timeout=timeout, limits=limits, trust_env=not loopback) as client,
         streamable_http_client(url, http_client=client, max_sse_event_size=MAX_MESSAGE_BYTES) as (read, write),
     ):
-        yield Wire(read, write)
+        wire = Wire(read, write)
+        wire.told.set()  # there is no connection whose end could be told
+        yield wire
 
 
 async def _checked(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:

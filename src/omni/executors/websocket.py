@@ -23,8 +23,6 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 @asynccontextmanager
 async def open_websocket(url: str, headers: Mapping[str, str]) -> AsyncIterator[Wire]:
     """Connect and speak; pings every 20 s notice a peer that went silently."""
-    to_client, read = anyio.create_memory_object_stream[SessionMessage](0)
-    write, from_client = anyio.create_memory_object_stream[SessionMessage](0)
     async with connect(
         url,
         subprotocols=[Subprotocol("mcp")],
@@ -35,6 +33,8 @@ async def open_websocket(url: str, headers: Mapping[str, str]) -> AsyncIterator[
         close_timeout=CLOSE_S,
         proxy=None if urlsplit(url).hostname in LOOPBACK else True,
     ) as socket:
+        to_client, read = anyio.create_memory_object_stream[SessionMessage](0)
+        write, from_client = anyio.create_memory_object_stream[SessionMessage](0)
         wire = Wire(read, write)
         async with anyio.create_task_group() as group:
             group.start_soon(_read, socket, to_client, wire)
@@ -50,9 +50,9 @@ async def _read(socket: ClientConnection, out: MemoryObjectSendStream[SessionMes
                 message = _message(frame)
                 if message is not None:
                     await out.send(message)
-            wire.reason = wire.reason or _farewell(socket)
+            wire.tell(_farewell(socket))
         except ConnectionClosedError:
-            wire.reason = wire.reason or _farewell(socket)
+            wire.tell(_farewell(socket))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
@@ -75,4 +75,4 @@ async def _write(socket: ClientConnection, messages: MemoryObjectReceiveStream[S
             async for message in messages:
                 await socket.send(unparse(message))
         except ConnectionClosed:
-            wire.lose(_farewell(socket))
+            wire.lose()

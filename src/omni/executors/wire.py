@@ -25,7 +25,10 @@ Write = Any
 
 @dataclass
 class Wire:
-    """Streams, and what a person wants to know when they break. `pid` only where the server is our child."""
+    """Streams, and what a person wants to know when they break. `pid` only where the server is our child.
+
+    `lost` is set when nothing more can come, `told` when the transport has said all it knows about why.
+    """
 
     read: Read
     write: Write
@@ -33,11 +36,17 @@ class Wire:
     started_ms: int | None = None
     reason: str = ""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str = "") -> None:
         """Note that nothing more can come; the first reason counts."""
         self.reason = self.reason or reason
         self.lost.set()
+
+    def tell(self, reason: str) -> None:
+        """Give the last word on why; a reason of our own (retired, restarted) stays."""
+        self.reason = self.reason or reason
+        self.told.set()
 
 
 @dataclass
@@ -73,7 +82,7 @@ class Tapped:
         return _Reader(self._wire), _Writer(self._wire)
 
     async def __aexit__(self, *failure: object) -> None:
-        self._wire.lose("the connection was closed")
+        self._wire.lose()
 
 
 class _Stream:
@@ -106,7 +115,7 @@ class _Reader(_Stream):
         try:
             return await self._wire.read.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            self._wire.lose("the server closed the connection")
+            self._wire.lose()
             raise anyio.EndOfStream from None
 
     async def aclose(self) -> None:
