@@ -1,0 +1,292 @@
+"""What the promises allow, written from their words and not from the rules: a judge that reads the log as it grows.
+
+A task's life is a walk through LIFE. States in PASSING must not be the last thing in the log: what follows from them
+belongs into the same commit, or a crash would leave a task that nobody moves.
+
+    new ─┬─> queued ──> planned ──> started ──> won ──> ended
+         └─> held      (failed, unknown, stopped: how an attempt can end otherwise)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+OUTCOMES = {
+    "attempt.succeeded": "won",
+    "attempt.failed": "failed",
+    "attempt.interrupted": "unknown",
+    "attempt.cancelled": "stopped",
+}
+LIFE: dict[str, dict[str, str]] = {
+    "nothing": {"task.created": "new"},
+    "new": {"task.routed": "queued", "task.held": "held"},
+    "queued": {
+        "task.routed": "queued",
+        "task.held": "held",
+        "attempt.planned": "planned",
+        "task.cancelled": "ended",
+        "attempt.succeeded": "won",
+    },
+    "planned": {"attempt.started": "started", "task.cancel_requested": "planned", **OUTCOMES},
+    "started": {"task.cancel_requested": "started", **OUTCOMES},
+    "won": {"task.completed": "ended"},
+    "failed": {"task.failed": "ended", "task.held": "held"},
+    "unknown": {"task.failed": "ended", "task.held": "held"},
+    "stopped": {"task.cancelled": "ended"},
+    "held": {
+        "task.resolved": "resolved",
+        "task.routed": "queued",
+        "task.cancelled": "ended",
+        "attempt.succeeded": "won",
+    },
+    "retry": {"task.routed": "queued", "task.held": "held"},
+    "accept": {"task.completed": "ended"},
+    "fail": {"task.failed": "ended"},
+    "ended": {},
+}
+PASSING = {"new", "won", "failed", "unknown", "stopped", "retry", "accept", "fail"}
+TERMINAL = {"task.completed", "task.failed", "task.cancelled"}
+NEVER_BEGAN = {"unavailable", "rate_limited"}
+ATTEMPTS = 3
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Try:
+    """One attempt as the log tells it."""
+
+    n: int
+    executor: str
+    policy: str
+    key: str
+    handle: str
+    planned_at: int
+    outcome: str = ""
+    repeat_at: int | None = None
+
+    @property
+    def may_have_run(self) -> bool:
+        return self.outcome in {"interrupted", "succeeded", "cancelled", "failed", ""}
+
+
+@dataclass
+class Life:
+    """One task as the log tells it."""
+
+    id: str
+    state: str = "nothing"
+    version: int = 0
+    spec: Any = None
+    route: str = ""
+    tries: list[Try] = field(default_factory=list)
+    held: str = ""
+    decided: bool = False  # a person said "retry" since the last attempt ended
+    cancel: bool = False
+    terminal: str = ""
+    joined: int = 0
+    not_before: int | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.state in {"planned", "started"}
+
+
+class Judge:
+    """Reads every row in order and objects to what should never have been written."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, Life] = {}
+        self.keys: dict[str, str] = {}
+        self.versions: dict[str, int] = {}
+        self.position = 0
+        self.slots: dict[str, int] = {}
+        self.ready: set[str] = set()
+        self.boots = 0
+
+    def see(self, row: Any) -> None:
+        assert row.position == self.position + 1, f"gap in the log before {row.position}"
+        self.position = row.position
+        assert row.version == self.versions.get(row.stream, 0) + 1, f"{row.stream} jumps to version {row.version}"
+        self.versions[row.stream] = row.version
+        name = type(row.event).__struct_config__.tag
+        if row.stream.startswith("task-"):
+            self._task(self.lives.setdefault(row.stream[5:], Life(row.stream[5:])), name, row)
+        elif row.stream == "router":
+            self._router(name, row.event)
+
+    def at_rest(self) -> None:
+        """Between commits, no task may stand where only Omni itself could move it on, and would not."""
+        stuck = {i: life.state for i, life in self.lives.items() if life.state in PASSING}
+        assert not stuck, f"half a decision in the log: {stuck}"
+        for executor, slots in self.slots.items():
+            running = self.running(executor)
+            assert running <= slots, f"{executor} runs {running} of {slots}"
+
+    def running(self, executor: str) -> int:
+        return sum(1 for life in self.lives.values() if life.open and life.tries[-1].executor == executor)
+
+    def _router(self, name: str, event: Any) -> None:
+        if name == "router.started":
+            self.ready.clear()
+            self.boots += 1
+        elif name == "router.configured":
+            # An attempt of an earlier configuration may hold a slot that no longer exists; see `_planned`.
+            self.slots = {}
+            self._allowed = {e.name: e.max_concurrency for e in event.settings.executors}
+        elif event.health.state == "ready":
+            self.ready.add(event.executor)
+        else:
+            self.ready.discard(event.executor)
+
+    def _task(self, life: Life, name: str, row: Any) -> None:
+        if name == "attempt.late_outcome":
+            assert any(t.n == row.event.n for t in life.tries), f"{life.id}: late outcome of no attempt"
+            return
+        allowed = LIFE[life.state]
+        assert name in allowed, f"{life.id}: {name} while {life.state}"
+        before, life.state = life.state, allowed[name]
+        check = _CHECKS.get(name)
+        if check is not None:
+            check(self, life, row, before)
+
+    # --- what a single event may say ------------------------------------------------------------------------------
+
+    def _created(self, life: Life, row: Any, before: str) -> None:
+        life.spec = row.event.spec
+        key = life.spec.idempotency_key
+        if key:
+            assert key not in self.keys, f"key {key} made both {self.keys[key]} and {life.id}"
+            self.keys[key] = life.id
+
+    def _routed(self, life: Life, row: Any, before: str) -> None:
+        if before == "held":
+            assert life.held == "no_executor", f"{life.id} went on by itself although it was held: {life.held}"
+        life.route, life.joined = row.event.route.executor, row.position
+        if before != "queued":
+            life.not_before = None
+
+    def _held(self, life: Life, row: Any, before: str) -> None:
+        life.held, life.not_before = row.event.held.kind, None
+        if before == "unknown":
+            assert life.held == "interrupted", f"{life.id}: an unknown outcome held as {life.held}"
+        if before == "failed":
+            assert life.tries[-1].outcome == "unsent", f"{life.id}: a failure was held"
+
+    def _resolved(self, life: Life, row: Any, before: str) -> None:
+        life.state = row.event.decision
+        life.decided = life.decided or row.event.decision == "retry"
+        life.not_before = None
+        assert row.event.decision != "accept" or life.held == "interrupted", f"{life.id}: accepted, and never ran"
+
+    def _cancel(self, life: Life, row: Any, before: str) -> None:
+        assert not life.cancel, f"{life.id}: cancel requested twice"
+        life.cancel = True
+
+    def _planned(self, life: Life, row: Any, before: str) -> None:
+        event = row.event
+        executor = event.route.executor
+        assert event.n == len(life.tries) + 1, f"{life.id}: attempt {event.n} after {len(life.tries)}"
+        assert executor == life.route, f"{life.id}: planned on {executor}, routed to {life.route}"
+        assert executor in self.ready, f"{life.id}: planned on {executor}, which is not ready"
+        assert event.key not in {t.key for t in life.tries}, f"{life.id}: key {event.key} used twice"
+        assert not life.cancel, f"{life.id}: planned although it is to be cancelled"
+        if life.tries:
+            self._repeat(life, event, row.at_ms)
+        if life.not_before is None:
+            self._my_turn(life, executor)
+        else:
+            assert row.at_ms >= life.not_before, f"{life.id}: went {life.not_before - row.at_ms} ms too early"
+        new = Try(event.n, executor, event.policy, event.key, event.handle, row.at_ms)
+        life.tries.append(new)
+        life.decided, life.not_before = False, None
+        self.slots[executor] = self._allowed[executor]
+        assert self.running(executor) <= self._allowed[executor], f"{executor} is given more than its slots"
+
+    def _repeat(self, life: Life, event: Any, at: int) -> None:
+        """An attempt that may have run is repeated by a person's word, or by the policy it was planned under."""
+        last = life.tries[-1]
+        if last.outcome == "unsent" or life.decided:
+            assert not event.resume, f"{life.id}: resumes what never ran"
+            return
+        assert last.outcome == "interrupted", f"{life.id}: attempt after one that {last.outcome}"
+        assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} repeated without a decision"
+        assert sum(1 for t in life.tries if t.may_have_run) < ATTEMPTS, f"{life.id}: more than {ATTEMPTS} attempts"
+        if last.policy == "resume":
+            assert event.resume, f"{life.id}: begun anew where it could only be resumed"
+            assert event.handle == last.handle, f"{life.id}: resumed under another handle"
+            assert event.route.executor == last.executor, f"{life.id}: {event.route.executor} resumes {last.executor}"
+
+    def _my_turn(self, life: Life, executor: str) -> None:
+        ahead = [
+            other.id
+            for other in self.lives.values()
+            if other.state == "queued" and other.route == executor and other.not_before is None
+            if (-other.spec.priority, other.joined) < (-life.spec.priority, life.joined)
+        ]
+        assert not ahead, f"{life.id} overtook {ahead}"
+
+    def _started(self, life: Life, row: Any, before: str) -> None:
+        assert row.event.n == len(life.tries), f"{life.id}: attempt {row.event.n} started, {len(life.tries)} is open"
+
+    def _succeeded(self, life: Life, row: Any, before: str) -> None:
+        last = self._ends(life, row, "succeeded")
+        if before in {"queued", "held"}:
+            assert last == "interrupted", f"{life.id}: won while {before}, after it {last}"
+
+    def _failed(self, life: Life, row: Any, before: str) -> None:
+        event = row.event
+        assert not life.cancel, f"{life.id}: failed although it was cancelled"
+        unsent = event.error.kind in NEVER_BEGAN
+        self._ends(life, row, "unsent" if unsent else "failed")
+        if event.retry_at is not None:
+            assert unsent, f"{life.id}: {event.error.kind} is repeated"
+            self._again(life, row)
+
+    def _interrupted(self, life: Life, row: Any, before: str) -> None:
+        assert not life.cancel, f"{life.id}: interrupted, and its cancel forgotten"
+        self._ends(life, row, "interrupted")
+        last = life.tries[-1]
+        if row.event.retry_at is not None:
+            assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} is repeated unasked"
+            assert row.at_ms - last.planned_at <= HOUR_MS, f"{life.id}: repeated after more than an hour"
+            self._again(life, row)
+
+    def _attempt_cancelled(self, life: Life, row: Any, before: str) -> None:
+        self._ends(life, row, "cancelled")
+
+    def _ends(self, life: Life, row: Any, outcome: str) -> str:
+        last = life.tries[-1]
+        assert row.event.n == last.n, f"{life.id}: outcome of attempt {row.event.n} while {last.n} is the last"
+        before, last.outcome = last.outcome, outcome
+        life.decided = False
+        return before
+
+    def _again(self, life: Life, row: Any) -> None:
+        life.state, life.joined, life.not_before = "queued", row.position, row.event.retry_at
+
+    def _terminal(self, life: Life, row: Any, before: str) -> None:
+        assert not life.terminal, f"{life.id} ended twice"
+        life.terminal = type(row.event).__struct_config__.tag
+        if life.terminal == "task.failed":
+            policy = life.tries[-1].policy if life.tries else ""
+            assert before != "unknown" or policy == "fail", f"{life.id}: an unknown outcome became a failure"
+            assert before != "failed" or life.tries[-1].outcome == "failed", f"{life.id}: failed, and never began"
+
+
+_CHECKS: dict[str, Any] = {
+    "task.created": Judge._created,
+    "task.routed": Judge._routed,
+    "task.held": Judge._held,
+    "task.resolved": Judge._resolved,
+    "task.cancel_requested": Judge._cancel,
+    "task.completed": Judge._terminal,
+    "task.failed": Judge._terminal,
+    "task.cancelled": Judge._terminal,
+    "attempt.planned": Judge._planned,
+    "attempt.started": Judge._started,
+    "attempt.succeeded": Judge._succeeded,
+    "attempt.failed": Judge._failed,
+    "attempt.interrupted": Judge._interrupted,
+    "attempt.cancelled": Judge._attempt_cancelled,
+}

@@ -1,0 +1,215 @@
+"""Any order of messages, any outcome, any crash: the promises hold after every step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from omni.domain import commands as cmd
+from omni.domain.values import Decision, ExecutorSpec, Result, RoutingSettings, TaskError, TaskSpec
+from tests.sim.world import EXECUTORS, KINDS, World
+
+TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
+MEMORY = Path("/dev/shm")  # where there is one, a sync costs nothing; what is synced is the same
+
+Pick = st.integers(0, 255)
+Picks = st.lists(Pick, min_size=1, max_size=20)
+Key = st.sampled_from([None, None, None, "k1", "k2"])
+Text = st.sampled_from(["say hello", "count the files"])
+Executor = st.sampled_from([None, None, None, *(e.name for e in EXECUTORS), "nobody"])
+Moments = st.sampled_from(["before append", "after append", "before send", "after send"])
+DiskFaults = st.sampled_from(["disk full", "lost commit", "kept commit"])
+HOUR_MS = 3_600_000
+
+
+def scratch() -> Path:
+    """A directory of one's own, in memory where possible."""
+    return Path(tempfile.mkdtemp(prefix="omni-sim-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+
+
+def without(name: str) -> RoutingSettings:
+    return RoutingSettings(tuple(e for e in EXECUTORS if e.name != name))
+
+
+SETTINGS = (None, None, None, RoutingSettings(EXECUTORS), *(without(e.name) for e in EXECUTORS))
+
+
+class Storm(RuleBasedStateMachine):
+    """Everything that can happen, in any order; the world checks itself after every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = scratch()
+        self.world: Any = None
+
+    @initialize(picks=Picks)
+    def begin(self, picks: list[int]) -> None:
+        self.world = World(self.directory)
+        self.world.everyone_ready()
+        self.messages(picks)
+
+    # --- clients --------------------------------------------------------------------------------------------------
+
+    @rule(kind=st.sampled_from(KINDS), text=Text, key=Key, executor=Executor, priority=st.integers(0, 9), wait=st.booleans())
+    def submit(self, kind: str, text: str, key: str | None, executor: str | None, priority: int, *, wait: bool) -> None:
+        spec = TaskSpec(text, type=kind, executor=executor, priority=priority if key is None else 5, idempotency_key=key)
+        self._submit(spec, wait=wait)
+
+    @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=6), picks=Picks)
+    def submit_many(self, kinds: list[str], picks: list[int]) -> None:
+        for kind in kinds:
+            self._submit(TaskSpec("one of many", type=kind))
+        self.messages(picks)
+
+    def _submit(self, spec: TaskSpec, *, wait: bool = False) -> None:
+        task_id = self.world.new_name("t")
+        self.world.client.seen.append(task_id)
+        self.world.ask(cmd.Submit(self.world.new_name("r"), task_id, spec, "client", wait))
+
+    @rule(pick=Pick)
+    def cancel(self, pick: int) -> None:
+        self.world.ask(cmd.CancelTask(self.world.new_name("r"), self._task(pick), "owner"))
+
+    @rule(pick=Pick, decision=st.sampled_from(["retry", "accept", "fail"]))
+    def resolve(self, pick: int, decision: Decision) -> None:
+        held = [i for i, life in self.world.judge.lives.items() if life.state == "held"]
+        task_id = held[pick % len(held)] if held else self._task(pick)
+        self.world.ask(cmd.ResolveTask(self.world.new_name("r"), task_id, decision, "owner"))
+
+    @rule(pick=Pick)
+    def retry(self, pick: int) -> None:
+        new_id = self.world.new_name("t")
+        self.world.ask(cmd.RetryTask(self.world.new_name("r"), self._task(pick), new_id, "owner"))
+
+    @rule(pick=Pick, wait=st.booleans())
+    def look_at_one(self, pick: int, *, wait: bool) -> None:
+        self.world.ask(cmd.GetTask(self.world.new_name("r"), self._task(pick), wait))
+
+    @rule(state=st.sampled_from(["", "held", "completed"]))
+    def look_at_all(self, state: str) -> None:
+        self.world.ask(cmd.ListTasks(self.world.new_name("r"), state, 3))
+        self.world.ask(cmd.GetStatus(self.world.new_name("r")))
+
+    def _task(self, pick: int) -> str:
+        ids = [*self.world.client.seen[-8:], "nobody"]
+        return ids[pick % len(ids)]
+
+    # --- executors ------------------------------------------------------------------------------------------------
+
+    @rule(acts=st.lists(st.tuples(Pick, Pick), min_size=1, max_size=12), picks=Picks)
+    def executors_act(self, acts: list[tuple[int, int]], picks: list[int]) -> None:
+        for pick, what in acts:
+            self.world.act(pick, what)
+        self.messages(picks)
+
+    @rule(pick=Pick, what=Pick)
+    def executor_acts(self, pick: int, what: int) -> None:
+        self.world.act(pick, what)
+
+    @rule(pick=Pick, n=st.sampled_from([-1, 0, 1, 2, 9]), text=st.text(max_size=8))
+    def executor_talks_nonsense(self, pick: int, n: int, text: str) -> None:
+        """About attempts that never were. (What it says of a real one is not nonsense, but its word.)"""
+        task_id = self._task(pick)
+        life = self.world.judge.lives.get(task_id)
+        n = n if life is None or n < 1 else len(life.tries) + n
+        reports = [
+            cmd.ReportStarted(task_id, n, session=text),
+            cmd.ReportSucceeded(task_id, n, Result(text, {"x": [text]})),
+            cmd.ReportFailed(task_id, n, TaskError(text, text)),
+            cmd.ReportInterrupted(task_id, n, text, resumable=True),
+            cmd.ReportCancelled(task_id, n),
+            cmd.ProgressMade(task_id, n, float("nan")),
+        ]
+        self.world.report(reports[pick % len(reports)])
+
+    @rule(executor=st.sampled_from(EXECUTORS), ok=st.booleans())
+    def observe(self, executor: ExecutorSpec, *, ok: bool) -> None:
+        if executor in self.world.settings.executors:
+            self.world.observe(executor.name, ok=ok)
+
+    @rule(executor=st.sampled_from(EXECUTORS), picks=Picks)
+    def executor_goes_down(self, executor: ExecutorSpec, picks: list[int]) -> None:
+        if executor in self.world.settings.executors:
+            self.world.observe(executor.name, ok=False)
+            self.world.observe(executor.name, ok=False)
+            self.messages(picks)
+
+    # --- messages and time ----------------------------------------------------------------------------------------
+
+    @rule(picks=Picks)
+    def messages(self, picks: list[int]) -> None:
+        for pick in picks:
+            if not self.world.step(pick):
+                return
+
+    @rule(pick=Pick)
+    def all_messages(self, pick: int) -> None:
+        self.world.settle(pick)
+
+    @rule(pick=Pick, ms=st.sampled_from([50, 1_100, 2_500, 10_000, HOUR_MS + 1]))
+    def time_passes(self, pick: int, ms: int) -> None:
+        self.world.clock.run(ms)
+        self.world.fire()
+        self.world.settle(pick)
+
+    @rule(ms=st.sampled_from([-HOUR_MS, -1_000, 1_000, 30_000, 8 * HOUR_MS]))
+    def the_clock_jumps(self, ms: int) -> None:
+        self.world.clock.jump(ms)
+        self.world.fire()
+
+    # --- crashes --------------------------------------------------------------------------------------------------
+
+    @rule(survivors=Pick, other=st.sampled_from(SETTINGS), settle=st.booleans())
+    def crash(self, survivors: int, other: RoutingSettings | None, *, settle: bool) -> None:
+        self.world.crash(survivors, other)
+        self.world.everyone_ready()
+        if settle:
+            self.world.settle(survivors)
+
+    @rule(moment=Moments, after=st.integers(0, 4), picks=Picks)
+    def crash_soon(self, moment: str, after: int, picks: list[int]) -> None:
+        self.world.failpoints.arm(moment, after)
+        self.messages(picks)
+
+    @rule(fault=DiskFaults, after=st.integers(0, 2), picks=Picks)
+    def the_disk_fails_soon(self, fault: str, after: int, picks: list[int]) -> None:
+        self.world.failpoints.arm(fault, after)
+        self.messages(picks)
+
+    @rule()
+    def leave_a_snapshot(self) -> None:
+        self.world.kernels["router"].save_snapshot()
+
+    @rule()
+    def check(self) -> None:
+        self.world.check_log()
+
+    @rule()
+    def calm(self) -> None:
+        self.world.calm()
+
+    def teardown(self) -> None:
+        try:
+            if self.world is not None:
+                self.world.check_log()
+                self.world.calm()
+        finally:
+            if self.world is not None:
+                self.world.close()
+            shutil.rmtree(self.directory)
+
+
+TestStorm = Storm.TestCase
+TestStorm.settings = settings(
+    max_examples=60 * TORTURE,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
