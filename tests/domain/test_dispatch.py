@@ -66,7 +66,7 @@ def test_higher_priority_goes_first_and_equals_in_order_of_arrival() -> None:
     desk.create("running")
     for name, priority in (("low", 1), ("first", 5), ("second", 5), ("urgent", 9)):
         desk.create(name, priority=priority)
-    order = []
+    order: list[str] = []
     for _ in range(4):
         desk.succeed(next(t.id for t in desk.board.tasks.values() if t.open_attempt))
         order += [task for task, _ in desk.started]
@@ -86,7 +86,7 @@ def test_a_queue_moves_to_the_next_best_executor_when_its_own_fails() -> None:
 def test_a_task_that_nobody_can_take_is_held_and_goes_on_when_somebody_comes() -> None:
     desk = Desk(worker("coder", types=("coding",)))
     desk.note("coder", ExecutorHealth("failed", "no such command"))
-    assert names(desk.create("a", type="coding")) == ["task.created", "task.held"]
+    assert names(desk.create("a", type="coding")) == ["task.created", "task.routed", "task.held"]
     assert "no such command" in desk.task("a").held.reason  # type: ignore[union-attr]
     assert names(desk.note("coder", READY)) == ["router.executor_noted", "task.routed", "attempt.planned"]
 

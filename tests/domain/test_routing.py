@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tests.domain.given import TIERS, worker
+
 from omni.domain import routing
 from omni.domain.intent import Intent
 from omni.domain.routing import Choice
 from omni.domain.values import ExecutorHealth, ExecutorSpec, Mode, RoutingSettings, TaskSpec
-from tests.domain.given import TIERS, worker
 
 CODER = worker("claude", types=("coding",), local=True)
 HELPER = worker("openclaw", types=("general",))

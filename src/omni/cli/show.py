@@ -42,7 +42,7 @@ def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
     if not decision:
         return [f"{answer['task_id']} is {answer['state']}; no executor has been chosen yet", *_held(answer)]
     channel = " on ".join(str(decision[k]) for k in ("tier", "model") if decision.get(k))
-    chosen = f"{answer['task_id']} went to {out.style(one_line(decision['executor']), 'bold')}"
+    chosen = f"{answer['task_id']} went to {out.style(one_line(decision['executor'] or 'nobody'), 'bold')}"
     rows = [(one_line(c["executor"]), str(c["score"]), _verdict(c)) for c in decision["candidates"]]
     facts = (
         ("because", decision["reason"]),
@@ -139,7 +139,7 @@ def _since(began: str, now: str) -> str:
 
 _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.created": lambda b: str(b["spec"]["description"]),
-    "task.routed": lambda b: f"to {b['route']['executor']}: {b['reason']}",
+    "task.routed": lambda b: f"to {b['route']['executor'] if b.get('route') else 'nobody'}: {b['reason']}",
     "task.held": lambda b: str(b["held"]["reason"]),
     "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
     "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",

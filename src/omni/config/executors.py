@@ -153,7 +153,7 @@ def derive_executors(
 
 def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand]) -> ExecutorConfig:
     adapter = adapter_of(name, server)
-    keywords = tuple(runbook or ("system_report",)) if adapter == "runbook" else ()
+    keywords = _runbook_keywords(runbook) if adapter == "runbook" else ()
     return ExecutorConfig(
         name=name,
         title=server.name or name,
@@ -164,6 +164,13 @@ def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand
         **_traits(adapter, server),
         **{field: getattr(server, field) for field in _COPIED},
     )
+
+
+def _runbook_keywords(runbook: Mapping[str, RunbookCommand]) -> tuple[str, ...]:
+    """The names of the commands; the built-in report also answers to what Chinese speakers call it."""
+    commands = runbook or {"system_report": SYSTEM_REPORT}
+    reports = any(c.builtin == "system_report" for c in commands.values())
+    return (*commands, *(("系统报告",) if reports else ()))
 
 
 _TRAIT_DEFAULTS: dict[str, Any] = {

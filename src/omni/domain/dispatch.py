@@ -242,11 +242,10 @@ def _routing(spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, Exe
     choice = routing.choose(spec, _intent(spec), settings, health)
     if choice.route is not None:
         return [_routed(choice)]
-    return [ev.TaskHeld(Held("no_executor", choice.reason, ("retry", "fail")))]
+    return [_routed(choice), ev.TaskHeld(Held("no_executor", choice.reason, ("retry", "fail")))]
 
 
 def _routed(choice: routing.Choice) -> ev.TaskRouted:
-    assert choice.route is not None
     return ev.TaskRouted(choice.kind, choice.complexity, choice.route, choice.reason, choice.candidates, choice.signals)
 
 

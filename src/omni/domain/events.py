@@ -55,11 +55,11 @@ class TaskCreated(Event, frozen=True, tag="task.created"):
 
 
 class TaskRouted(Event, frozen=True, tag="task.routed"):
-    """Who shall do it, and every reason for that choice."""
+    """Who shall do it, and every reason for that choice; `route` is null when nobody can."""
 
     kind: str
     complexity: int
-    route: Route
+    route: Route | None
     reason: str
     candidates: tuple[Candidate, ...]
     signals: tuple[str, ...] = ()

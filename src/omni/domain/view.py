@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from omni.domain.events import TaskRouted
 from omni.domain.task import Task
-from omni.domain.values import Attempt, Millis
+from omni.domain.values import Attempt, Millis, Route
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,11 +49,57 @@ def task_view(task: Task) -> dict[str, Any]:
     }
 
 
+class Row(Protocol):
+    """A recorded event, as far as a view needs it."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def at_ms(self) -> Millis: ...
+    @property
+    def event(self) -> Any: ...
+
+
+def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:
+    """The newest routing decision and those before it, how the attempts went, and what a held task waits for."""
+    made = [_decision_view(row) for row in recorded if isinstance(row.event, TaskRouted)]
+    view = task_view(task)
+    return {
+        "task_id": task.id,
+        "state": view["state"],
+        "decision": made[-1] if made else None,
+        "earlier": made[:-1],
+        "held": view["held"],
+        "attempts": view["attempts"],
+    }
+
+
 def timestamp(at: Millis | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, or null."""
     if at is None:
         return None
     return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decision_view(row: Row) -> dict[str, Any]:
+    event = row.event
+    route = event.route or Route("")
+    return {
+        "position": row.position,
+        "at": timestamp(row.at_ms),
+        "executor": route.executor or None,
+        "tier": route.tier or None,
+        "model": route.model or None,
+        "mode": route.mode,
+        "type": event.kind,
+        "complexity": event.complexity,
+        "reason": event.reason,
+        "signals": list(event.signals),
+        "candidates": [
+            {"executor": c.executor, "score": c.score, "reasons": list(c.reasons), "rejected": c.rejected or None}
+            for c in event.candidates
+        ],
+    }
 
 
 def _attempt_view(attempt: Attempt) -> dict[str, Any]:

@@ -23,12 +23,11 @@ from omni.domain.board import Board
 from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
 from omni.domain.values import ENDED, TaskState
-from omni.domain.view import task_view, timestamp
+from omni.domain.view import decision_view, task_view, timestamp
 from omni.eventlog.codec import Codec
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.eventlog.upcasters import UPCASTERS
-from omni.replay.why import decision_view
 
 MIN_PREFIX = 6
 SHOWN = 10  # how many ids an ambiguous beginning lists

@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 
 from omni.domain.commands import ExecutorReport, SystemReport, TaskPage
-from omni.domain.events import TaskRouted
-from omni.domain.task import Task
 from omni.domain.values import ExecutorHealth
 from omni.domain.view import task_view, timestamp
 from omni.eventlog.store import Recorded
@@ -65,37 +63,4 @@ def event_view(recorded: Recorded) -> dict[str, Any]:
         "type": body.pop("type"),
         "actor": recorded.actor,
         "body": body,
-    }
-
-
-def decision_view(task: Task, recorded: list[Recorded]) -> dict[str, Any]:
-    """The newest routing decision, with every candidate and why it was or was not taken."""
-    routed = [each for each in recorded if isinstance(each.event, TaskRouted)]
-    return {
-        "task_id": task.id,
-        "state": str(task.state),
-        "decision": _routed_view(routed[-1]) if routed else None,
-        "earlier": [_routed_view(each) for each in routed[:-1]],
-        "held": None if task.held is None else msgspec.to_builtins(task.held),
-    }
-
-
-def _routed_view(recorded: Recorded) -> dict[str, Any]:
-    event = recorded.event
-    assert isinstance(event, TaskRouted)
-    return {
-        "position": recorded.position,
-        "at": timestamp(recorded.at_ms),
-        "executor": event.route.executor,
-        "tier": event.route.tier or None,
-        "model": event.route.model or None,
-        "mode": event.route.mode,
-        "type": event.kind,
-        "complexity": event.complexity,
-        "reason": event.reason,
-        "signals": list(event.signals),
-        "candidates": [
-            {"executor": c.executor, "score": c.score, "reasons": list(c.reasons), "rejected": c.rejected or None}
-            for c in event.candidates
-        ],
     }
