@@ -6,6 +6,7 @@ The rules are the product's own; only threads and disk are missing. `House.hands
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+import omni
 from omni.actors.executor_pool import ExecutorPool
 from omni.actors.gateway import Gateway
 from omni.actors.health_monitor import HealthMonitor
@@ -29,6 +31,9 @@ from omni.runtime.ports import SystemClock, SystemIds
 from omni.runtime.post import Post
 from omni.server.desk import Desk
 from omni.server.door import Door, make_door
+
+# For processes that tests start: the package as it is here, installed or not.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(omni.__file__).parents[1])}
 
 EXECUTORS = (
     ExecutorSpec("dry", types=("general", "coding"), needs_cloud=False, max_concurrency=64),

@@ -10,11 +10,10 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.server.conftest import InHouse
-from tests.server.house import House, until
+from tests.server.house import ENVIRONMENT, House, until
 
 from omni.server.tokens import rotate_token
 
@@ -78,7 +77,15 @@ class Peer:
 @asynccontextmanager
 async def bridge(house: House, *, away_s: float = 30) -> AsyncIterator[Peer]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, house.url(), str(house.data_dir / "token"), str(away_s), stdin=PIPE, stdout=PIPE
+        sys.executable,
+        "-c",
+        PROGRAM,
+        house.url(),
+        str(house.data_dir / "token"),
+        str(away_s),
+        stdin=PIPE,
+        stdout=PIPE,
+        env=ENVIRONMENT,
     )
     try:
         yield Peer(process)
@@ -198,4 +205,4 @@ def test_a_line_that_is_not_json_gets_an_error_and_an_oversize_one_does_not_wedg
 
 def test_the_bridge_loads_quickly() -> None:
     program = "import omni.server.bridge, sys; sys.exit(bool({'mcp', 'starlette', 'pydantic'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", program], check=False, cwd=Path.cwd()).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=ENVIRONMENT).returncode == 0

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import websockets
+from tests.server.house import ENVIRONMENT
 from tests.server.test_bridge import MODERN, PROGRAM, Peer
 
 CONFIG = """
@@ -52,7 +53,9 @@ class Home:
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Process]:
         arguments = (str(self.config), str(self.data_dir), str(self.port))
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", SERVE, *arguments, stdout=PIPE)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SERVE, *arguments, stdout=PIPE, env=ENVIRONMENT
+        )
         try:
             assert process.stdout is not None
             assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
@@ -108,7 +111,7 @@ def test_a_bridge_lives_through_the_kill_of_a_real_daemon(home: Home) -> None:
         async with home.daemon() as daemon:
             arguments = (home.url, str(home.data_dir / "token"), "30")
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", PROGRAM, *arguments, stdin=PIPE, stdout=PIPE
+                sys.executable, "-c", PROGRAM, *arguments, stdin=PIPE, stdout=PIPE, env=ENVIRONMENT
             )
             peer = Peer(process)
             await peer.shake()
@@ -145,7 +148,7 @@ def test_a_port_in_use_is_said_with_the_next_command(home: Home) -> None:
         async with home.daemon():
             arguments = (str(home.config), str(home.data_dir.with_name("other")), str(home.port))
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", SERVE, *arguments, stdout=PIPE, stderr=PIPE
+                sys.executable, "-c", SERVE, *arguments, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT
             )
             _, errors = await asyncio.wait_for(process.communicate(), 20)
             assert process.returncode != 0
