@@ -35,9 +35,7 @@ class Codec:
     def __init__(self, event_union: Any, upcasters: Upcasters = _NONE) -> None:
         classes: tuple[type[msgspec.Struct], ...] = get_args(event_union) or (event_union,)
         self._names = {cls: _name(cls) for cls in classes}
-        self._decoders = {
-            name: msgspec.json.Decoder(cls) for cls, name in self._names.items()
-        }
+        self._decoders = {name: msgspec.json.Decoder(cls) for cls, name in self._names.items()}
         self._newest = dict(self._decoders.keys())
         self._upcasters = dict(upcasters)
         self._tag_field = classes[0].__struct_config__.tag_field or "type"
@@ -68,9 +66,7 @@ class Codec:
             decoder = self._decoders.get((type_name, schema))
             return decoder.decode(body) if decoder else self._lift(type_name, schema, body)
         except _UNREADABLE as error:
-            raise CorruptLog(
-                f"{type_name} schema {schema} cannot be read: {error}", hint="omni verify"
-            ) from error
+            raise CorruptLog(f"{type_name} schema {schema} cannot be read: {error}", hint="omni verify") from error
 
     def _lift(self, type_name: str, schema: int, body: str) -> msgspec.Struct:
         if (type_name, schema) not in self._upcasters:

@@ -3,7 +3,8 @@
 A body or input above 16 KiB is searched for strings above 1 KiB. Each goes to `blobs` under its sha256 and leaves an
 empty string behind; the row opens with a list of what was taken out, and that stub is what the chain hashes:
 
-    {"$blob": [{"at": ["spec", "prompt"], "sha256": "…", "bytes": 40960}], "type": "task.created", "spec": {"prompt": ""}}
+    {"$blob": [{"at": ["spec", "prompt"], "sha256": "…", "bytes": 40960}],
+     "type": "task.created", "spec": {"prompt": ""}}
 
 Strings leave, structure stays: what the rules decide by is still there after an erasure, so the log still folds. An
 erased string reads as `erased_text(...)`. JSON that is no object leaves as a whole, with an empty `at`.

@@ -15,6 +15,7 @@ from omni.eventlog.store import Head, Recorded
 BATCH_ROWS: Final = 2_000
 _ALL: Final = ", ".join(COLUMNS)
 _NEEDED: Final = ", ".join(COLUMNS[:-2])
+_STREAM: Final = f"SELECT {_NEEDED} FROM events WHERE stream = ? ORDER BY version"  # noqa: S608 - constants
 # U+10FFFF sorts after every other character in SQLite's binary order, which is the order of UTF-8 bytes.
 _LAST: Final = "\U0010ffff"
 
@@ -40,22 +41,21 @@ class LogReader:
 
         With `check` each row's own hash is recomputed, so changed content is found too.
         """
-        sql, bindings = _batch_query(prefixes, check)
+        sql, bindings = _batch_query(prefixes, check=check)
         last = self.head.position if until is None else until
         while after < last:
             rows = self._rows(sql, (after, last, *bindings))
             if not prefixes:
                 self._require_dense(rows, after)
             for row in rows:
-                yield self._record(row, check)
+                yield self._record(row, check=check)
             if len(rows) < BATCH_ROWS:
                 return
             after = rows[-1][0]  # type: ignore[assignment]
 
     def stream(self, stream: str) -> list[Recorded]:
         """Return one stream from its first event on."""
-        sql = f"SELECT {_NEEDED} FROM events WHERE stream = ? ORDER BY version"
-        return [self._record(row, check=False) for row in self._rows(sql, (stream,))]
+        return [self._record(row, check=False) for row in self._rows(_STREAM, (stream,))]
 
     def find_streams(self, prefix: str, limit: int) -> list[str]:
         """Return the first streams, by name, that start with the prefix."""
@@ -85,7 +85,7 @@ class LogReader:
             if row[0] != expected:
                 raise CorruptLog(f"position {expected} is missing from the log", hint="omni verify")
 
-    def _record(self, row: tuple[Any, ...], check: bool) -> Recorded:
+    def _record(self, row: tuple[Any, ...], *, check: bool) -> Recorded:
         position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw = row[:12]
         if check and not is_sealed(row):
             raise CorruptLog(f"position {position} ({name} of {stream}) was changed", hint="omni verify")
@@ -102,12 +102,12 @@ def open_reader(path: Path, codec: Codec) -> LogReader:
     return LogReader(SharedReader(path), codec)
 
 
-def _batch_query(prefixes: Sequence[str], check: bool) -> tuple[str, tuple[object, ...]]:
+def _batch_query(prefixes: Sequence[str], *, check: bool) -> tuple[str, tuple[object, ...]]:
     # The plus keeps SQLite on the primary key: walking the stream index would need a sort of everything it finds.
     ranges = " OR ".join(["(+stream >= ? AND +stream < ?)"] * len(prefixes))
     where = f" AND ({ranges})" if prefixes else ""
     sql = (
-        f"SELECT {_ALL if check else _NEEDED} FROM events WHERE position > ? AND position <= ?{where} "
-        f"ORDER BY position LIMIT {BATCH_ROWS}"
+        f"SELECT {_ALL if check else _NEEDED} FROM events "  # noqa: S608 - constants and placeholders only
+        f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT {BATCH_ROWS}"
     )
     return sql, tuple(bound for prefix in prefixes for bound in (prefix, prefix + _LAST))
