@@ -339,3 +339,40 @@ def test_on_a_fresh_machine_reading_says_that_there_is_nothing_yet(omni: Omni) -
 def test_the_configuration_of_these_tests_is_sound(omni: Omni) -> None:
     (omni.home / "config.yaml").write_text(CONFIG)
     assert omni.json("config", "check")["warnings"] == []
+
+
+def test_a_backup_is_a_verified_log_of_its_own(served: Omni, tmp_path: Path) -> None:
+    submitted(served, "keep me", "--executor", "echo", "--wait")
+    target = tmp_path / "copy.db"
+    made = served.json("backup", str(target))
+    assert made["schema"] == "omni.backup/1"
+    assert (made["ok"], made["bytes"]) == (True, target.stat().st_size)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["copy.db"]
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    target.rename(restored / "omni.db")
+    port = ("--port", "1")  # where nobody listens
+    assert served.json("verify", "--data-dir", str(restored))["head_hash"] == made["head_hash"]
+    assert served.json("tasks", "--data-dir", str(restored), *port)["tasks"][0]["description"] == "keep me"
+
+
+def test_a_backup_never_replaces_a_file(served: Omni, tmp_path: Path) -> None:
+    target = tmp_path / "mine.txt"
+    target.write_text("mine")
+    assert "exists already" in served.json("backup", str(target), code=2)["error"]["message"]
+    assert target.read_text() == "mine"
+
+
+def test_a_log_that_lost_its_end_is_damage_although_it_looks_sound(own_daemon: Daemon, tmp_path: Path) -> None:
+    omni = own_daemon.omni
+    submitted(omni, "early", "--executor", "echo", "--wait")
+    omni.json("backup", str(tmp_path / "early.db"))
+    submitted(omni, "late", "--executor", "echo", "--wait")
+    own_daemon.stop()
+    for end in ("", "-wal", "-shm"):
+        (omni.data_dir / f"omni.db{end}").unlink(missing_ok=True)
+    (tmp_path / "early.db").rename(omni.data_dir / "omni.db")
+    error = omni.json("verify", code=8)["error"]
+    assert "events are lost" in error["message"]
+    assert "--accept-loss" in error["hint"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -118,12 +119,28 @@ def verify(context: Context) -> int:
     from omni.replay.verify import verify as check
 
     with context.history() as history:
+        history.require_whole()
         report = check(history.reader, context.counting("verifying"))
     context.out.redraw("")
     body = {"ok": report.ok, **msgspec.to_builtins(report)}
     context.out.show("verify", body, _report_lines(context, report))
     if not report.ok:
         context.out.note("next: omni task tail ID for a task named above, and keep a copy: omni backup FILE")
+    return OK if report.ok else MISMATCH
+
+
+def backup(context: Context, file: str) -> int:
+    """Copy the log and verify the copy; exit code 7 when a task in it broke the rules (the copy is kept)."""
+    from omni.cli.backup import backup as copy
+    from omni.config import log_path
+
+    target = Path(file).expanduser().absolute()
+    report = copy(log_path(context.data_dir), target, context.counting("verifying the copy"))
+    context.out.redraw("")
+    size = target.stat().st_size
+    body = {"path": str(target), "bytes": size, "ok": report.ok, "head": report.head, "head_hash": report.head_hash}
+    said = f"{target}: {size:,} bytes, {report.events:,} events, {report.tasks:,} tasks, verified"
+    context.out.show("backup", body, [said, *([] if report.ok else _report_lines(context, report))])
     return OK if report.ok else MISMATCH
 
 

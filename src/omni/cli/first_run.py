@@ -19,7 +19,7 @@ from omni.cli import status
 from omni.cli.arguments import split
 from omni.cli.context import Context
 from omni.cli.exits import INTERRUPTED, OK, TASK_FAILED, BadUsage
-from omni.cli.show import event_line, task_lines
+from omni.cli.show import SHORT, event_line, task_lines
 from omni.cli.waiting import wait_for
 from omni.domain.errors import DaemonUnreachable, OmniError
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tour; gives the exit code."""
     options, rest = split(sys.argv[1:] if argv is None else argv)
     context = Context(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else our daemon would outlive us
     try:
         if set(rest) - {"--once"}:
             wrong = (set(rest) - {"--once"}).pop()
@@ -51,13 +52,13 @@ def _tour(context: Context, *, once: bool) -> int:
         host, port = context.address
         context.out.text(f"A daemon already listens on {host}:{port}: using it.")
         return _first_task(context)
+    code = OK
     with _daemon(context) as daemon:
         code = _first_task(context)
-        if not once and code == OK:
+        if not once:
             context.out.text("\nThe daemon goes on until you press Ctrl-C.")
-            daemon.wait()
-            return daemon.returncode or OK
-        return code
+            code = daemon.wait()
+    return code
 
 
 @contextmanager
@@ -132,14 +133,16 @@ def _runbook(client: Any) -> str | None:
 
 def _what_next(context: Context, task: dict[str, Any]) -> str:
     omni = " ".join(["omni", *_same_options(context)])
-    return (
-        "\nTry next:\n"
-        f"  {omni} why {task['id'][:18]}           why it went there\n"
-        f"  {omni} submit 'what shall be done' --wait\n"
-        f"  {omni} tasks; {omni} status\n"
-        f"  {omni} verify                           check the whole event log\n"
-        "  cp config.example.yaml config.yaml      and name your own executors"
+    todo = (
+        (f"{omni} why {task['id'][:SHORT]}", "why it went there"),
+        (f"{omni} submit 'what shall be done' --wait", "a task of your own"),
+        (f"{omni} tasks", "all tasks"),
+        (f"{omni} status", "mode, executors, counts"),
+        (f"{omni} verify", "check the whole event log"),
+        ("cp config.example.yaml config.yaml", "then name your own executors in it"),
     )
+    width = max(len(command) for command, _ in todo)
+    return "\nTry next:\n" + "\n".join(f"  {command:{width}}  # {what}" for command, what in todo)
 
 
 def _same_options(context: Context) -> list[str]:

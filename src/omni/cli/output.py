@@ -129,9 +129,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [_row(row, widths, left) for row in (head, *rows)]
 
 
-def local_time(stamp: str | None) -> str:
-    """A time of the log as the clock on the wall showed it."""
-    return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S") if stamp else "-"
+def local_time(stamp: str | None, *, exact: bool = False) -> str:
+    """A time of the log as the clock on the wall showed it; `exact` to the millisecond."""
+    if not stamp:
+        return "-"
+    at = datetime.fromisoformat(stamp).astimezone().replace(tzinfo=None)
+    return at.isoformat(" ", "milliseconds" if exact else "seconds")
 
 
 def _row(row: Sequence[str], widths: Sequence[int], left: int) -> str:

@@ -29,7 +29,7 @@ def task_table(out: Output, tasks: list[dict[str, Any]]) -> list[str]:
 
 def event_line(event: dict[str, Any], began: str | None = None) -> str:
     """One event: when, what, and what matters about it. `began` makes the time relative to the first event."""
-    when = f"{_since(began, event['at']):>9}" if began else local_time(event["at"])
+    when = f"{_since(began, event['at']):>9}" if began else local_time(event["at"], exact=True)
     body = event.get("body") or {}
     say = _SAY.get(event["type"])
     detail = one_line(say(body)) if say else ""
@@ -41,14 +41,14 @@ def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
     decision = answer.get("decision")
     if not decision:
         return [f"{answer['task_id']} is {answer['state']}; no executor has been chosen yet", *_held(answer)]
-    channel = " on ".join(str(decision[k]) for k in ("tier", "model") if decision.get(k))
     chosen = f"{answer['task_id']} went to {out.style(one_line(decision['executor'] or 'nobody'), 'bold')}"
     rows = [(one_line(c["executor"]), str(c["score"]), _verdict(c)) for c in decision["candidates"]]
     facts = (
         ("because", decision["reason"]),
         ("type", f"{decision['type']}, complexity {decision['complexity']}"),
         ("signals", ", ".join(decision["signals"])),
-        ("model", channel),
+        ("tier", decision["tier"]),
+        ("model", decision["model"]),
         ("mode", decision["mode"]),
     )
     told = [f"  {name:<9}{one_line(str(value))}" for name, value in facts if value]
@@ -65,13 +65,13 @@ def _verdict(candidate: dict[str, Any]) -> str:
 
 
 def _facts(task: dict[str, Any]) -> list[tuple[str, str]]:
-    channel = " ".join(str(task[k]) for k in ("tier", "model") if task.get(k))
     cost = f"{task['cost_usd']:.4f} USD" if task.get("cost_usd") is not None else ""
     return [
         ("task", one_line(task["description"])),
         ("type", f"{task['type']}, complexity {task['complexity']}" if task.get("type") else ""),
         ("executor", one_line(task.get("executor") or "")),
-        ("model", one_line(channel)),
+        ("tier", one_line(task.get("tier") or "")),
+        ("model", one_line(task.get("model") or "")),
         ("created", local_time(task["created_at"])),
         ("ended", local_time(task["ended_at"]) if task.get("ended_at") else ""),
         ("next try", local_time(task["retry_at"]) if task.get("retry_at") else ""),
@@ -139,7 +139,7 @@ def _since(began: str, now: str) -> str:
 
 _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.created": lambda b: str(b["spec"]["description"]),
-    "task.routed": lambda b: f"to {b['route']['executor'] if b.get('route') else 'nobody'}: {b['reason']}",
+    "task.routed": lambda b: f"to {b['reason']}",
     "task.held": lambda b: str(b["held"]["reason"]),
     "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
     "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",
@@ -148,7 +148,7 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.cancelled": lambda b: f"stopped{_by(b)}",
     "attempt.planned": lambda b: f"{_nth(b)} by {b['route']['executor']}{', goes on' if b.get('resume') else ''}",
     "attempt.started": lambda b: f"{_nth(b)}, pid {b['pid']}" if b.get("pid") else _nth(b),
-    "attempt.succeeded": lambda b: f"{_nth(b)}: {b['result'].get('content', '')[:200]}",
+    "attempt.succeeded": lambda b: f"{_nth(b)}: {b['result'].get('content', '')[:100]}",
     "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
     "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
     "attempt.cancelled": lambda b: f"{_nth(b)}{'' if b.get('confirmed', True) else ', never confirmed'}",
