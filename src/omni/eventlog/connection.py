@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -38,6 +38,8 @@ SCHEMA: Final = {
                             ("blobs", "DELETE"))
     },
 }  # fmt: skip
+
+Rows = list[tuple[Any, ...]]
 
 _SYNC_LEVELS: Final = {"OFF": 0, "NORMAL": 1, "FULL": 2, "EXTRA": 3}
 _READER_PRAGMAS: Final = (("query_only", 1, 1), ("trusted_schema", 0, 0))
@@ -170,7 +172,7 @@ class SharedReader:
             self._connection = connect_reader(database, vfs)
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 
-    def rows(self, sql: str, bindings: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, bindings: tuple[object, ...] = ()) -> Rows:
         """Return all rows at once, so that no read transaction outlives the call."""
         with self._lock, translated(self._database):
             return self._connection.execute(sql, bindings).fetchall()

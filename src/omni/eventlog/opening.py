@@ -67,9 +67,8 @@ def lost_tail(lost: int, head: Head) -> LostTail:
 
 def _follows(before: tuple[Any, ...] | None, row: tuple[Any, ...]) -> bool:
     if before is None:
-        return row[0] > 1 or row[-2] == GENESIS
-    expected: tuple[int, bytes] = (before[0] + 1, before[-1])
-    return expected == (row[0], row[-2])
+        return bool(row[0] > 1 or row[-2] == GENESIS)
+    return bool(row[0] == before[0] + 1 and row[-2] == before[-1])
 
 
 def _hash_at(connection: apsw.Connection, position: int) -> bytes | None:

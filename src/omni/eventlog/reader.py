@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from omni.domain.errors import CorruptLog
 from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.codec import Codec, grow
-from omni.eventlog.connection import SharedReader
+from omni.eventlog.connection import Rows, SharedReader
+from omni.eventlog.payloads import is_stub
 from omni.eventlog.store import Head, Recorded
 
 BATCH_ROWS: Final = 2_000
+_VERIFY: Final = "omni verify"
 _ALL: Final = ", ".join(COLUMNS)
 _NEEDED: Final = ", ".join(COLUMNS[:-2])
 _STREAM: Final = f"SELECT {_NEEDED} FROM events WHERE stream = ? ORDER BY version"  # noqa: S608 - constants
@@ -32,30 +35,32 @@ class LogReader:
     def head(self) -> Head:
         """The end of the log now."""
         found = self._rows("SELECT position, hash FROM events ORDER BY position DESC LIMIT 1")
-        return Head(*found[0]) if found else Head(0, GENESIS)  # type: ignore[arg-type]
+        return Head(*found[0]) if found else Head(0, GENESIS)
 
     def read(
         self, after: int = 0, *, prefixes: Sequence[str] = (), until: int | None = None, check: bool = False
     ) -> Iterator[Recorded]:
         """Yield events in order; raises CorruptLog at the first that is missing or cannot be read.
 
-        With `check` each row's own hash is recomputed, so changed content is found too.
+        With `check` each row's hash is recomputed, and without prefixes the chain is followed from `after` on.
         """
         sql, bindings = _batch_query(prefixes, check=check)
         last = self.head.position if until is None else until
+        previous = self.hash_at(after) if check and not prefixes else None
         while after < last:
             rows = self._rows(sql, (after, last, *bindings))
             if not prefixes:
-                self._require_dense(rows, after)
-            for row in rows:
-                yield self._record(row, check=check)
+                _require_dense(rows, after)
+            if check:
+                previous = _require_chained(rows, previous)
+            yield from map(self._record, rows)
             if len(rows) < BATCH_ROWS:
                 return
-            after = rows[-1][0]  # type: ignore[assignment]
+            after = rows[-1][0]
 
     def stream(self, stream: str) -> list[Recorded]:
         """Return one stream from its first event on."""
-        return [self._record(row, check=False) for row in self._rows(_STREAM, (stream,))]
+        return [self._record(row) for row in self._rows(_STREAM, (stream,))]
 
     def find_streams(self, prefix: str, limit: int) -> list[str]:
         """Return the first streams, by name, that start with the prefix."""
@@ -67,29 +72,25 @@ class LogReader:
         if position == 0:
             return GENESIS
         found = self._rows("SELECT hash FROM events WHERE position = ?", (position,))
-        return found[0][0] if found else None  # type: ignore[return-value]
+        return found[0][0] if found else None
 
     def blob(self, digest: bytes) -> bytes | None:
         """Return a large payload, or None if it was erased; raises CorruptLog if it was never there."""
         found = self._rows("SELECT data FROM blobs WHERE hash = ?", (digest,))
         if not found:
-            raise CorruptLog(f"payload {digest.hex()} is missing from the log", hint="omni verify")
-        return found[0][0]  # type: ignore[return-value]
+            raise CorruptLog(f"payload {digest.hex()} is missing from the log", hint=_VERIFY)
+        content: bytes | None = found[0][0]
+        if content is not None and sha256(content).digest() != digest:
+            raise CorruptLog(f"payload {digest.hex()} was changed", hint=_VERIFY)
+        return content
 
     def close(self) -> None:
         """Let go of the database."""
         self._shared.close()
 
-    def _require_dense(self, rows: list[tuple[Any, ...]], after: int) -> None:
-        for expected, row in enumerate(rows, after + 1):
-            if row[0] != expected:
-                raise CorruptLog(f"position {expected} is missing from the log", hint="omni verify")
-
-    def _record(self, row: tuple[Any, ...], *, check: bool) -> Recorded:
-        position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw = row[:12]
-        if check and not is_sealed(row):
-            raise CorruptLog(f"position {position} ({name} of {stream}) was changed", hint="omni verify")
-        if body.startswith('{"$'):
+    def _record(self, row: tuple[Any, ...]) -> Recorded:
+        position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw, *_ = row
+        if is_stub(body):
             body = grow(body, self.blob)
         if raw is not None:
             raw = grow(raw, self.blob).encode()
@@ -100,6 +101,22 @@ class LogReader:
 def open_reader(path: Path, codec: Codec) -> LogReader:
     """Open the log to read it, whether a daemon is alive or not; takes no lock."""
     return LogReader(SharedReader(path), codec)
+
+
+def _require_dense(rows: Rows, after: int) -> None:
+    for expected, row in enumerate(rows, after + 1):
+        if row[0] != expected:
+            raise CorruptLog(f"position {expected} is missing from the log", hint=_VERIFY)
+
+
+def _require_chained(rows: Rows, previous: bytes | None) -> bytes | None:
+    """Return the hash that the next batch must follow; None where rows are left out and each stands alone."""
+    follow = previous is not None
+    for row in rows:
+        if not is_sealed(row) or (follow and row[-2] != previous):
+            raise CorruptLog(f"position {row[0]} ({row[3]} of {row[1]}) was changed", hint=_VERIFY)
+        previous = row[-1]
+    return previous if follow else None
 
 
 def _batch_query(prefixes: Sequence[str], *, check: bool) -> tuple[str, tuple[object, ...]]:

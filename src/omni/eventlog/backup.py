@@ -1,0 +1,228 @@
+"""A copy of the log as of one moment, and the full check of a log, row by row.
+
+A check looks at everything that opening a log trusts:
+
+    SQLite's own integrity      page structure, index against table, column types
+    schema                      the tables and triggers are ours, to the letter
+    rows                        positions and versions dense, hashes right, chain unbroken, events decodable
+    large payloads              present or erased on purpose, and hashing to their name
+    head marker                 the log reaches as far as it was once acknowledged, on the same history
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from omni.domain.errors import CorruptLog, EventLogError
+from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
+from omni.eventlog.codec import Codec, grow
+from omni.eventlog.connection import BUSY_TIMEOUT_MS, SCHEMA, SharedReader, connect_reader, translated
+from omni.eventlog.marker import marker_path, read_marker
+from omni.eventlog.payloads import hashes_in, is_stub
+from omni.eventlog.store import Head
+
+PROBLEMS_KEPT: Final = 100
+_BATCH: Final = 2_000
+_ALL: Final = ", ".join(COLUMNS)
+_ROWS: Final = f"SELECT {_ALL} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT {_BATCH}"  # noqa: S608 - constants
+
+Progress = Callable[[int], None]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong; position 0 means the log as a whole."""
+
+    position: int
+    what: str
+
+
+class VerifyReport(msgspec.Struct, frozen=True):
+    """What a full check saw; it keeps the first hundred problems and counts the rest in one line."""
+
+    events: int
+    streams: int
+    head: Head
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the log is whole and unchanged."""
+        return not self.problems
+
+
+def backup(path: Path, dest: Path) -> Path:
+    """Copy the log to `dest`, which must not exist, while a daemon may go on writing to it.
+
+    The copy gets its name only when it is complete and on the disk. Raises EventLogError; check it with `verify`.
+    """
+    _claim(dest)
+    unfinished = dest.with_name(f"{dest.name}.unfinished")
+    try:
+        _copy(path, unfinished)
+        unfinished.rename(dest)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        dest.unlink(missing_ok=True)
+        raise
+    _sync(dest.parent)
+    return dest
+
+
+def verify(path: Path, codec: Codec, progress: Progress = lambda _: None) -> VerifyReport:
+    """Check a whole log, alive or at rest, and report what is wrong; raises EventLogError when there is none."""
+    # The marker first: what is appended while we read can only bring the log further ahead of it.
+    remembered, _ = read_marker(marker_path(path))
+    check = _Check(codec)
+    try:
+        rows = SharedReader(path)
+    except CorruptLog as error:
+        return VerifyReport(0, 0, Head(0, GENESIS), [Problem(0, error.message)])
+    try:
+        check.run(rows, remembered, progress)
+    except EventLogError as error:
+        check.note(check.position, error.message)
+    finally:
+        rows.close()
+    return check.report()
+
+
+class _Check:
+    """One pass over a log; what it must remember grows with the number of streams only."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.position = 0
+        self._codec = codec
+        self._previous = GENESIS
+        self._versions: dict[str, int] = {}
+        self._blobs: dict[bytes, bytes | None] = {}
+        self._events = 0
+        self._problems: list[Problem] = []
+        self._dropped = 0
+
+    def run(self, rows: SharedReader, remembered: Head | None, progress: Progress) -> None:
+        found = rows.rows("SELECT max(position) FROM events")
+        last = found[0][0] or 0
+        self._structure(rows)
+        self._payloads(rows)
+        at = 0
+        while batch := rows.rows(_ROWS, (at, last)):
+            for row in batch:
+                self._row(row, remembered)
+            at = batch[-1][0]
+            progress(self._events)
+        self._reach(remembered)
+
+    def note(self, position: int, what: str) -> None:
+        if len(self._problems) < PROBLEMS_KEPT:
+            self._problems.append(Problem(position, what))
+        else:
+            self._dropped += 1
+
+    def report(self) -> VerifyReport:
+        more = [Problem(0, f"{self._dropped} further problems")] if self._dropped else []
+        head = Head(self.position, self._previous)
+        return VerifyReport(self._events, len(self._versions), head, self._problems + more)
+
+    def _structure(self, rows: SharedReader) -> None:
+        for (line,) in rows.rows("PRAGMA integrity_check"):
+            if line != "ok":
+                self.note(0, f"integrity check: {line}")
+        found = dict(rows.rows("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"))
+        for name in sorted(found.keys() | SCHEMA.keys()):
+            if found.get(name) != SCHEMA.get(name):
+                self.note(0, f"schema: {name} is not what omni created")
+
+    def _payloads(self, rows: SharedReader) -> None:
+        for (digest,) in rows.rows("SELECT hash FROM blobs"):
+            size, content = rows.rows("SELECT bytes, data FROM blobs WHERE hash = ?", (digest,))[0]
+            sound = content is None or (len(content) == size and hashlib.sha256(content).digest() == digest)
+            if not sound:
+                self.note(0, f"payload {digest.hex()} was changed")
+            self._blobs[digest] = content and b'"present"'
+
+    def _row(self, row: tuple[Any, ...], remembered: Head | None) -> None:
+        position, stream, version = row[:3]
+        for what in self._faults(row):
+            self.note(position, what)
+        if remembered and position == remembered.position and row[-1] != remembered.hash:
+            self.note(position, "the head marker remembers another history")
+        self.position, self._previous = position, row[-1]
+        self._versions[stream] = version
+        self._events += 1
+
+    def _faults(self, row: tuple[Any, ...]) -> Iterator[str]:
+        position, stream, version = row[:3]
+        if position != self.position + 1:
+            yield f"positions {self.position + 1} to {position - 1} are missing"
+        if version != (wanted := self._versions.get(stream, 0) + 1):
+            yield f"{stream} goes on with version {version} where {wanted} is next"
+        if row[-2] != self._previous:
+            yield "the chain to the event before is broken"
+        if not is_sealed(row):
+            yield f"{row[3]} of {stream} was changed"
+        yield from self._undecodable(row)
+
+    def _undecodable(self, row: tuple[Any, ...]) -> Iterator[str]:
+        name, schema, body, raw = row[3], row[4], row[10], row[11]
+        try:
+            for text in (body, raw):
+                if text is not None and is_stub(text):
+                    yield from self._missing(text)
+            self._codec.decode(name, schema, grow(body, self._stand_in))
+        except CorruptLog as error:
+            yield error.message
+
+    def _missing(self, stub: str) -> Iterator[str]:
+        for digest in hashes_in(stub):
+            if digest not in self._blobs:
+                yield f"payload {digest.hex()} is missing"
+
+    def _stand_in(self, digest: bytes) -> bytes | None:
+        # Contents were hashed already; a stand-in keeps one check from holding every payload in memory.
+        return self._blobs.get(digest)
+
+    def _reach(self, remembered: Head | None) -> None:
+        if remembered and remembered.position > self.position:
+            lost = remembered.position - self.position
+            self.note(self.position, f"{lost} acknowledged events after this one are missing")
+
+
+def _claim(dest: Path) -> None:
+    """Take the name with an empty file, so that nothing is ever overwritten."""
+    try:
+        os.close(os.open(dest, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as error:
+        raise EventLogError(f"{dest} exists already", hint="omni backup, with a name that is free") from error
+    except OSError as error:
+        raise EventLogError(f"{dest} cannot be written: {error.strerror}", hint=f"ls -ld {dest.parent}") from error
+
+
+def _copy(path: Path, unfinished: Path) -> None:
+    unfinished.unlink(missing_ok=True)
+    _claim(unfinished)
+    with translated(path):
+        source = connect_reader(path)
+        try:
+            source.set_busy_timeout(BUSY_TIMEOUT_MS)
+            source.pragma("query_only", 0)
+            source.execute("VACUUM INTO ?", (str(unfinished),))
+        except apsw.FullError as error:
+            raise EventLogError(f"the disk under {unfinished} is full", hint=f"df -h {unfinished.parent}") from error
+        finally:
+            source.close()
+    _sync(unfinished)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
