@@ -12,8 +12,8 @@ from omni.domain.values import AttemptState, Decision, HealthState, Mode, TaskSt
 Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
 
 
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Root of all shapes."""
+class Shape(msgspec.Struct, frozen=True):
+    """Root of all shapes. They are open on the wire: more fields may come, and old clients go on working."""
 
 
 class ErrorShape(Shape, frozen=True):
@@ -55,8 +55,8 @@ class AttemptShape(Shape, frozen=True):
     handle: str
 
 
-class TaskShape(msgspec.Struct, frozen=True):
-    """A task; more fields may come."""
+class TaskShape(Shape, frozen=True):
+    """A task."""
 
     id: str
     description: str
@@ -66,6 +66,7 @@ class TaskShape(msgspec.Struct, frozen=True):
     tier: str | None
     model: str | None
     priority: int
+    complexity: int
     labels: list[str]
     attempt: int
     attempts: list[AttemptShape]
@@ -74,9 +75,13 @@ class TaskShape(msgspec.Struct, frozen=True):
     cost_usd: float | None
     usage: UsageShape | None
     held: HeldShape | None
+    cancel_requested: bool
+    retry_of: str | None
+    session: str | None
     created_at: Time | None
     updated_at: Time | None
     ended_at: Time | None
+    retry_at: Time | None
     position: int
 
 
@@ -111,8 +116,8 @@ class ExecutorListShape(Shape, frozen=True):
     executors: list[ExecutorShape]
 
 
-class SystemShape(msgspec.Struct, frozen=True):
-    """The system; more fields may come."""
+class SystemShape(Shape, frozen=True):
+    """The system."""
 
     mode: Mode
     executors: list[ExecutorShape]
@@ -143,7 +148,7 @@ class CandidateShape(Shape, frozen=True):
 class DecisionShape(Shape, frozen=True):
     position: int
     at: Time
-    executor: str
+    executor: Annotated[str | None, Meta(description="Null: nobody can take the task as things are.")]
     tier: str | None
     model: str | None
     mode: Mode
@@ -160,6 +165,7 @@ class ExplanationShape(Shape, frozen=True):
     decision: DecisionShape | None
     earlier: list[DecisionShape]
     held: HeldShape | None
+    attempts: list[AttemptShape]
 
 
 def schema_of(shape: type[msgspec.Struct]) -> dict[str, Any]:

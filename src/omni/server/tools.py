@@ -102,7 +102,7 @@ async def _explain_task(call: Call, asked: rq.OneTask) -> Said:
     decision = view["decision"]
     if decision is None:
         return Said(f"Task {asked.task_id} has not been routed.", view)
-    return Said(f"{decision['executor']} does it: {decision['reason']}", view)
+    return Said(f"{decision['executor'] or 'Nobody'} does it: {decision['reason']}", view)
 
 
 async def _task_events(call: Call, asked: rq.TaskEvents) -> Said:
