@@ -24,6 +24,10 @@ M = TypeVar("M")
 REPORTS = (cmd.ReportSucceeded, cmd.ReportFailed, cmd.ReportInterrupted, cmd.ReportCancelled)
 
 
+def anything(message: object) -> bool:
+    return True
+
+
 class Bench:
     """What the pool heard, and ways to wait for it."""
 
@@ -38,7 +42,7 @@ class Bench:
     def _receive(self, sender: str, messages: Sequence[Any]) -> None:
         self.heard.extend(messages)
 
-    async def until(self, kind: type[M], match: Callable[[M], bool] = lambda m: True, wait_s: float = 20) -> M:
+    async def until(self, kind: type[M], match: Callable[[M], bool] = anything, wait_s: float = 20) -> M:
         """The first message of a kind that fits; fails the test when it does not come in time."""
         return (await self.all(kind, match, 1, wait_s))[0]
 
@@ -82,12 +86,18 @@ class Bench:
 
 @asynccontextmanager
 async def workbench(
-    data_dir: Path, *executors: ExecutorConfig, runbook: dict[str, RunbookCommand] | None = None
+    data_dir: Path, *executors: ExecutorConfig, runbook: dict[str, RunbookCommand] | None = None, **other: Any
 ) -> AsyncIterator[Bench]:
     """Hands with these executors, started; stopped at the end, with whatever they had started."""
     post = Post()
     hands = Hands(
-        executors, post=post, clock=SystemClock(), data_dir=data_dir, base_url="http://127.0.0.1:1", runbook=runbook
+        executors,
+        post=post,
+        clock=SystemClock(),
+        data_dir=data_dir,
+        base_url="http://127.0.0.1:1",
+        runbook=runbook,
+        **other,
     )
     bench = Bench(hands, post)
     await hands.start()
@@ -112,9 +122,7 @@ async def served(
 ) -> AsyncIterator[tuple[int, subprocess.Popen[bytes]]]:
     """The awkward server on a port of its own; ended by its own pid."""
     (notes / "port").unlink(missing_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, PEER, kind, str(port)], env={**os.environ, "PEER_NOTES": str(notes), **env}
-    )
+    process = _start(kind, notes, port, env)
     try:
         yield int((await written(notes / "port")).split()[-1]), process
     finally:
@@ -122,11 +130,21 @@ async def served(
         process.wait()
 
 
+def _start(kind: str, notes: Path, port: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    whole = {**os.environ, "PEER_NOTES": str(notes), **env}
+    return subprocess.Popen([sys.executable, PEER, kind, str(port)], env=whole)
+
+
+def _complete(path: Path) -> str:
+    text = path.read_text() if path.exists() else ""
+    return text if text.endswith("\n") else ""
+
+
 async def written(path: Path, wait_s: float = 15) -> str:
     """What a server wrote into a file, as soon as it has."""
     end = asyncio.get_running_loop().time() + wait_s
     while asyncio.get_running_loop().time() < end:
-        if path.exists() and (text := path.read_text()).endswith("\n"):
+        if text := _complete(path):
             return text
         await asyncio.sleep(0.01)
     raise AssertionError(f"{path.name} was not written within {wait_s} s")

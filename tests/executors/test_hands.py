@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.executors.bench import PEER, Bench, anything, peer, workbench, written
 
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.executors.contract import MAX_TEXT_BYTES
-from tests.executors.bench import PEER, Bench, peer, workbench, written
 
 
 async def test_a_task_is_called_with_the_filled_template_and_its_answer_is_reported(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ async def test_calls_on_one_session_overlap(tmp_path: Path) -> None:
         for number in range(20):
             bench.start("peer", "sleep 0.5", f"t{number}")
         began = asyncio.get_running_loop().time()
-        await bench.all(cmd.ReportSucceeded, lambda m: True, 20)
+        await bench.all(cmd.ReportSucceeded, anything, 20)
         assert asyncio.get_running_loop().time() - began < 5  # one after the other would take ten
 
 
@@ -121,7 +121,7 @@ async def test_a_wrong_tool_name_is_told_with_the_tools_that_there_are(tmp_path:
 
 
 async def test_a_command_that_is_not_there_is_unavailable_and_was_never_sent(tmp_path: Path) -> None:
-    async with workbench(tmp_path, peer(tmp_path, command="no-such-command-here")) as bench:
+    async with workbench(tmp_path, peer(tmp_path, command="no-such-command-here"), connect_s=2) as bench:
         assert "'no-such-command-here' was not found" in (await bench.lost("peer")).detail
         found = await bench.run("peer", "hello")
         assert found.error.kind == "unavailable"
@@ -196,7 +196,8 @@ async def test_an_attempt_of_an_unknown_executor_is_unavailable(tmp_path: Path) 
 
 
 async def test_stop_is_bounded_even_when_a_server_ignores_everything(tmp_path: Path) -> None:
-    code = f"import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n{Path(PEER).read_text()}"
+    deaf = "import runpy, signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
+    code = f"{deaf}runpy.run_path({PEER!r}, run_name='__main__')"
     loop = asyncio.get_running_loop()
     async with workbench(tmp_path, peer(tmp_path, args=("-c", code, "stdio"))) as bench:
         bench.start("peer", "stubborn")
@@ -289,3 +290,13 @@ async def test_a_published_git_server_becomes_an_executor_by_configuration_alone
     async with workbench(tmp_path, git) as bench:
         found = await bench.run("git", "status", workdir=str(repository))
         assert "No commits yet" in found.result.content
+
+
+async def test_stop_does_not_wait_for_a_server_that_never_answers(tmp_path: Path) -> None:
+    note = f"import os,time; open({str(tmp_path / 'pid')!r},'w').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    loop = asyncio.get_running_loop()
+    async with workbench(tmp_path, peer(tmp_path, args=("-c", note))):
+        pid = int(await written(tmp_path / "pid"))
+        began = loop.time()
+    assert loop.time() - began < 4
+    assert not psutil.pid_exists(pid)

@@ -103,16 +103,13 @@ class Connection:
     async def _live_once(self) -> str:
         """One session from start to end; why it ended."""
         life = asyncio.create_task(self._live())
-        ready: asyncio.Future[Any] = self._session
-        await asyncio.wait({life, ready}, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done() and not life.done():
+        ready = asyncio.shield(self._session)
+        await _first(asyncio.shield(life), ready, self._stopping.wait(), timeout_s=CONNECT_S)
+        if not self._session.done() and not life.done():
             life.cancel()
             await asyncio.wait({life}, timeout=CLOSE_S)
             return f"no answer to initialize within {CONNECT_S:.0f} s"
-        detail = await _ending(life)
-        if self._session.done():
-            self._session = asyncio.get_running_loop().create_future()
-        return detail
+        return await _ending(life)
 
     async def _live(self) -> str:
         session: Session | None = None

@@ -51,6 +51,7 @@ class Hands:
         base_url: str = "",
         owner_id: str = "",
         runbook: Mapping[str, RunbookCommand] | None = None,
+        connect_s: float = CONNECT_S,
     ) -> None:
         used = [each for each in executors if each.enabled and each.available and each.transport != "null"]
         self._configs = {each.name: completed(each, runbook or {}) for each in used}
@@ -61,6 +62,7 @@ class Hands:
         self._clock = clock
         self._data_dir = data_dir
         self._base_url = base_url
+        self._connect_s = connect_s
         self._owner = owner_id or owner_of(data_dir)
         self._connections: dict[str, Connection] = {}
         self._keepers: set[asyncio.Task[None]] = set()
@@ -135,10 +137,10 @@ class Hands:
             raise ExecutorUnavailable(f"there is no executor {name!r} that can run", hint="omni config check")
         began = asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(self._loaded.wait(), CONNECT_S)
+            await asyncio.wait_for(self._loaded.wait(), self._connect_s)
         except TimeoutError:
             raise ExecutorUnavailable(f"{name} is still being started", hint="omni status") from None
-        left_s = CONNECT_S - (asyncio.get_running_loop().time() - began)
+        left_s = self._connect_s - (asyncio.get_running_loop().time() - began)
         return await self._connections[name].session(max(0.1, left_s))
 
     # --- attempts

@@ -63,11 +63,16 @@ def choose(description: str, command: str, commands: Commands) -> str:
     if said in commands:
         return said
     words = set(_WORD.findall(said.lower()))
-    meant = [name for name in commands if name in said or set(_WORD.findall(name.lower())) <= words]
+    meant = [name for name in commands if _names(name, said) or set(_WORD.findall(name.lower())) <= words]
     if meant:
         return max(meant, key=len)
     reports = [name for name, each in commands.items() if each.builtin == "system_report"]
     return reports[0] if reports and _ASKS_FOR_REPORT.search(said) else ""
+
+
+def _names(name: str, said: str) -> bool:
+    """Whether the name stands in the text as a word of its own; Chinese text has no spaces around it."""
+    return bool(re.search(rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])", said))
 
 
 async def run_command(command: RunbookCommand, on_progress: Progress) -> Output:

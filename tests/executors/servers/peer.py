@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp import MCPError
 from mcp.server.lowlevel import Server
 
 NOTES = Path(os.environ.get("PEER_NOTES", "."))
@@ -31,53 +32,83 @@ def told(text: str, structured: Any = None, *, bad: bool = False) -> types.CallT
 
 
 async def act(context: Any, asked: dict[str, Any]) -> types.CallToolResult:
+    """Do what the first word of the description says; echo what says nothing."""
     what = str(asked.get("description", ""))
     verb, _, rest = what.partition(" ")
     note("called", what)
-    if verb == "sleep":
-        try:
-            await anyio.sleep(float(rest))
-        except anyio.get_cancelled_exc_class():
-            note("cancelled", what)
-            raise
-        return told(f"slept {rest}")
-    if verb == "tick":
-        for step in range(int(rest)):
-            await context.session.report_progress(step + 1, float(rest), f"step {step + 1}")
-            await anyio.sleep(0.2)
-        return told("ticked")
-    if verb == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if verb == "stubborn":  # blocks its loop: it can neither answer nor see a cancel
-        note("stubborn", str(os.getpid()))
-        signal.pause()
-    if verb == "fail":
-        return told(rest, bad=True)
-    if verb == "huge":
-        return told("x" * int(rest))
-    if verb == "garbage":
-        sys.stdout.write("this is not JSON\n{\n\xff\n[1,2]\n")
-        sys.stdout.flush()
-        return told("after garbage")
-    if verb == "refuse":
-        from mcp import MCPError
+    habit = HABITS.get(verb)
+    return await habit(context, rest) if habit else told(what)
 
-        raise MCPError(code=int(rest), message="no, thank you")
-    if verb == "structured":
-        return told("text", json.loads(rest))
-    if verb == "family":
-        return told(json.dumps(start_family()))
-    if verb == "environment":
-        return told(json.dumps(dict(os.environ)))
-    if verb == "mixed":
-        return types.CallToolResult(
-            content=[
-                types.TextContent(type="text", text="one"),
-                types.ImageContent(type="image", data="aGVsbG8=", mime_type="image/png"),
-                types.TextContent(type="text", text="two"),
-            ]
-        )
-    return told(what)
+
+async def sleep(context: Any, rest: str) -> types.CallToolResult:
+    try:
+        await anyio.sleep(float(rest))
+    except anyio.get_cancelled_exc_class():
+        note("cancelled", f"sleep {rest}")
+        raise
+    return told(f"slept {rest}")
+
+
+async def tick(context: Any, rest: str) -> types.CallToolResult:
+    for step in range(int(rest)):
+        await context.session.report_progress(step + 1, float(rest), f"step {step + 1}")
+        await anyio.sleep(0.2)
+    return told("ticked")
+
+
+async def die(context: Any, rest: str) -> types.CallToolResult:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return told("unreachable")
+
+
+async def stubborn(context: Any, rest: str) -> types.CallToolResult:
+    """Block the loop: it can neither answer nor see a cancel."""
+    note("stubborn", str(os.getpid()))
+    while True:
+        signal.pause()
+
+
+async def fail(context: Any, rest: str) -> types.CallToolResult:
+    return told(rest, bad=True)
+
+
+async def huge(context: Any, rest: str) -> types.CallToolResult:
+    return told("x" * int(rest))
+
+
+async def garbage(context: Any, rest: str) -> types.CallToolResult:
+    sys.stdout.write("this is not JSON\n{\n\xff\n[1,2]\n")
+    sys.stdout.flush()
+    return told("after garbage")
+
+
+async def refuse(context: Any, rest: str) -> types.CallToolResult:
+    raise MCPError(code=int(rest), message="no, thank you")
+
+
+async def structured(context: Any, rest: str) -> types.CallToolResult:
+    return told("text", json.loads(rest))
+
+
+async def family(context: Any, rest: str) -> types.CallToolResult:
+    return told(json.dumps(start_family()))
+
+
+async def environment(context: Any, rest: str) -> types.CallToolResult:
+    return told(json.dumps(dict(os.environ)))
+
+
+async def mixed(context: Any, rest: str) -> types.CallToolResult:
+    text, image = types.TextContent, types.ImageContent(type="image", data="aGVsbG8=", mime_type="image/png")
+    return types.CallToolResult(content=[text(type="text", text="one"), image, text(type="text", text="two")])
+
+
+HABITS = {
+    each.__name__: each
+    for each in (
+        sleep, tick, die, stubborn, fail, huge, garbage, refuse, structured, family, environment, mixed,
+    )
+}  # fmt: skip
 
 
 def start_family() -> list[int]:
@@ -138,10 +169,10 @@ async def over_websocket(port: int) -> None:
     server = make_server()
 
     async def handle(socket: ServerConnection) -> None:
-        if os.environ.get("PEER_TOKEN") and socket.request is not None:
-            if socket.request.headers.get("Authorization") != f"Bearer {os.environ['PEER_TOKEN']}":
-                await socket.close(1008, "no token")
-                return
+        token, sent = os.environ.get("PEER_TOKEN"), socket.request and socket.request.headers.get("Authorization")
+        if token and sent != f"Bearer {token}":
+            await socket.close(1008, "no token")
+            return
         inbox, read = create_context_streams[SessionMessage | Exception](0)
         write, outbox = create_context_streams[SessionMessage](0)
 
