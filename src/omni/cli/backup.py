@@ -1,4 +1,4 @@
-"""`omni backup`: a copy of the log as of one moment, made while the daemon runs and verified before it gets its name."""
+"""`omni backup`: a copy of the log as of one moment, made while the daemon runs, verified before it gets its name."""
 
 from __future__ import annotations
 
