@@ -57,22 +57,24 @@ class VerifyReport(msgspec.Struct, frozen=True):
         return not self.problems
 
 
-def backup(path: Path, dest: Path) -> Path:
-    """Copy the log to `dest`, which must not exist, while a daemon may go on writing to it.
+def backup(path: Path, dest: Path, codec: Codec, progress: Progress = lambda _: None) -> VerifyReport:
+    """Copy the log to `dest`, which must not exist, while a daemon may go on writing, and check the copy.
 
-    The copy gets its name only when it is complete and on the disk. Raises EventLogError; check it with `verify`.
+    The copy gets its name only when it is complete and on the disk. A copy with problems is kept and the report names
+    them: it may be all that is left. Raises EventLogError when no copy could be made.
     """
     _claim(dest)
     unfinished = dest.with_name(f"{dest.name}.unfinished")
     try:
         _copy(path, unfinished)
+        report = verify(unfinished, codec, progress)
         unfinished.rename(dest)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         dest.unlink(missing_ok=True)
         raise
     _sync(dest.parent)
-    return dest
+    return report
 
 
 def verify(path: Path, codec: Codec, progress: Progress = lambda _: None) -> VerifyReport:
@@ -134,7 +136,7 @@ class _Check:
         for (line,) in rows.rows("PRAGMA integrity_check"):
             if line != "ok":
                 self.note(0, f"integrity check: {line}")
-        found = dict(rows.rows("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"))
+        found: dict[str, str] = dict(rows.rows("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"))
         for name in sorted(found.keys() | SCHEMA.keys()):
             if found.get(name) != SCHEMA.get(name):
                 self.note(0, f"schema: {name} is not what omni created")
@@ -145,7 +147,7 @@ class _Check:
             sound = content is None or (len(content) == size and hashlib.sha256(content).digest() == digest)
             if not sound:
                 self.note(0, f"payload {digest.hex()} was changed")
-            self._blobs[digest] = content and b'"present"'
+            self._blobs[digest] = None if content is None else b'"present"'
 
     def _row(self, row: tuple[Any, ...], remembered: Head | None) -> None:
         position, stream, version = row[:3]
@@ -178,6 +180,8 @@ class _Check:
             self._codec.decode(name, schema, grow(body, self._stand_in))
         except CorruptLog as error:
             yield error.message
+        except (AttributeError, TypeError) as error:
+            yield f"a column holds the wrong kind of value: {error}"
 
     def _missing(self, stub: str) -> Iterator[str]:
         for digest in hashes_in(stub):

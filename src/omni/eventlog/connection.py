@@ -43,7 +43,7 @@ Rows = list[tuple[Any, ...]]
 
 _SYNC_LEVELS: Final = {"OFF": 0, "NORMAL": 1, "FULL": 2, "EXTRA": 3}
 _READER_PRAGMAS: Final = (("query_only", 1, 1), ("trusted_schema", 0, 0))
-_DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError)
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.FormatError, UnicodeDecodeError)
 
 
 def connect_writer(database: Path, vfs: str | None, synchronous: str) -> apsw.Connection:

@@ -90,10 +90,13 @@ class LogReader:
 
     def _record(self, row: tuple[Any, ...]) -> Recorded:
         position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw, *_ = row
-        if is_stub(body):
-            body = grow(body, self.blob)
-        if raw is not None:
-            raw = grow(raw, self.blob).encode()
+        try:
+            if is_stub(body):
+                body = grow(body, self.blob)
+            if raw is not None:
+                raw = grow(raw, self.blob).encode()
+        except (AttributeError, TypeError) as error:  # damage can put a number where a text was
+            raise CorruptLog(f"position {position} holds no text: {error}", hint=_VERIFY) from error
         event = self._codec.decode(name, schema, body)
         return Recorded(position, stream, version, event, at_ms, mono_ms, boot, actor, cause, raw)
 
