@@ -87,7 +87,7 @@ def _dry_runs(config: Config) -> dict[str, Template]:
 class Daemon:
     """Everything that runs. `start` returns when the port answers; executors connect in the background."""
 
-    def __init__(self, loaded: Loaded, data_dir: Path, *, accept_loss: bool = False) -> None:
+    def __init__(self, loaded: Loaded, data_dir: Path, journal: logs.Journal, *, accept_loss: bool = False) -> None:
         self.config = loaded.config
         self.data_dir = data_dir
         self.clock: Clock = SystemClock()
@@ -97,6 +97,7 @@ class Daemon:
         self.failure = ""
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = SqliteEventStore.open(log_path(data_dir), log_codec(), accept_loss=accept_loss)
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._supervisor = Supervisor(self.post, self.clock, self._give_up)
         self._timers = Timers(self._loop, self.clock, self.post)
@@ -137,7 +138,7 @@ class Daemon:
         adapters = {"timers": self._timers.receive, "hands": self.hands.receive, "door": self.desk.receive}
         for name, receive in adapters.items():
             self.post.register(name, LoopMailbox(self._loop, receive).deliver)
-        self.post.register("journal", logs.Journal().deliver)
+        self.post.register("journal", self._journal.deliver)
 
     def _kernels(self) -> list[Kernel[Any]]:
         snapshots = Snapshots(self.data_dir / "snapshots")
@@ -175,12 +176,18 @@ def run(
 ) -> int:
     """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
     console = sys.stderr.isatty()
-    logs.configure(data_dir / "logs" / "omni.log", loaded.config.log_level, Redactor(loaded.secrets), console=console)
-    return asyncio.run(_serve(loaded, data_dir, on_ready, accept_loss=accept_loss))
+    path, level = data_dir / "logs" / "omni.log", loaded.config.log_level
+    journal = logs.configure(path, level, Redactor(loaded.secrets), console=console)
+    return asyncio.run(_serve(loaded, data_dir, journal, on_ready, accept_loss=accept_loss))
 
 
 async def _serve(
-    loaded: Loaded, data_dir: Path, on_ready: Callable[[Daemon], None] | None, *, accept_loss: bool
+    loaded: Loaded,
+    data_dir: Path,
+    journal: logs.Journal,
+    on_ready: Callable[[Daemon], None] | None,
+    *,
+    accept_loss: bool,
 ) -> int:
     stop = asyncio.Event()
     reasons: list[str] = []
@@ -192,7 +199,7 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
-    daemon = Daemon(loaded, data_dir, accept_loss=accept_loss)
+    daemon = Daemon(loaded, data_dir, journal, accept_loss=accept_loss)
     try:
         await daemon.start()
         if on_ready:

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from omni.domain.task import Task
+from omni.domain.view import timestamp
 from omni.redact import Redactor
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -24,8 +25,9 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
-def configure(path: Path, level: str, redactor: Redactor, *, console: bool = False) -> None:
+def configure(path: Path, level: str, redactor: Redactor, *, console: bool = False) -> Journal:
     """Send the process's log lines to `path`, and readable ones to stderr when a person sits there."""
+    file = RotatingFile(path)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -34,9 +36,10 @@ def configure(path: Path, level: str, redactor: Redactor, *, console: bool = Fal
             _Render(redactor, console=console),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: _Writer(RotatingFile(path)),
+        logger_factory=lambda *_: _Writer(file),
         cache_logger_on_first_use=True,
     )
+    return Journal(file if LEVELS[level] <= LEVELS["info"] else None, redactor)
 
 
 class RotatingFile:
@@ -49,13 +52,16 @@ class RotatingFile:
         self._open()
 
     def write(self, line: str) -> None:
-        """Write one line at once: a crash loses nothing that was said."""
+        """Write one line, or several at once: a crash loses nothing that was said."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
-        with self._lock:
-            if self._size + len(data) > MAX_BYTES:
-                self._rotate()
-            self._size += len(data)
-            self._file.write(data)
+        try:
+            with self._lock:
+                if self._size + len(data) > MAX_BYTES:
+                    self._rotate()
+                self._size += len(data)
+                self._file.write(data)
+        except OSError as error:  # a disk that takes no log must stop no work
+            sys.stderr.write(f"cannot write the log: {error}\n")
 
     def _open(self) -> None:
         self._file = self._path.open("ab", buffering=0)
@@ -73,16 +79,13 @@ class RotatingFile:
 
 
 class _Writer:
-    """structlog's idea of a logger: any level writes the rendered line. A disk that takes no log must stop no work."""
+    """structlog's idea of a logger: any level writes the rendered line."""
 
     def __init__(self, file: RotatingFile) -> None:
         self._file = file
 
     def msg(self, line: str) -> None:
-        try:
-            self._file.write(line)
-        except OSError as error:
-            sys.stderr.write(f"cannot write the log: {error}\n")
+        self._file.write(line)
 
     debug = info = warning = error = critical = exception = msg
 
@@ -103,24 +106,35 @@ class _Render:
 
 
 class Journal:
-    """Receives tasks that have ended and writes their canonical line."""
+    """Receives tasks that have ended and writes their canonical line.
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger()
+    It writes past structlog's chain: this is the one line that every task costs, in the Gateway's thread.
+    """
+
+    def __init__(self, file: RotatingFile | None, redactor: Redactor) -> None:
+        self._file = file
+        self._redact = redactor.text
 
     def deliver(self, sender: str, tasks: Sequence[Task]) -> None:
-        """One line a task; called in the Gateway's thread."""
-        for task in tasks:
-            self._log.info(
-                "task.ended",
-                task=task.id,
-                state=str(task.state),
-                type=task.kind,
-                executor=task.route.executor if task.route else None,
-                tier=task.route.tier if task.route else None,
-                attempts=len(task.attempts),
-                duration_ms=(task.ended_at or 0) - task.created_at,
-                cost_usd=task.cost_usd,
-                error=task.error.kind if task.error else None,
-                position=task.position,
-            )
+        """One line a task, written together."""
+        if self._file is None:
+            return
+        self._file.write("\n".join(self._redact(_encode(_canonical(task)).decode()) for task in tasks))
+
+
+def _canonical(task: Task) -> dict[str, Any]:
+    return {
+        "event": "task.ended",
+        "level": "info",
+        "at": timestamp(task.ended_at),
+        "task": task.id,
+        "state": task.state.value,
+        "type": task.kind,
+        "executor": task.route.executor if task.route else None,
+        "tier": task.route.tier if task.route else None,
+        "attempts": len(task.attempts),
+        "duration_ms": (task.ended_at or 0) - task.created_at,
+        "cost_usd": task.cost_usd,
+        "error": task.error.kind if task.error else None,
+        "position": task.position,
+    }

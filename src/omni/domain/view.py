@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -78,7 +79,13 @@ def timestamp(at: Millis | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, or null."""
     if at is None:
         return None
-    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, ms = divmod(at, 1000)
+    return f"{_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=256)  # a task's times, and those of its neighbours, mostly share their second
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _decision_view(row: Row) -> dict[str, Any]:

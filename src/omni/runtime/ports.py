@@ -6,7 +6,6 @@ import itertools
 import os
 import threading
 import time
-import uuid
 from typing import Protocol
 
 from omni.domain.values import Millis
@@ -56,5 +55,6 @@ class SystemIds:
             count = next(self._count)
             if count > 0xFFF:  # the 12 bits are used up: borrow the next millisecond
                 self._last, self._count, now, count = now + 1, itertools.count(1), now + 1, 0
-        tail = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
-        return str(uuid.UUID(int=(now << 80) | (7 << 76) | (count << 64) | (2 << 62) | tail))
+        tail = f"{(2 << 62) | (int.from_bytes(os.urandom(8)) >> 2):016x}"
+        stamp = f"{now:012x}"
+        return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{tail[:4]}-{tail[4:]}"
