@@ -1,0 +1,1 @@
+"""Speed figures of this machine, measured on the real product: `python -m bench`."""
