@@ -176,8 +176,8 @@ def run(
 ) -> int:
     """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
     console = sys.stderr.isatty()
-    path, level = data_dir / "logs" / "omni.log", loaded.config.log_level
-    journal = logs.configure(path, level, Redactor(loaded.secrets), console=console)
+    file = logs.RotatingFile(data_dir / "logs" / "omni.log")
+    journal = logs.configure(file, loaded.config.log_level, Redactor(loaded.secrets), console=console)
     return asyncio.run(_serve(loaded, data_dir, journal, on_ready, accept_loss=accept_loss))
 
 

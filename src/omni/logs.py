@@ -25,9 +25,8 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
-def configure(path: Path, level: str, redactor: Redactor, *, console: bool = False) -> Journal:
-    """Send the process's log lines to `path`, and readable ones to stderr when a person sits there."""
-    file = RotatingFile(path)
+def configure(file: RotatingFile, level: str, redactor: Redactor, *, console: bool = False) -> Journal:
+    """Send the process's log lines to `file`, and readable ones to stderr when a person sits there."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -60,8 +59,12 @@ class RotatingFile:
                     self._rotate()
                 self._size += len(data)
                 self._file.write(data)
-        except OSError as error:  # a disk that takes no log must stop no work
+        except (OSError, ValueError) as error:  # a disk that takes no log, or a closed file, must stop no work
             sys.stderr.write(f"cannot write the log: {error}\n")
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
 
     def _open(self) -> None:
         self._file = self._path.open("ab", buffering=0)
