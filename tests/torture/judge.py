@@ -23,8 +23,8 @@ from omni.daemon import log_codec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import Board
+from omni.eventlog.reader import open_reader
 from omni.eventlog.snapshots import Snapshots
-from omni.eventlog.sqlite import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock

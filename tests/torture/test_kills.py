@@ -19,7 +19,7 @@ from tests.torture.load import Book, Load
 GATE_KILLS = 12
 FEWEST_KILLS = 100
 KILLS_A_HOUSE = 100  # then a new log, so that hours of it fill no disk
-BOOT_KILL = 0.25  # share of the kills that hit a daemon which is still starting, or recovering from the last kill
+BOOT_KILL = 0.35  # share of the kills that hit a daemon which is still starting, or recovering from the last kill
 LONG_LIFE = 0.1  # share of the lives that last long enough for everything to be warm
 CHILDREN_GONE_WITHIN_S = 10
 REST_WITHIN_S = 90

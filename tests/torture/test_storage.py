@@ -21,7 +21,7 @@ from websockets.exceptions import WebSocketException
 
 from omni.daemon import log_codec
 from omni.domain import events as ev
-from omni.eventlog.sqlite import open_reader
+from omni.eventlog.reader import open_reader
 
 pytestmark = pytest.mark.slow
 DRY = {"dry": {"url": "null:", "types": ["general"]}}
