@@ -58,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 _create = Reader(PlainCreateTask).json
 _status = Reader(OneTask).json
 
-Slot: TypeAlias = tuple[msgspec.Raw | UnsetType, Answer | Pending | asyncio.Task[Answer], str]
+Slot: TypeAlias = tuple[msgspec.Raw | UnsetType, Answer | Pending | asyncio.Task[Answer], str, int]
 
 
 class PlainSession:
@@ -152,7 +152,7 @@ class PlainSession:
             return _error(error)
 
     def _put(self, ident: msgspec.Raw | UnsetType, source: Any, method: str) -> None:
-        self._line.append((ident, source, method))
+        self._line.append((ident, source, method, self._desk.clock.mono_ms()))
         if self._wake is not None:
             if not self._wake.done():
                 self._wake.set_result(None)
@@ -231,9 +231,18 @@ class PlainSession:
         self._room = None
 
     def _log(self, answer: Answer) -> None:
-        if answer.error is not UNSET and answer.kind:
-            method = self._now[2] if self._now else ""
-            log.info("call.refused", dialect="plain", method=method, client=self._client, kind=answer.kind)
+        assert self._now is not None
+        _, _, method, began = self._now
+        result = answer.result
+        log.debug(  # not louder: a storm of refusals must not become a storm of lines
+            "call.answered",
+            dialect="plain",
+            tool=method,
+            task=result.get("id") if isinstance(result, dict) else None,
+            client=self._client,
+            duration_ms=self._desk.clock.mono_ms() - began,
+            outcome="ok" if answer.error is UNSET else answer.kind or "invalid",
+        )
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -245,7 +254,7 @@ class PlainSession:
 
     def _give_up(self) -> None:
         slots = ([self._now] if self._now else []) + list(self._line)
-        for _, source, _ in slots:
+        for _, source, _, _ in slots:
             if isinstance(source, Pending):
                 self._desk.abandon(source)
             elif isinstance(source, asyncio.Task):
