@@ -94,12 +94,13 @@ RHYTHM = {
     "promise": rf"\b(?:tell|alert|notify|ping|warn|page|call|text|message|email|dm|wake|buzz|shout|remind|inform)(?: (?:me|us|him|her|my \w+))(?: \w+)?"
     r"(?: (?:when|whenever|the (?:moment|second|minute|instant)|as soon as|once|on any|every time|each time|immediately|right away|asap))|"
     r"\blet (?:me|us) know (?:when|whenever|the (?:moment|second|minute|instant)|as soon as|once)|"
-    rf"(?:就|马上|立刻|立即|第一时间|及时|随时|赶紧|自动|都){_TELL[:-1]}|给我打)|(?:就|马上|立刻|立即|第一时间)(?:给|帮|跟|用|在)[^，。,.\n]{{0,8}}?{_TELL}",
+    rf"(?:就|马上|立刻|立即|第一时间|及时|随时|赶紧|自动|都){_TELL[:-1]}|给我打)|(?:一有|有新|一旦|只要|每当|有人|一出|一开|一到|一变)[^，。,\n]{{0,15}}?(?:就|马上|立刻)|有[^，。,\n]{{1,8}}就(?:转|回|帮|自动|给)|(?:就|马上|立刻|立即|第一时间)(?:给|帮|跟|用|在)[^，。,.\n]{{0,8}}?{_TELL}",
     "tell_if": r"\b(?:tell|alert|notify|ping|warn|page|call|text|email|dm|message|let)(?: (?:me|us))(?: know)? if\b|\b(?:alert|notify|page|warn|ping) (?:me|us)\b|"
     r"(?:通知|告诉|提醒|喊|叫|打电话给|发短信|发消息给|报警给)(?:一下)?我|打电话|发短信|发邮件",
     "stay": r"\b(?:keep|keeps|keeping)(?: \S+){0,5}? (?:running|online|alive|up|available|going|awake|live|responding|connected|reachable|open|in sync|synced|updated|fed|warm)\b|"
-    r"\b(?:stay|stays|staying|remain|remains) (?:up|online|available|reachable|awake|alive|live|on|connected|open|responsive)\b|\b(?:always|anytime|any time)\b|\bnever (?:sleeps?|stops?|misses)\b|"
-    r"(?:要|得|必须|一直|始终|永远|保持|晚上|半夜|也)(?:能|要|得)?(?:一直|保持|继续|始终)?(?:在线|运行|开着|待命|能访问|可用|跑着)|一直(?:要|得|能|保持|在|有|回|给|帮|挂|守|等)",
+    r"\b(?:stay|stays|staying|remain|remains) (?:up|online|available|reachable|awake|alive|live|on|connected|open|responsive)\b|\bnever (?:sleeps?|stops?|misses)\b|"
+    r"(?:深夜|凌晨|半夜|夜里|晚上|周末|节假日|任何时候|随时|什么时候)(?:也|都)(?:要|能|得|有|可)|(?:要|得|必须|一直|始终|永远|保持|晚上|半夜|也)(?:能|要|得)?(?:一直|保持|继续|始终)?(?:在线|运行|开着|待命|能访问|可用|跑着)|一直(?:要|得|能|保持|在|有|回|给|帮|挂|守|等)",
+    "bulk": r"\b\d[\d,]{2,}\b|\d+(?:\.\d+)?\s?(?:k|m|million|thousand|hundred|gb|tb|g|t)\b|\b(?:hundreds|thousands|millions)\b|\d\s*万|[一二三四五六七八九十两几上]+[百千万]|\d+\s?(?:hours|hrs) of|\d+ ?(?:小时|张|段|集|部|帧)|全部",
     "away": r"\b(?:laptop|mac|macbook|pc|computer|machine|desktop|imac)\b.{0,25}?\b(?:off|sleeps?|sleeping|shuts?|closed?|asleep|away|offline|lid|restarts?|reboots?|powered)\b|"
     r"\b(?:while|when|even if|even when|after) i(?:'m| am)? (?:sleep|asleep|away|out|off|on vacation|on holiday|travelling|offline|close)\b|"
     r"(?:电脑|笔记本|mac|机器|主机|我人?).{0,8}?(?:关机|关了|合上|睡|休眠|不在|断电|关掉|盖|下班|出门|出差|离线|关着)|合上(?:笔记本|电脑|盖)|关(?:机|电脑)(?:了|后|也|之后)|(?:下班|睡)(?:后|了|之后)也",
@@ -211,8 +212,8 @@ WORDS = (
     ("promise", "always_on", 25, 0, 1),
     ("tell_if", "always_on", 10, 0, 1),
     ("watch", "always_on", 12, 3, 2),
-    ("stay", "always_on", 28, 0, 1),
-    ("away", "always_on", 24, 0, 1),
+    ("stay", "always_on", 36, 0, 1),
+    ("away", "always_on", 30, 0, 1),
 )
 
 
@@ -220,9 +221,22 @@ def _any(e: Evidence, *ideas: str) -> bool:
     return any(idea in e for idea in ideas)
 
 
+def _stands(e: Evidence) -> bool:
+    """A duty in earnest, not a question about one."""
+    earnest = ("watch", "tell_if", "span", "every", "away", "change")
+    return _any(e, "promise", "deliver", "stay") or ("standing" in e and _any(e, *earnest))
+
+
+def _wants_mending(e: Evidence) -> bool:
+    """A question about given code, or one with an order beside it, is work on the code."""
+    return (_any(e, "mend", "writes_code") and _software(e)) or ("symptom" in e and _any(e, "shape", "trace"))
+
+
 def _software(e: Evidence) -> bool:
     return "code" in e or "shape" in e or "trace" in e
 
+
+_RIVALS = ("talk", "standing", "stay", "every", "promise", "away", "cuda", "heavy")
 
 Rule: TypeAlias = tuple[str, str, int, Callable[[Evidence], bool]]
 # reason, kind, points, when
@@ -230,18 +244,23 @@ RULES: tuple[Rule, ...] = (
     ("something of software is to be made or mended", "coding", 16,
      lambda e: _any(e, "mend", "make", "symptom") and (_software(e) or _any(e, "soft", "artefact", "sketch"))),
     ("software is named, nothing is to be done to it", "coding", -20,
-     lambda e: not _any(e, "mend", "make", "symptom", "trace")),
+     lambda e: not _any(e, "mend", "make", "symptom", "trace") and _any(e, *_RIVALS)),
+    ("software is only named", "coding", -8,
+     lambda e: not _any(e, "mend", "make", "symptom", "trace", *_RIVALS)),
     ("what is handed over is code", "coding", 30, lambda e: "writes_code" in e),
     ("only the code is wanted", "coding", 40, lambda e: "code_only" in e),
-    ("an everyday matter", "coding", -15, lambda e: "everyday" in e and not _software(e)),
+    ("an everyday matter", "coding", -15, lambda e: "everyday" in e and not _software(e) and not _any(e, "mend", "symptom")),
     ("an idiom", "coding", -10, lambda e: "idiom" in e and not _software(e)),
-    ("the answer is words", "coding", -40, lambda e: "talk" in e and not (_any(e, "mend", "writes_code") and _software(e))),
+    ("the answer is words", "coding", -40, lambda e: "talk" in e and not _wants_mending(e)),
     ("what is handed over is prose", "coding", -60, lambda e: "writes_prose" in e),
     ("the code stays as it is", "coding", -70, lambda e: "hands_off" in e),
-    ("a verb of computing with its material", "gpu", 20,
-     lambda e: "compute" in e and ("cuda" in e or "heavy" in e or len(e.get("rig", ())) > 1)),
-    ("no verb of computing", "gpu", -20, lambda e: not _any(e, "compute", "heavy")),
-    ("the code is ready, the run is the work", "gpu", 20, lambda e: "hands_off" in e and _any(e, "cuda", "heavy", "compute")),
+    ("a verb of computing with its material", "gpu", 20, lambda e: "compute" in e and _any(e, "cuda", "heavy", "rig")),
+    ("work for a named machine or model", "gpu", 20,
+     lambda e: "labour" in e and "compute" not in e and _any(e, "cuda", "heavy")),
+    ("much material", "gpu", 16, lambda e: "bulk" in e and "rig" in e and _any(e, "compute", "cuda", "heavy")),
+    ("much material", "gpu", 12, lambda e: "bulk" in e and "labour" in e and len(e.get("rig", ())) > 1),
+    ("no verb of computing", "gpu", -20, lambda e: not _any(e, "compute", "heavy", "labour")),
+    ("the code is ready, the run is the work", "gpu", 20, lambda e: "hands_off" in e and _any(e, "cuda", "heavy", "compute", "labour")),
     ("what is handed over is code", "gpu", -60, lambda e: "writes_code" in e and "hands_off" not in e),
     ("only the code is wanted", "gpu", -60, lambda e: "code_only" in e),
     ("software is to be mended", "gpu", -30,
@@ -250,11 +269,12 @@ RULES: tuple[Rule, ...] = (
     ("what is handed over is prose", "gpu", -40, lambda e: "writes_prose" in e),
     ("it recurs and hands something over", "always_on", 14, lambda e: "every" in e and _any(e, "deliver", "tell_if")),
     ("it waits for a change", "always_on", 10, lambda e: "change" in e and _any(e, "watch", "promise", "tell_if", "every")),
+    ("it watches and tells", "always_on", 8, lambda e: "watch" in e and _any(e, "tell_if", "promise") and "change" in e),
     ("a watch with a time", "always_on", 10, lambda e: "span" in e and _any(e, "watch", "promise", "tell_if")),
     ("what is handed over is code", "always_on", -60, lambda e: "writes_code" in e),
     ("only the code is wanted", "always_on", -60, lambda e: "code_only" in e),
     ("what is handed over is prose", "always_on", -20, lambda e: "writes_prose" in e and not _any(e, "standing", "promise")),
-    ("the answer is words", "always_on", -20, lambda e: "talk" in e and not _any(e, "standing", "promise", "deliver", "stay")),
+    ("the answer is words", "always_on", -20, lambda e: "talk" in e and not _stands(e)),
     ("software is to be mended", "always_on", -15, lambda e: "mend" in e and _software(e)),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 # Words that hardly occur outside software.
 CODE = """
+守护进程, 代码审查, 代码评审, 请求头, 命名空间, 内存溢出, 线程池, 连接池, 迭代器, 类型推断, 打包体积, stacktraces, commit hash, dataclass, list comprehension, linked list, binary tree, hash map, hashmap, test case, mutex, dependency injection, state machine, command-line, dev server, hot reload, npm package, python package, vuejs, express.js, usestate, useeffect, pandas, pydantic, celery, gunicorn, caddy, traefik, haproxy, jenkins, circleci, argocd, vercel, netlify, supabase, firebase,
 traceback, stack trace, stacktrace, regex, regexp, unit test, integration test, test suite, failing test, flaky test,
 test coverage, pull request, merge request, merge conflict, refactor, refactoring, rebase, cherry-pick, cherry pick,
 squash, monorepo, repo, repository, codebase, code base, source code, code review, dead code, type hint, typing error,
@@ -38,6 +39,7 @@ git blame, bisect, stash, diff, git history, semver, changelog, readme, docstrin
 
 # Things a program is made of that also have an everyday sense; each needs a companion.
 SOFT = """
+scheduler, worker, handler, controller, router, reducer, serializer, repository class, factory, adapter, resolver, loader, iterator, buffer, proxy, gateway, crawler, scraper, generator, validator, helper, wrapper, fetcher, formatter, tokenizer, codegen, search bar, search box, text field, textbox, carousel, popup, menu bar, stylesheet, font, job queue, data model, dto, etl, breadcrumb, favicon, viewport, safari, hydration, webview, bundle, polyfill, 调度器, 处理器, 控制器, 计算器, 生成器, 解析器, 过滤器, 拦截器, 监听器, 加载, 渲染器, 验证码, 短信验证, 弹框, 抽屉, 轮播图, 轮播, 表头, 表格, 文档站, 国际化, 多语言, 滚动, 字体, 右键菜单, 快捷键, 通知栏, 后台任务, 定时任务, 任务队列, 消息队列, 签名校验, 数据表, 用户表, 看板, 仪表盘,
 bug, code, function, class, method, variable, module, package, library, app, application, website, web page, webpage, page, form,
 button, login, sign-in, signup, server, database, table, column, field, query, flag, option, config, configuration, setting,
 log, logging, test, build, deploy, deployment, release, version, error, exception, timeout, cache, queue, thread, socket,
@@ -77,12 +79,13 @@ training loop, one-liner, alias, linter, formatter, library, package, dashboard,
 """
 
 MAKE = """
-write, create, build, make, implement, develop, generate, scaffold, prototype, code up, draft, set up, setup, need a, i need, i want,
+write, create, build, make, implement, develop, generate, scaffold, prototype, code up, draft, set up, setup, need a,
 give me, compose, prepare, design, put together, knock up, whip up, cook up, spin up, program,
 写, 做一个, 做个, 实现, 开发, 搭, 生成, 弄个, 弄一个, 整一个, 来个, 来一个, 搞个, 搞一个, 设计, 封装, 编写, 撰写, 起草, 拟, 新建, 建一个, 建个, 加一个, 加个, 补
 """
 
 MEND = """
+extend, slim, trim, shrink, reduce, make this, make our, correct, drop support, look into it, fix it, sort it out, ensure, guard, wrap, switch, change the, point it, silence, paginate, throttle, debounce, memoize, vectorize, vectorise, modernize, modernise, 提到, 压到, 接一个, 接个, 改用, 换用, 做成, 改为, 调成, 隐藏, 去重, 展开, 缩小, 拆开, 拆, 抽, 适配, 清一下, 查查, 查明, 找出, 找到原因, 对齐, 规范, 放到, 居中, 接上, 做个, 弄, 瘦身, 提速, 提取, 治一下, 救,
 fix, patch, repair, debug, resolve, correct it, bump, upgrade, downgrade, migrate, port, convert, rename, remove, delete, replace,
 optimise, optimize, speed up, clean up, cleanup, extract, add, update, change, handle, expose, wire up, hook up, revert, rewrite, fixing,
 enable, disable, get rid of, split, parametrize, parametrise, parallelize, parallelise, tweak, adjust, move, bisect, find the bug,
@@ -94,6 +97,7 @@ validate, sanitize, escape, strip, swap, inline, deduplicate, dedupe, make it, m
 """
 
 SYMPTOM = """
+does nothing, twice, stops, stopped, ignores, loses, missing, doesn't, isn't, aren't, don't, doesnt, isnt, jumps, gives up, goes blank, shows, rejects, forgets, ends up, mangles, garbled, truncated, cuts off, not loading, not showing, not updating, case sensitive, 没有效果, 没效果, 不刷新, 不更新, 不触发, 没触发, 点不了, 显示成, 变成了, 错乱, 对不齐, 拿不到, 取不到, 收不到, 存不上, 存不进, 保存不了, 不执行, 没执行, 丢失, 跑不通, 跑不起来, 起不来, 启动不了, 黑屏, 闪烁, 抖动, 不响应, 不跳转, 被吞, 被截断, 读不到, 写不进, 多算, 少算, 算错, 显示错, 漏了,
 broken, breaks, crash, crashes, crashing, crashed, fails, failing, failed, throws, throwing, returns 500, returning 500, hangs, hanging, freezes,
 times out, timing out, not working, doesn't work, doesnt work, does not work, won't, wrong, misaligned, returns null, stuck, leaks,
 keeps, returns, flaky, off by one, too slow, slow, overlaps, duplicated, duplicate, is empty, one hour late, stale, blank, overflows, flickers, double,
@@ -104,6 +108,7 @@ cannot, can't, unable to, two people, instead of, not found,
 
 # Everyday phrases that hold a word from the tables above and mean something else.
 IDIOM = """
+one page, one-page, two pages, two page, business trip, cover version, factory outlet, factory tour, worker rights, control tower, bundle of joy, font of, gym worker, buffer zone, dog handler, stack of pancakes, form a, in form, out of form, run for office, library hours, watch battery, watch repair, fix my watch, always on my mind, host a, hosting a, keep fit, keep warm, keep calm, stay at, stay in, hotel stay, short stay, 表格填写, 表格怎么填, 调查问卷, 值班表, 排班表, 字体推荐, 表白, 多语言家庭, 换季, 改签, 加班, 修车, 修身, 装修, 修手机, 修图, 维修, 换工作, 换乘, 换汇,
 branch office, bank branch, local branch, branch manager, tree branch, olive branch, nearest branch, branch location, code of conduct, dress code, zip code,
 area code, promo code, discount code, postal code, postcode, country code, morse code, coupon code, voucher code, building code, cheat code,
 da vinci code, gate code, door code, penal code, tax code, swift code, bank code, dial code, color code, colour code, code word,
@@ -141,20 +146,22 @@ class of, world class, stage play, queue at, long queue, network of friends, cla
 
 # Words of a request for prose, a message or a plan.
 PROSE = """
+封信, 写信, 一封, 的信, 首诗, 写诗, 诗歌, 的函, 函件, 稿子, 稿件, 段话, 段文字, 几句话, 一句话, 致辞, 祝词, 短信文案, 消息给, 微信给, 请柬, 检讨书, 推荐信, 辞职信, 情况说明, 观后感, 日记, 论文, 影评, 书评, 散文, 台本, 主持词, 自荐信, 提纲, 备忘,
 email, e-mail, letter, essay, article, blog post, blog, poem, haiku, speech, summary, report, story, birthday card, card, plan, itinerary,
 list, shopping list, to-do list, agenda, announcement, message, tweet, linkedin post, caption, review, invitation, toast, bio, resume, cv,
 cover letter, proposal, press release, newsletter, minutes, slogan, obituary, complaint, thank-you note, thank you note, note, reply, slides, presentation,
 deck, talk, quiz, job description, job ad, job posting, faq, one-pager, pitch, memo, lesson plan, menu, recipe, budget, quote, post, thread, status update, weekly update, postmortem, release announcement, paragraph, sentence, bullet, explainer, user story, user manual, meal plan, schedule, lyrics, song, joke, names, name, checklist, packing list, timeline, table of contents, outline, introduction, abstract, description, product description, bedtime story, testimonial, apology, eulogy, vows, wishes, greeting, policy, statement, comparison, study plan, travel plan, booking request, leave request, request letter,
-邮件, 信, 文章, 文案, 作文, 诗, 演讲稿, 总结, 报告, 故事, 贺卡, 计划, 清单, 通知, 申请, 请假条, 检讨, 简历, 评语, 推文, 朋友圈, 周报, 日报, 月报, 方案, 发言稿,
-祝福, 短文, 公众号, 大纲, ppt, 小红书, 介绍, 稿, 帖子, 感谢信, 道歉信, 读后感, 心得, 议程, 纪要, 攻略, 菜单, 食谱, 歌词, 对联, 段子, 情书, 自我介绍, 海报文案, 邀请函, 公告, 招聘启事, 启事, 科普文, 博客, 回复, 日程, 行程, 预算, 函, 日程表, 寄语, 悼词, 通知书, 小说, 剧本, 短视频脚本, 视频脚本, 分镜脚本, 直播脚本, 话术脚本, 拍摄脚本, 口播脚本, 带货脚本, 话术, 标题, 简介, 说明, 声明, 摘要, 思维导图, 复盘, 职位描述, jd, 广告语, 口号, 台词, 讲稿, 教案, 合同, 协议, 说明书, 手册, 白皮书, 年终总结
+邮件, 文章, 文案, 作文, 演讲稿, 总结, 报告, 故事, 贺卡, 计划, 清单, 通知, 申请, 请假条, 检讨, 简历, 评语, 推文, 朋友圈, 周报, 日报, 月报, 方案, 发言稿,
+祝福, 短文, 公众号, 大纲, ppt, 小红书, 介绍, 帖子, 感谢信, 道歉信, 读后感, 心得, 议程, 纪要, 攻略, 菜单, 食谱, 歌词, 对联, 段子, 情书, 自我介绍, 海报文案, 邀请函, 公告, 招聘启事, 启事, 科普文, 博客, 回复, 日程, 行程, 预算, 日程表, 寄语, 悼词, 通知书, 小说, 剧本, 短视频脚本, 视频脚本, 分镜脚本, 直播脚本, 话术脚本, 拍摄脚本, 口播脚本, 带货脚本, 话术, 标题, 简介, 说明, 声明, 摘要, 思维导图, 复盘, 职位描述, jd, 广告语, 口号, 台词, 讲稿, 教案, 合同, 协议, 说明书, 手册, 白皮书, 年终总结
 """
 
 # What only words can answer.
 TALK = """
+what's the, give me ideas, in one paragraph, who invented, what time, how to, in simple terms, simple words, eli5, why would, opinion on, thoughts on, is there a, are there, do i need, can i, does it make sense, which gpu, which graphics, which laptop, which card, what kind, who wrote, 打个比方, 怎么办, 是干什么, 是做啥, 哪个牌子, 哪种, 该怎么, 多久, 几点, 有没有必要, 有必要, 一句话说明, 讲个, 聊聊, 你觉得, 有什么, 怎么解释, 比喻, 白话, 给我妈, 给我爸, 给老板解释, 比较一下, 利弊, 优缺点, 什么价, 哪里买, 买哪,
 summarise, summarize, summary of, sum up, tl;dr, tldr, translate, translation, proofread, rephrase, paraphrase, polish, explain, recommend, recommendation, compare,
 suggest, suggestion, brainstorm, what is, what's, what are, what does, what do, what was, who is, who was, where is, where can, when is, how much, how many, how does, how do, how old, how far, how long, should i,
-which is better, is it worth, worth buying, difference between, differences between, pros and cons, meaning of, definition of, tell me about, teach me about, history of, tips for, ideas for, advice, why is, why do, why are, why does, why did, write an email, draft an email, reply to, look up, search for, find me, find a, book a, remind me to, put on my calendar, add to my calendar, on my calendar, is it safe, can you tell me, in plain english, in layman's terms, to a child, for a beginner, for beginners, for my boss, what should, which one, best place, any good, learn, learning, interview question, career, salary, course, tutorial, books on, book on, give me a summary, meeting notes, read this article, outlook, attend, overview of, recap,
-总结, 翻译, 润色, 解释, 推荐, 是什么, 什么是, 什么意思, 啥意思, 区别, 科普, 讲讲, 讲一讲, 介绍一下, 介绍下, 攻略, 哪个好, 哪家, 值得, 多少钱, 在哪, 有哪些, 怎么养, 怎么做, 怎么样, 怎么选, 怎么读, 怎么用, 为什么, 为啥, 是谁, 干嘛的, 做什么的, 有什么用, 有啥用, 有啥区别, 有什么区别, 口碑, 搜搜, 搜一下, 查一查天气, 对比一下, 通俗, 大白话, 听得懂, 要紧吗, 靠谱吗, 该不该, 要不要, 学习路线, 怎么学, 如何学习, 入门书, 书单, 课程, 面试题, 岗位, 薪资, 工资, 转行, 前景, 概括, 提炼, 归纳, 改写成口语, 缩写, 扩写, 摘要, 谁发明, 历史, 哪一年, 哪年, 多少分, 教程推荐, 好不好, 能不能吃, 可以吗, 编译成一篇, 编译成中文, 怎么发音, 起个名, 起名, 取名, 名字, 怎么回, 高情商
+which is better, is it worth, worth buying, difference between, differences between, pros and cons, meaning of, definition of, tell me about, teach me about, history of, tips for, ideas for, advice, why is, why do, why are, why does, why did, write an email, draft an email, reply to, look up, find me, find a, book a, remind me to, put on my calendar, add to my calendar, on my calendar, is it safe, can you tell me, in plain english, in layman's terms, to a child, for a beginner, for beginners, for my boss, what should, which one, best place, any good, learning, interview question, career, salary, course, tutorial, books on, book on, give me a summary, meeting notes, read this article, overview of, recap,
+总结, 翻译, 润色, 解释, 推荐, 是什么, 什么是, 什么意思, 啥意思, 区别, 科普, 讲讲, 讲一讲, 介绍一下, 介绍下, 攻略, 哪个好, 哪家, 值得, 多少钱, 在哪, 有哪些, 怎么养, 怎么做, 怎么样, 怎么选, 怎么读, 怎么用, 为什么, 为啥, 是谁, 干嘛的, 做什么的, 有什么用, 有啥用, 有啥区别, 有什么区别, 口碑, 搜搜, 搜一下, 查一查天气, 对比一下, 通俗, 大白话, 听得懂, 要紧吗, 靠谱吗, 该不该, 要不要, 学习路线, 怎么学, 如何学习, 入门书, 书单, 面试题, 岗位, 薪资, 工资, 转行, 前景, 概括, 提炼, 归纳, 改写成口语, 扩写, 摘要, 谁发明, 哪一年, 哪年, 多少分, 教程推荐, 好不好, 能不能吃, 可以吗, 编译成一篇, 编译成中文, 怎么发音, 起个名, 起名, 取名, 怎么回, 高情商
 """
 
 # The errands, goods and feelings of a day; each speaks mildly for `general`.
@@ -168,6 +175,7 @@ car, coffee, tea, wine, beach, party, gift, horoscope, weather, school, homework
 
 # Heavy compute by its own name.
 HEAVY = """
+colorize, colourise, colorise, colourize, inpaint, outpaint, ai video, ai image, ai art, ai avatar, ai song, ai cover, clone my voice, clone a voice, clone her voice, clone his voice, animate the photo, lip sync, lip-sync, distributed training, reward model, grpo, ppo, generate a video, generate video, generate a clip, re-render, ai 视频, ai视频, ai 绘画, ai绘画, ai 翻唱, ai翻唱, ai 画, 上色修复, 放大修复, 补到, 对口型, 再训一版, 训一版, 训一遍, 训一下, 跑训练, 训起来, 训练起来, 模型训练, 重新训练, 全参, 增量训练, 继续预训练, 消融, 跑推理, 跑评测, 跑分,
 fine-tune, finetune, fine tune, fine-tuning, finetuning, fine tuning, pretrain, pre-train, pretraining, continued pretraining, transcode, transcoding, re-encode, reencode, upscale, upscaling, upscaled, super-resolution, super resolution, hyperparameter sweep,
 hyperparameter search, grid search over, train a lora, train lora, dreambooth, train a model, train the model, train a voice, train yolo, train an, resume training, continue training, train it, voice clone, voice cloning, batch inference, offline inference, image generation, text-to-video, image-to-video, text to video, video generation,
 quantize, quantise, distill, distil, rlhf, dpo, sft, frame interpolation, gaussian splat, gaussian splatting, photogrammetry, nerf, path trace, raytrace, ray trace, ray-traced, txt2img, img2img, img2vid, deepfake, rotoscope, torchrun, accelerate launch, deepspeed, monte carlo simulation, protein folding, alphafold, molecular dynamics, cfd simulation, fluid simulation, fluid sim, bake the, hash cracking, hashcat,
@@ -176,15 +184,21 @@ quantize, quantise, distill, distil, rlhf, dpo, sft, frame interpolation, gaussi
 
 # Verbs of compute that need a companion.
 COMPUTE = """
-train, retrain, render, re-render, generate, embed, run, eval, evaluate, benchmark, infer, inference, encode, denoise, transcribe, simulate, process, make, create, convert, produce, classify, colorize, restore, caption, segment, batch, compute, sweep, measure, rendering, transcribing, diffuse, animate, synthesize, launch, score, deblur, restoring, compress, cook,
-训练, 渲染, 跑, 推理, 量化, 生成, 算, 评测, 转写, 识别, 处理, 抠像, 去噪, 合成, 压制, 压缩, 做, 画, 修复, 训, 转成, 转, 批量, 上色, 打标, 放大, 烘焙, 提取, 拟合, 模拟, 仿真, 出
+train, actually train, retrain, training, render, re-render, rendering, embed, infer, inference, encode, encoding, denoise, transcribe, transcribing, simulate, colorize, colorise, restore, restoring, sweep, diffuse, synthesize, synthesise, deblur, upscale, dub, caption, segment, animate, vectorise, vectorize,
+训练, 渲染, 推理, 量化, 评测, 转写, 抠像, 抠图, 去噪, 合成, 压制, 训, 上色, 打标, 烘焙, 拟合, 模拟, 仿真, 升到, 补到, 配音, 修复, 提升到, 听写, 去水印, 降噪, 向量化, 转文字
+"""
+
+# Verbs of everything, which say "compute" only beside a machine or much material.
+LABOUR = """
+run, eval, evaluate, benchmark, process, make, create, convert, produce, classify, generate, batch, compute, measure, launch, score, compress, cook, clone, do, remove, label, go, encode, serve, extract, resume, continue, compare,
+跑, 生成, 算, 识别, 处理, 压缩, 做, 画, 转成, 转, 批量, 放大, 提取, 出, 压, 克隆, 导出, 分类, 重跑, 继续, 用, 打包跑
 """
 
 # Machinery and material of heavy compute.
 CUDA = """
 gpu, gpus, a100, h100, h200, b200, 4090, 5090, 3090, 4080, 3080, l40s, v100, rtx, cuda, vram, lora, qlora, sdxl, stable diffusion, stable-diffusion, flux, flux.1, comfyui, blender, whisper, whisper-large, whisperx, llama, llama-3, qwen, qwen2.5, qwen3, mistral, gemma, deepseek, phi-3, yolo, yolov8, yolov5, yolo11, unet, u-net, resnet, resnet50, vit, bert, roberta, gpt2, gpt-2, nanogpt,
 checkpoint, epoch, epochs, av1, hevc, h265, h.265, x265, nvenc, prores, octane, redshift, houdini, unreal engine, topaz, esrgan, real-esrgan, realesrgan, so-vits-svc, gpt-sovits, rvc, hunyuan, hunyuanvideo, wan2.1, wan2.2, wan 2.2, animatediff, svd, cogvideox, mochi, ltx, controlnet, diffusion model, diffusion, vllm, gptq, awq, gguf, bf16, fp16, int4, 4bit, 4-bit, mmlu, gsm8k, humaneval, perplexity, val loss, eval loss, hyperparameter, hyperparameters, embeddings, embedding, bge-m3, bge, e5-large, e5, clip embedding, davinci, c4d, cinema 4d, maya scene, arnold, v-ray, vray, keyframe, keyframes, cycles, turntable, deep learning, neural network, language model, llm, 7b, 8b, 13b, 14b, 32b, 70b, 72b, xgboost, classifier, dataset, demucs, musicgen, bark, tts, xtts, f5-tts, sovits, rife, segment anything, sam2, dlss, good card, big card, graphics card, the cards, one card, on the card, both cards, hyper parameters, spp, samples per pixel, mp4, mkv, 4k, 8k, 60fps,
-显卡, 显存, 大模型, 数据集, 扩散模型, 神经网络, 单卡, 多卡, 双卡, 8卡, 8 卡, 4 卡, 4卡, 两张卡, 卡上, 算力, 向量化, 数据增强, 工程文件, 语音模型, 声音模型, 检测模型, 分类模型, 分类器, 混元, 通义万相, 可灵, 场景渲, 采样, 达芬奇, 全景图, 效果图, 学习率, 轮, 点云, 建模场景, 4k, 8k, 光线追踪, 音色, 语音合成, 分辨率, 权重
+显卡, 显存, 大模型, 数据集, 扩散模型, 神经网络, 单卡, 多卡, 双卡, 8卡, 8 卡, 4 卡, 4卡, 两张卡, 卡上, 算力, 向量化, 数据增强, 工程文件, 语音模型, 声音模型, 检测模型, 分类模型, 分类器, 混元, 通义万相, 可灵, 采样, 达芬奇, 全景图, 效果图, 学习率, 轮, 点云, 建模场景, 4k, 8k, 光线追踪, 音色, 语音合成, 分辨率, 权重
 """
 
 RIG = """
@@ -194,22 +208,26 @@ video, videos, clip, footage, film, image, images, picture, pictures, photo, pho
 
 # A standing duty by its own name.
 STANDING = """
+watch for, keep serving, keep hosting, keep syncing, keep collecting, keep recording, keep scraping, keep refreshing, keep posting, keep me posted, keep me updated, keep an ear, babysit, day or night, every day of the year, 365 days, all hours, as long as it takes, ongoing, long-running, long running, from now on, keep following, 24h, 24 hours a day, 24 小时客服, 24小时客服, 24 小时都, 24小时都, 24 小时有, 24小时有, 盯到, 盯牢, 盯好, 紧盯, 看紧, 看牢, 看住, 守到, 守好, 守护, 帮我守, 帮我看着, 帮忙看着, 看着点, 从现在起, 从今天起, 以后每, 今后, 一直提醒, 一直到, 一直发, 一直查, 一直抓, 一直回, 一直接, 一直能, 一直活着, 一直有, 不间歇, 实时推送, 实时提醒, 时刻, 不要停, 不能掉, 不许断, 后台跑着, 后台一直, 待命, 长久, 永久, 托管起来, 每时每刻,
 24/7, 24x7, 24*7, 7x24, 7×24, 7*24, 24-7, around the clock, round the clock, nonstop, non stop, non-stop, always on, always-on, permanently, indefinitely, day and night, keep an eye on, keep an eye out, keep watch, keep tabs on, keep polling, keep checking, keep monitoring, keep watching, keep listening, keep tracking, keep scanning,
 keep trying, keep answering, keep replying, at all times, be on call, stand guard, on standby, continuously, constantly, in perpetuity, forever, unattended, watch over, never sleep, never go down, must not go down, must never, never goes offline, uninterrupted, all night long, stay awake, be available at any, any time of day, whatever the hour, at any hour, at 3am, in the background all, without a break, until i say stop, until i tell you to stop, until further notice, live all the time, look out for, be on the lookout, on the lookout, stay on top of,
 全天候, 不间断, 不停机, 不掉线, 别掉线, 常驻, 挂着, 挂机, 挂在后台, 守着, 守住, 守候, 盯着, 盯紧, 帮我盯, 盯盘, 盯一下, 盯住, 盯梢, 蹲着, 蹲一下, 帮我蹲, 蹲个, 蹲到, 一直在线, 一直开着, 一直运行, 一直跑, 一直做, 一直监, 一直看, 一直盯, 一直挂, 保持在线, 保持运行, 永远在线, 永久在线, 长期运行, 长期在线, 长期的, 长期监, 长期盯, 随时在线, 随时能, 随时可以, 随时待命, 随时响应, 时刻关注, 时刻盯, 实时盯, 实时监控, 实时监测, 持续监控, 持续监测, 持续关注, 持续跟踪, 持续运行, 持续盯, 值守, 值班, 无人值守, 留意着, 别断, 不能断, 不要断, 不能停, 别停, 不许停, 7x24, 24小时在线, 24 小时在线, 24小时不, 24 小时不, 全年无休, 昼夜, 日夜, 通宵, 整夜, 半夜也, 一整夜, 整晚, 自动值, 长年, 一刻不停, 彻夜, 永不, 24 小时盯, 24小时盯, 24小时监, 24 小时监, 24小时运行, 24 小时运行, 一年四季, 保活, 跟着, 持续到, 守一, 巡检, 轮询, 站岗, 常年, 长期
 """
 
 WATCH = """
+继续跑, 继续运行, 照常, 接着跑, 转发, 看着, 看看有没有, 看有没有, 查有没有, 回消息, 接待, 接单, 接电话, 看盘, 刷, 抢票, 监督, 看门, 继续, 抓, 爬, 查, 拉取, 拉一次, 拉一下, guard, supervise, restart it, keep going, relay, mirror, look after, check on, check if, check whether, check for, see if, visit, look for,
 monitor, watch, track, poll, polling, tail, tailing, listen, listening, check, checking, follow, scan, watching, monitoring, tracking, following, observe, ping, look at, refresh, online, host, hosting, uptime, available, reachable, running, alert, alerts, alarm, watchdog, answer, reply, respond, moderate, moderation, back up, backup, sync, scrape, crawl, collect, record, archive, log, post, fetch, water, trade, self-host,
 监控, 监听, 监测, 关注, 留意, 跟踪, 追踪, 盯, 守, 看一次, 看一眼, 看一下, 看看, 查一次, 查一遍, 查一下, 检查, 检测, 刷新, 刷一次, 刷一下, 抓取, 抓一次, 爬一次, 在线, 待命, 自动回复, 自动回, 应答, 托管, 备份, 同步, 告警, 预警, 心跳, ping, tail, 续上, 重启, 接住, 汇报, 跟进, 巡, 记录, 播报, 自动发, 签到, 打卡, 抢, 采集, 推送, 运行, 答复, 值, 蹲, 群里
 """
 
 DELIVER = """
+run this, run my, run the, run it, execute, send the, send my, send a, email the, report, collect, restart, back up, backup, upload, download, sync, ask me, quiz me, 跑一次, 跑一遍, 执行, 转发, 备份, 抓, 爬, 汇总, 同步, 拉取, 检查, 生成, 发布, 清理, 更新, 收集, 统计, 打卡, 签到, 监测, 看看, 问我, 问候, 陪我,
 send me, email me, mail me, message me, text me, post, give me, brief me, digest, report to me, remind, reminder, ping, dm me, slack me, wechat me, push me, summarise, summarize, summary, update me, post it, forward me, deliver, send, tweet, publish, greet, wake me,
 发我, 发给我, 给我发, 推给我, 推送, 提醒, 汇报, 报给我, 发到, 发一份, 发个, 发一条, 整理, 摘要, 简报, 播报, 叫我起床, 给我推, 群发, 喊, 叫, 抄送, 发群里, 发邮件
 """
 
 CHANGE = """
+go on sale, goes under, goes over, goes above, goes below, go under, under 100, comes out, come out, released, release, replies, reply, lands, arrives, starts, ends, fails, dies, back up, gets cheaper, mentions, mentioned, listing, listed, rises, climbs, expires, new version, new one, new email, 涨, 跌, 到货, 上线, 下架, 开抢, 开放, 新版本, 新邮件, 新帖, 新房源, 新品, 新一集, 更新了, 开票, 出票, 退票, 捡漏, 回复了, 报错, 出来, 掉了, 断了, 新的, 合适的, 过期, 到期, 开门, 重启,
 drops, drop, falls, changes, change, opens, open up, opens up, opening, back in stock, in stock, restock, restocks, restocked, available, goes down, go down, goes live, goes on sale, on sale, sells, signs, spike, spikes, below, above, exceeds, crosses, coming, arrives, new, appears, shows up, posts, releases, uploads, breaks, cheaper, slot, free up, cancellation, under $, down to, hits, moves, turns, frost, anything happens, outage,
 变化, 变动, 更新, 降到, 降价, 跌破, 涨到, 跌到, 低于, 高于, 超过, 有货, 补货, 放号, 放票, 开售, 上新, 上架, 有票, 挂了, 宕机, 掉线, 异常, 不通, 出现, 有人, 新消息, 开播, 发布, 空位, 余票, 名额, 回调, 放出, 突破, 跌幅, 涨幅, 动静, 有新
 """
@@ -231,7 +249,7 @@ locally, on my mac, on my machine, on my laptop, on my computer, on my own machi
 
 TABLES = {
     "code": CODE, "soft": SOFT, "artefact": ARTEFACT, "make": MAKE, "mend": MEND, "symptom": SYMPTOM, "idiom": IDIOM,
-    "prose": PROSE, "talk": TALK, "everyday": EVERYDAY, "heavy": HEAVY, "compute": COMPUTE, "cuda": CUDA, "rig": RIG,
+    "prose": PROSE, "talk": TALK, "everyday": EVERYDAY, "heavy": HEAVY, "compute": COMPUTE, "labour": LABOUR, "cuda": CUDA, "rig": RIG,
     "standing": STANDING, "watch": WATCH, "deliver": DELIVER, "change": CHANGE, "hands_off": HANDS_OFF,
     "code_only": CODE_ONLY, "local": LOCAL,
 }  # fmt: skip
