@@ -11,7 +11,8 @@ import msgspec
 
 from omni import __version__
 from omni.cli.context import COMPLETE_VARIABLE, Context, bracketed
-from omni.cli.exits import MISMATCH, OK
+from omni.cli.exits import LOG_DAMAGED, MISMATCH, OK, BadUsage
+from omni.domain.errors import NotFound
 
 if TYPE_CHECKING:
     from omni.replay.verify import Report
@@ -118,29 +119,50 @@ def verify(context: Context) -> int:
     """Check the whole log; exit code 7 when a task broke the rules, 8 when the log is damaged."""
     from omni.replay.verify import verify as check
 
-    with context.history() as history:
-        history.require_whole()
-        report = check(history.reader, context.counting("verifying"))
+    report = check(_log_of(context), context.counting("verifying"))
     context.out.redraw("")
     body = {"ok": report.ok, **msgspec.to_builtins(report)}
     context.out.show("verify", body, _report_lines(context, report))
-    if not report.ok:
+    if report.damage:
+        context.out.note("next: keep these files as they are, and restore the last good backup")
+    elif not report.ok:
         context.out.note("next: omni task tail ID for a task named above, and keep a copy: omni backup FILE")
-    return OK if report.ok else MISMATCH
+    return _code_of(report)
 
 
 def backup(context: Context, file: str) -> int:
-    """Copy the log and verify the copy; exit code 7 when a task in it broke the rules (the copy is kept)."""
-    from omni.cli.backup import backup as copy
-    from omni.config import log_path
+    """Copy the log while the daemon runs, and verify the copy; a copy with findings is kept all the same."""
+    from omni.eventlog.backup import backup as copy
+    from omni.replay.history import log_codec
+    from omni.replay.verify import judged
 
     target = Path(file).expanduser().absolute()
-    report = copy(log_path(context.data_dir), target, context.counting("verifying the copy"))
+    if target.exists():
+        raise BadUsage(f"{target} exists already", hint="omni backup, with a name that is free")
+    count = context.counting("verifying the copy")
+    report = judged(copy(_log_of(context), target, log_codec(), count), target, count)
     context.out.redraw("")
     size = target.stat().st_size
     body = {"path": str(target), "bytes": size, "ok": report.ok, "head": report.head, "head_hash": report.head_hash}
     said = f"{target}: {size:,} bytes, {report.events:,} events, {report.tasks:,} tasks, verified"
-    context.out.show("backup", body, [said, *([] if report.ok else _report_lines(context, report))])
+    context.out.show("backup", body, [said] if report.ok else _report_lines(context, report))
+    return _code_of(report)
+
+
+def _log_of(context: Context) -> Path:
+    from omni.config import log_path
+
+    path = log_path(context.data_dir)
+    if not path.exists():
+        raise NotFound(
+            f"there is no event log in {context.data_dir}", hint="omni serve makes one; --data-dir names another"
+        )
+    return path
+
+
+def _code_of(report: Report) -> int:
+    if report.damage:
+        return LOG_DAMAGED
     return OK if report.ok else MISMATCH
 
 
@@ -185,12 +207,17 @@ def _welcome(context: Context) -> str:
 
 
 def _report_lines(context: Context, report: Report) -> list[str]:
+    if report.damage:
+        head = f"{context.out.style('DAMAGED', 'bad')}: {report.events:,} events could be looked at"
+        return [head, *(f"  position {each.position}: {each.what}" for each in report.damage)]
     verdict = context.out.style("ok", "good") if report.ok else context.out.style("MISMATCH", "bad")
     lines = [
         f"{verdict}: {report.events:,} events in {report.streams:,} streams up to position {report.head:,}",
-        f"  {report.tasks:,} tasks, {report.ended:,} ended exactly once, {report.open:,} still open",
+        f"  {report.tasks:,} tasks, {report.ended:,} ended, none of them twice; {report.open:,} still open",
         f"  head hash {report.head_hash}",
     ]
-    if not report.ok:
-        lines.append(f"  {report.violations:,} violations, the first {len(report.findings)}:")
-    return lines + [f"  position {f.position} {f.stream}: {f.rule}: {f.detail}" for f in report.findings]
+    if report.ok:
+        return lines
+    lines[1] = f"  {report.tasks:,} tasks, {report.ended:,} ended, {report.open:,} still open"
+    found = [f"  position {f.position} {f.stream}: {f.rule}: {f.detail}" for f in report.findings]
+    return [*lines, f"  {report.violations:,} violations, the first {len(report.findings)}:", *found]

@@ -20,12 +20,11 @@ from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain import task as tasks
 from omni.domain.board import Board
-from omni.domain.errors import CorruptLog, LostTail, NotFound, Refused
+from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
 from omni.domain.values import ENDED, TaskState
 from omni.domain.view import decision_view, task_view, timestamp
 from omni.eventlog.codec import Codec
-from omni.eventlog.marker import marker_path, read_marker
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.eventlog.upcasters import UPCASTERS
@@ -49,6 +48,11 @@ class Ambiguous(Refused):
     """The beginning of an id stands for several tasks, or is too short to stand for one."""
 
     kind = "ambiguous"
+
+
+def log_codec() -> Codec:
+    """How this version of Omni reads its events."""
+    return Codec(ev.AnyEvent, UPCASTERS)
 
 
 def nothing(_: int) -> None:
@@ -75,7 +79,7 @@ class History:
     @classmethod
     def at(cls, database: Path) -> Self:
         """Open one log file. Raises EventLogError when it cannot be read."""
-        return cls(open_reader(database, Codec(ev.AnyEvent, UPCASTERS)), database)
+        return cls(open_reader(database, log_codec()), database)
 
     def __enter__(self) -> Self:
         return self
@@ -88,21 +92,6 @@ class History:
     def close(self) -> None:
         """Let go of the log."""
         self.reader.close()
-
-    def require_whole(self) -> None:
-        """Compare the log's end with the head marker beside it. Raises LostTail, CorruptLog."""
-        marked, _ = read_marker(marker_path(self.database))  # before the head: the log may only have grown since
-        head = self.reader.head
-        if marked is None:
-            return
-        if marked.position > head.position:
-            lost = marked.position - head.position
-            text = (
-                f"the log ends at position {head.position}, but had reached {marked.position}: {lost} events are lost"
-            )
-            raise LostTail(text, hint="restore a backup, or omni serve --accept-loss")
-        if self.reader.hash_at(marked.position) != marked.hash:
-            raise CorruptLog(f"the log was rewritten at or before position {marked.position}", hint="restore a backup")
 
     def board(self, until: int | None = None, count: Count = nothing) -> Board:
         """All open tasks and the newest ended ones as of a position; None: as of now."""

@@ -6,14 +6,16 @@ there must not vouch for itself.
     nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
                          alive ──completed, failed, cancelled──► ended      (once; only late outcomes follow)
 
-A changed row, a broken chain or a lost end raises out of the reader. What this module finds is written down as
-findings, the first ones in full and all of them counted.
+The log itself comes first: rows, hashes, chain, payloads, head marker (`omni.eventlog.backup`). What is wrong there is
+damage, and a damaged log is not judged further. What breaks a rule is a finding; the first ones are kept in full, and
+all are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +23,10 @@ import msgspec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import Board
-from omni.eventlog.store import EventReader, Recorded
+from omni.eventlog.backup import Problem, VerifyReport
+from omni.eventlog.backup import verify as check_rows
+from omni.eventlog.store import EventReader, Head, Recorded
+from omni.replay.history import History, log_codec
 
 KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000
@@ -39,24 +44,25 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a check found; `head_hash` names the log as it was checked."""
 
     events: int
     streams: int
-    tasks: int
-    ended: int
-    open: int
-    by_type: dict[str, int]
-    violations: int
-    findings: tuple[Finding, ...]
     head: int
     head_hash: str
+    damage: tuple[Problem, ...] = ()
+    tasks: int = 0
+    ended: int = 0
+    open: int = 0
+    by_type: dict[str, int] = {}
+    violations: int = 0
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether the log lived by the rules."""
-        return self.violations == 0
+        """Whether the log is whole and lived by the rules."""
+        return self.violations == 0 and not self.damage
 
 
 class _Life(msgspec.Struct):
@@ -67,14 +73,30 @@ class _Life(msgspec.Struct):
     ended: str = ""
 
 
-def verify(reader: EventReader, count: Callable[[int], None] = lambda _: None) -> Report:
-    """Read the whole log, hashes included, and judge every event.
+def verify(database: Path, count: Callable[[int], None] = lambda _: None) -> Report:
+    """Check a log file, alive or at rest. Raises EventLogError when there is none, or none that can be opened."""
+    return judged(check_rows(database, log_codec(), count), database, count)
 
-    Raises CorruptLog or LostTail when the log itself is damaged.
-    """
-    head = reader.head
+
+def judged(stored: VerifyReport, database: Path, count: Callable[[int], None] = lambda _: None) -> Report:
+    """Go on from the check of the stored rows to the rules, unless the log is damaged."""
+    if not stored.ok:
+        head = stored.head
+        return Report(
+            events=stored.events,
+            streams=stored.streams,
+            head=head.position,
+            head_hash=head.hash.hex(),
+            damage=tuple(stored.problems),
+        )
+    with History.at(database) as history:
+        return judge(history.reader, stored.head, count)
+
+
+def judge(reader: EventReader, head: Head, count: Callable[[int], None] = lambda _: None) -> Report:
+    """Judge every event up to a position by the rules."""
     check = _Check()
-    for recorded in reader.read(until=head.position, check=True):
+    for recorded in reader.read(until=head.position):
         check(recorded)
         if check.events % REPORT_EVERY == 0:
             count(check.events)
