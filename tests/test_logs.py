@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ def file(tmp_path: Path) -> Iterator[RotatingFile]:
     yield opened
     opened.close()
     structlog.reset_defaults()
+    logging.basicConfig(force=True)
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -67,11 +69,19 @@ def test_lines_below_the_level_are_not_written(tmp_path: Path, file: RotatingFil
 def test_an_exception_keeps_its_traceback(tmp_path: Path, file: RotatingFile) -> None:
     logs.configure(file, "info", Redactor())
     try:
-        raise ValueError("boom")
+        int("boom")
     except ValueError:
         structlog.get_logger().exception("actor.died")
     (line,) = lines(tmp_path / "omni.log")
-    assert "ValueError: boom" in str(line["exception"])
+    assert "ValueError: invalid literal" in str(line["exception"])
+
+
+def test_what_libraries_log_becomes_a_line_too(tmp_path: Path, file: RotatingFile) -> None:
+    logs.configure(file, "info", Redactor(["canary-4711"]))
+    logging.getLogger("uvicorn.error").warning("odd request from %s", "canary-4711")
+    (line,) = lines(tmp_path / "omni.log")
+    assert (line["event"], line["logger"]) == ("library.logged", "uvicorn.error")
+    assert "canary" not in str(line["message"])
 
 
 def test_the_end_of_a_task_is_one_canonical_line(tmp_path: Path, file: RotatingFile) -> None:

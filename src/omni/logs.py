@@ -6,6 +6,7 @@ Event names are `noun.past_participle`; fields are plain values. A task's end gi
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ def configure(file: RotatingFile, level: str, redactor: Redactor, *, console: bo
         logger_factory=lambda *_: _Writer(file),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Foreign()], level=logging.WARNING, force=True)
     return Journal(file if LEVELS[level] <= LEVELS["info"] else None, redactor)
 
 
@@ -106,6 +108,15 @@ class _Render:
             fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "at"})
             sys.stderr.write(self._redact(f"{event['level']}: {event['event']} {fields}") + "\n")
         return line
+
+
+class _Foreign(logging.Handler):
+    """What libraries say through the standard library's logging, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        say = getattr(structlog.get_logger(), level if level in LEVELS else "error")
+        say("library.logged", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
 
 
 class Journal:
