@@ -23,11 +23,11 @@ REPEATED = 12  # keyed requests of the last life that each client sends again fi
 DECISIONS = ("retry", "accept", "fail")
 # Share of the requests, who shall do them, and how long they take at most. "" leaves the choice to the router.
 MIX: tuple[tuple[float, str, int], ...] = (
-    (0.70, "dry", 0),
+    (0.67, "dry", 0),
     (0.14, "quick", 5),
-    (0.03, "careful", 60),
-    (0.03, "strict", 60),
-    (0.03, "nested", 60),
+    (0.04, "careful", 250),
+    (0.04, "strict", 250),
+    (0.04, "nested", 250),
     (0.07, "", 0),
 )
 _META = {
