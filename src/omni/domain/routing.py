@@ -158,8 +158,8 @@ def _nobody(spec: TaskSpec, kind: str, candidates: tuple[Candidate, ...]) -> str
     if not candidates:
         return "no executor is configured"
     if spec.executor:
-        named = next(c for c in candidates if c.executor == spec.executor)
-        return f"{spec.executor} was named, but cannot be used ({named.rejected})"
+        why = next((c.rejected for c in candidates if c.executor == spec.executor), "it is no longer configured")
+        return f"{spec.executor} was named, but cannot be used ({why})"
     reasons = "; ".join(f"{c.executor}: {c.rejected}" for c in candidates)
     return f"no executor can take this {kind} task ({reasons})"
 
