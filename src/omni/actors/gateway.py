@@ -103,6 +103,8 @@ def _changed(state: GatewayState, changed: cmd.TasksChanged) -> list[Send]:
     sends: list[Send] = []
     for task in changed.tasks:
         before = state.tasks.get(task.id)
+        if before is not None and before.position > task.position:
+            continue  # what is said at a boot may be older than what the same turn has already announced
         if before is not None:
             state.counts[before.state] -= 1
         state.counts[task.state] += 1
