@@ -23,7 +23,8 @@ import structlog
 
 from omni.domain.commands import Refusal, WakeAt
 from omni.domain.effects import Send
-from omni.domain.errors import LogUnavailable
+from omni.domain.errors import LogLocked, LogUnavailable
+from omni.eventlog.store import OutcomeUnknown
 from omni.runtime.kernel import Kernel
 from omni.runtime.post import Post
 
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 
 DRAIN = 256  # messages a turn: more gains nothing and makes the first one wait
 STORAGE_RETRY_MS = 1_000
+NOT_ITS_FAULT = (OutcomeUnknown, LogLocked)  # the log failed, not the message: it is never dropped for that
 _WAKE = object()
 
 
@@ -108,7 +110,7 @@ class Shell(pykka.ThreadingActor):
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         """Give the batch back and ask the supervisor for a successor."""
         batch, self._batch = self._batch, []
-        if self._mailbox.suspects and len(batch) == 1:
+        if self._mailbox.suspects and len(batch) == 1 and not isinstance(exception_value, NOT_ITS_FAULT):
             self._drop(batch[0], exception_value)
         else:
             self._mailbox.put_back(batch)
@@ -121,7 +123,7 @@ class Shell(pykka.ThreadingActor):
     def _turn(self) -> bool:
         """Process the batch; false when the disk does not take it and there is no point in going on at once."""
         if self._kernel.clock.mono_ms() - self._storage_failed_at < STORAGE_RETRY_MS:
-            return self._hold_back(self._refusal)
+            return self._hold_back()
         try:
             sends = self._kernel.turn(self._batch)
         except LogUnavailable as error:
@@ -139,17 +141,22 @@ class Shell(pykka.ThreadingActor):
         self._kernel.refold()
         self._storage_failed_at = self._kernel.clock.mono_ms()
         self._refusal = Refusal("storage_unavailable", error.message, error.hint)
-        at = self._kernel.clock.wall_ms() + STORAGE_RETRY_MS + 50
-        self._post.send("timers", self._name, (WakeAt(self._name, at, "storage"),))
-        return self._hold_back(self._refusal)
+        return self._hold_back()
 
-    def _hold_back(self, refusal: Refusal) -> bool:
+    def _hold_back(self) -> bool:
         """Refuse requests, so that nothing is acknowledged; keep reports, so that nothing is lost."""
-        answers = [(m, self._kernel.behaviour.refuse(m[1], refusal)) for m in self._batch]
+        self._wake_later()
+        answers = [(m, self._kernel.behaviour.refuse(m[1], self._refusal)) for m in self._batch]
         self._send([send for _, sends in answers for send in sends])
         self._mailbox.queue.extendleft(reversed([m for m, sends in answers if not sends]))
         self._batch = []
         return False
+
+    def _wake_later(self) -> None:
+        """Ask for a wake-up when the wait is over, each time: a timer goes by the wall clock and may have rung early."""
+        waited_ms = self._kernel.clock.mono_ms() - self._storage_failed_at
+        at = self._kernel.clock.wall_ms() + STORAGE_RETRY_MS - waited_ms + 50
+        self._post.send("timers", self._name, (WakeAt(self._name, at, "storage"),))
 
     def _drop(self, suspect: tuple[str, Any], error: BaseException) -> None:
         """Answer a message that fails even alone, and go on without it."""
