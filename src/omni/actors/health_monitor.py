@@ -67,7 +67,7 @@ class HealthMonitor(Quiet):
     def version(self, state: HealthState, stream: str) -> int:
         return state.version
 
-    def owed(self, state: HealthState, at: Millis) -> Sequence[Send]:
+    def owed(self, state: HealthState, boot: str) -> Sequence[Send]:
         return [send for name, watched in state.executors.items() for send in _tell(name, watched.health, watched)]
 
 

@@ -50,9 +50,9 @@ class Router:
         forgotten = tuple(state.take_forgotten())
         return [Send(dispatch.GATEWAY, cmd.TasksChanged(changed, forgotten))] if ids or forgotten else []
 
-    def owed(self, state: Board, at: Millis) -> Sequence[Send]:
+    def owed(self, state: Board, boot: str) -> Sequence[Send]:
         """Attempts and timers again, and the whole board for the Gateway."""
-        return [Send(dispatch.GATEWAY, cmd.TasksChanged(tuple(state.tasks.values()))), *dispatch.owed(state, at)]
+        return [Send(dispatch.GATEWAY, cmd.TasksChanged(tuple(state.tasks.values()))), *dispatch.owed(state, boot)]
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
         request = getattr(message, "request", None)

@@ -30,7 +30,7 @@ class Quiet:
     def announce(self, state: Any, touched: Sequence[str]) -> Sequence[Send]:
         return ()
 
-    def owed(self, state: Any, at: Millis) -> Sequence[Send]:
+    def owed(self, state: Any, boot: str) -> Sequence[Send]:
         return ()
 
     def refuse(self, message: Any, refusal: Refusal) -> Sequence[Send]:

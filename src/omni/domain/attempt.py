@@ -98,7 +98,7 @@ def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[e
     if policy == "fail":
         hint = f"omni task retry {task.id}"
         return [lost, ev.TaskFailed(TaskError("interrupted", f"outcome unknown: {report.evidence}", hint))]
-    return [lost, ev.TaskHeld(_question(attempt, report.evidence))]
+    return [lost, ev.TaskHeld(question(attempt, report.evidence))]
 
 
 def cancelled(task: Task, report: cmd.ReportCancelled) -> list[ev.TaskEvent]:
@@ -141,7 +141,8 @@ def _effective(task: Task, attempt: Attempt, at: Millis, *, resumable: bool) -> 
     return attempt.policy
 
 
-def _question(attempt: Attempt, evidence: str) -> Held:
+def question(attempt: Attempt, evidence: str) -> Held:
+    """What a person is asked about an attempt whose outcome nobody knows."""
     reason = f"attempt {attempt.n} on {attempt.route.executor} was interrupted ({evidence}); it may have done its work"
     return Held("interrupted", reason, ("retry", "accept", "fail"))
 

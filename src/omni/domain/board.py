@@ -43,6 +43,7 @@ class BoardSnapshot(msgspec.Struct, frozen=True):
     health: dict[str, ExecutorHealth]
     version: int
     boot: str
+    booted: int
 
 
 class Board:
@@ -60,6 +61,7 @@ class Board:
         self.health: dict[str, ExecutorHealth] = {}
         self.version = 0
         self.boot = ""
+        self.booted = 0  # where in the log this boot began
 
     def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
@@ -93,7 +95,13 @@ class Board:
     def snapshot(self) -> BoardSnapshot:
         """What has to be saved so that `restore` gives an equal board."""
         return BoardSnapshot(
-            tuple(self.tasks.values()), tuple(self.ended), self.settings, dict(self.health), self.version, self.boot
+            tuple(self.tasks.values()),
+            tuple(self.ended),
+            self.settings,
+            dict(self.health),
+            self.version,
+            self.boot,
+            self.booted,
         )
 
 
@@ -114,7 +122,7 @@ def place(task: Task) -> Place:
 def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: Millis, position: int) -> None:
     """Apply one recorded event of the Router's streams."""
     if stream == ev.ROUTER_STREAM:
-        _EVOLVE_ROUTER[type(event)](board, event)
+        _EVOLVE_ROUTER[type(event)](board, event, position)
         board.version += 1
         return
     task_id = stream[_ID_STARTS:]
@@ -130,7 +138,7 @@ def restore(snapshot: BoardSnapshot) -> Board:
     """Build the board that `snapshot` was taken of, places included."""
     board = Board()
     board.settings, board.health = snapshot.settings, dict(snapshot.health)
-    board.version, board.boot = snapshot.version, snapshot.boot
+    board.version, board.boot, board.booted = snapshot.version, snapshot.boot, snapshot.booted
     board.executors = {e.name: e for e in snapshot.settings.executors}
     board.tasks = {t.id: t for t in snapshot.tasks}
     board.ended = deque(snapshot.ended)
@@ -186,21 +194,21 @@ def _forget_oldest(board: Board) -> None:
             del board.keys[key]
 
 
-def _started(board: Board, event: ev.RouterStarted) -> None:
-    board.boot = event.boot
+def _started(board: Board, event: ev.RouterStarted, position: int) -> None:
+    board.boot, board.booted = event.boot, position
     board.health = {}
 
 
-def _configured(board: Board, event: ev.RoutingConfigured) -> None:
+def _configured(board: Board, event: ev.RoutingConfigured, position: int) -> None:
     board.settings = event.settings
     board.executors = {e.name: e for e in event.settings.executors}
 
 
-def _noted(board: Board, event: ev.ExecutorNoted) -> None:
+def _noted(board: Board, event: ev.ExecutorNoted, position: int) -> None:
     board.health[event.executor] = event.health
 
 
-_EVOLVE_ROUTER: dict[type[Any], Callable[[Board, Any], None]] = {
+_EVOLVE_ROUTER: dict[type[Any], Callable[[Board, Any, int], None]] = {
     ev.RouterStarted: _started,
     ev.RoutingConfigured: _configured,
     ev.ExecutorNoted: _noted,

@@ -54,10 +54,14 @@ def settle(board: Board, at: Millis) -> Outcome:
     return _settle_delayed(board, at)
 
 
-def owed(board: Board, at: Millis) -> list[Send]:
-    """Say again what a Router that lost its memory may not have said: attempts in flight and timers."""
-    starts = [_start(t, a) for t in board.tasks.values() if (a := t.open_attempt) is not None]
-    return starts + [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
+def owed(board: Board, boot: str) -> list[Send]:
+    """Say again what a Router that lost its memory may not have said: attempts, wishes to stop them, and timers.
+
+    An attempt that another process planned is asked about and never started, for it may have run.
+    """
+    since = board.booted if board.boot == boot else None
+    flights = [send for t in board.tasks.values() for send in _in_flight(t, since)]
+    return flights + [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
 
 
 def digest(spec: TaskSpec) -> str:
@@ -96,8 +100,7 @@ def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:
     attempt = task.open_attempt
     if attempt is None:
         return Outcome([(task.stream, ev.TaskCancelled(message.by))], answer)
-    stop = Send(POOL, cmd.CancelAttempt(task.id, attempt.n, attempt.route.executor))
-    return Outcome([(task.stream, ev.CancelRequested(message.by))], [*answer, stop])
+    return Outcome([(task.stream, ev.CancelRequested(message.by))], [*answer, _stop(task, attempt)])
 
 
 def _resolve(board: Board, message: cmd.ResolveTask, at: Millis) -> Outcome:
@@ -160,10 +163,10 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     if message.settings != board.settings:
         events.append((ev.ROUTER_STREAM, ev.RoutingConfigured(message.settings)))
     events += _release(board, message.settings, {}) + _move_on(board, message.settings)
-    open_tasks = [t for t in board.tasks.values() if t.open_attempt is not None]
+    flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
     timers = [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
-    return Outcome(events, [known, *(Send(POOL, _reconcile(t)) for t in open_tasks), *timers])
+    return Outcome(events, [known, *flights, *timers])
 
 
 def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:
@@ -191,7 +194,7 @@ def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
     names = {e.name for e in settings.executors}
     left = [i for name in board.waiting if name not in names for i in board.queued(name)]
     left += [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
-    return [(board.tasks[i].stream, e) for i in left for e in _routing(board.tasks[i].spec, settings, {})]
+    return [(board.tasks[i].stream, e) for i in left for e in _elsewhere(board.tasks[i], settings, {})]
 
 
 def _nothing(board: Board, message: Any, at: Millis) -> Outcome:
@@ -208,7 +211,7 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
         if (task.retry_at or 0) > at or task.route is None:
             continue
         executor = task.route.executor
-        if _gone(board, executor):
+        if _gone(board, executor) and not _comes_back_for(board, task):
             return _reroute(board, task)
         if _ready(board, executor) and board.free_slots(executor) > 0:
             return _plan(board, task)
@@ -234,8 +237,21 @@ def _plan(board: Board, task: Task) -> Outcome:
     return Outcome([(task.stream, planned)], [_start(task, planned)])
 
 
+def _comes_back_for(board: Board, task: Task) -> bool:
+    """Whether to wait for an executor that is down: only it can go on with a session of its own."""
+    spec = board.executors.get(task.route.executor) if task.route else None
+    return task.resume and spec is not None and not spec.unavailable
+
+
 def _reroute(board: Board, task: Task) -> Outcome:
-    return Outcome([(task.stream, e) for e in _routing(task.spec, board.settings, board.health)])
+    return Outcome([(task.stream, e) for e in _elsewhere(task, board.settings, board.health)])
+
+
+def _elsewhere(task: Task, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
+    """Route a task whose executor is gone. A session cannot move along, and beginning anew may run the work twice."""
+    if task.resume and task.last is not None:
+        return [ev.TaskHeld(attempts.question(task.last, "only it could resume, and it is no longer there"))]
+    return _routing(task.spec, settings, health)
 
 
 def _routing(spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
@@ -263,6 +279,20 @@ def _gone(board: Board, executor: str) -> bool:
     return spec is None or bool(routing.unusable(spec, board.health.get(executor)))
 
 
+def _in_flight(task: Task, since: int | None) -> list[Send]:
+    """Start or ask about a task's open attempt; `since` is where this process's own plans begin in the log."""
+    attempt = task.open_attempt
+    if attempt is None:
+        return []
+    ours = since is not None and attempt.position > since
+    first = _start(task, attempt) if ours else Send(POOL, _reconcile(task, attempt))
+    return [first, _stop(task, attempt)] if task.cancel_requested else [first]
+
+
+def _stop(task: Task, attempt: Attempt) -> Send:
+    return Send(POOL, cmd.CancelAttempt(task.id, attempt.n, attempt.route.executor))
+
+
 def _start(task: Task, attempt: ev.AttemptPlanned | Attempt) -> Send:
     spec = task.spec
     start = cmd.StartAttempt(
@@ -281,9 +311,7 @@ def _start(task: Task, attempt: ev.AttemptPlanned | Attempt) -> Send:
     return Send(POOL, start)
 
 
-def _reconcile(task: Task) -> cmd.ReconcileAttempt:
-    attempt = task.open_attempt
-    assert attempt is not None
+def _reconcile(task: Task, attempt: Attempt) -> cmd.ReconcileAttempt:
     return cmd.ReconcileAttempt(
         task.id, attempt.n, attempt.route.executor, attempt.key, attempt.handle, attempt.pid, attempt.session
     )

@@ -137,6 +137,7 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
         planned_at=at,
         timeout_ms=event.timeout_ms,
         idle_timeout_ms=event.idle_timeout_ms,
+        position=position,
         session=event.session,
         resume=event.resume,
     )

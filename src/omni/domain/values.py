@@ -126,6 +126,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     planned_at: Millis
     timeout_ms: int
     idle_timeout_ms: int
+    position: int = 0  # of its plan in the log: tells a daemon its own attempts from those of the one before
     resume: bool = False
     started_at: Millis | None = None
     ended_at: Millis | None = None

@@ -64,8 +64,8 @@ class Behaviour(Protocol[S]):
     def announce(self, state: S, touched: Sequence[str]) -> Sequence[Send]:
         """Tell others what changed in this turn; `touched` streams in order."""
 
-    def owed(self, state: S, at: Millis) -> Sequence[Send]:
-        """What must be said again after the state was read from the log in a running process."""
+    def owed(self, state: S, boot: str) -> Sequence[Send]:
+        """What must be said again after the state was read from the log in the running process `boot`."""
 
     def refuse(self, message: Any, refusal: Refusal) -> Sequence[Send]:
         """Answer a request that could not be processed; nothing for a message that nobody waits on."""
@@ -115,7 +115,7 @@ class Kernel(Generic[S]):
 
     def owed(self) -> list[Send]:
         """What to say again after `refold`."""
-        return list(self.behaviour.owed(self.state, self.clock.wall_ms()))
+        return list(self.behaviour.owed(self.state, self.store.boot if self.store else ""))
 
     def snapshot_due(self) -> bool:
         """Whether enough has happened since the last snapshot."""
