@@ -34,6 +34,7 @@ LIFE: dict[str, dict[str, str]] = {
     "failed": {"task.failed": "ended", "task.held": "held"},
     "unknown": {"task.failed": "ended", "task.held": "held"},
     "stopped": {"task.cancelled": "ended"},
+    "nobody": {"task.held": "held"},
     "held": {
         "task.resolved": "resolved",
         "task.routed": "queued",
@@ -45,7 +46,7 @@ LIFE: dict[str, dict[str, str]] = {
     "fail": {"task.failed": "ended"},
     "ended": {},
 }
-PASSING = {"new", "won", "failed", "unknown", "stopped", "retry", "accept", "fail"}
+PASSING = {"new", "nobody", "won", "failed", "unknown", "stopped", "retry", "accept", "fail"}
 TERMINAL = {"task.completed", "task.failed", "task.cancelled"}
 NEVER_BEGAN = {"unavailable", "rate_limited"}
 ATTEMPTS = 3
@@ -103,6 +104,10 @@ class Judge:
         self.slots: dict[str, int] = {}
         self.ready: set[str] = set()
         self.boots = 0
+        self._allowed: dict[str, int] = {}
+        self._queued: dict[str, Life] = {}  # may go now; looked at again at each plan, so it is worth an index
+        self._open: dict[str, Life] = {}
+        self._touched: set[str] = set()
 
     def see(self, row: Any) -> None:
         assert row.position == self.position + 1, f"gap in the log before {row.position}"
@@ -117,14 +122,15 @@ class Judge:
 
     def at_rest(self) -> None:
         """Between commits, no task may stand where only Omni itself could move it on, and would not."""
-        stuck = {i: life.state for i, life in self.lives.items() if life.state in PASSING}
+        stuck = {i: self.lives[i].state for i in self._touched if self.lives[i].state in PASSING}
+        self._touched.clear()
         assert not stuck, f"half a decision in the log: {stuck}"
         for executor, slots in self.slots.items():
             running = self.running(executor)
             assert running <= slots, f"{executor} runs {running} of {slots}"
 
     def running(self, executor: str) -> int:
-        return sum(1 for life in self.lives.values() if life.open and life.tries[-1].executor == executor)
+        return sum(1 for life in self._open.values() if life.tries[-1].executor == executor)
 
     def _router(self, name: str, event: Any) -> None:
         if name == "router.started":
@@ -146,9 +152,17 @@ class Judge:
         allowed = LIFE[life.state]
         assert name in allowed, f"{life.id}: {name} while {life.state}"
         before, life.state = life.state, allowed[name]
+        self._touched.add(life.id)
+        if life.state in {"planned", "started"}:
+            self._open[life.id] = life
+        else:
+            self._open.pop(life.id, None)
+        self._queued.pop(life.id, None)
         check = _CHECKS.get(name)
         if check is not None:
             check(self, life, row, before)
+        if life.state == "queued":
+            self._queued[life.id] = life
 
     # --- what a single event may say ------------------------------------------------------------------------------
 
@@ -161,7 +175,11 @@ class Judge:
 
     def _routed(self, life: Life, row: Any, before: str) -> None:
         if before == "held":
+            assert row.event.route is not None, f"{life.id} was moved from nobody to nobody"
             assert life.held == "no_executor", f"{life.id} went on by itself although it was held: {life.held}"
+        if row.event.route is None:
+            life.state = "nobody"
+            return
         life.route, life.joined = row.event.route.executor, row.position
         if before != "queued":
             life.not_before = None
@@ -220,8 +238,8 @@ class Judge:
     def _my_turn(self, life: Life, executor: str) -> None:
         ahead = [
             other.id
-            for other in self.lives.values()
-            if other.state == "queued" and other.route == executor and other.not_before is None
+            for other in self._queued.values()
+            if other.route == executor and other.not_before is None
             if (-other.spec.priority, other.joined) < (-life.spec.priority, life.joined)
         ]
         assert not ahead, f"{life.id} overtook {ahead}"

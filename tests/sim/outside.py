@@ -1,4 +1,4 @@
-"""What stands outside of Omni: two clocks, executors with a ledger of what they really began, and a client with a memory.
+"""What stands outside of Omni: two clocks, executors with a ledger of what they began, a client with a memory.
 
 A crash of Omni ends none of these. The ledger and the client's memory are what its promises are checked against.
 """
@@ -115,8 +115,12 @@ class Hands:
         call = self.calls[pick % len(self.calls)]
         steps = self._steps(call)
         name = steps[what % len(steps)]
-        getattr(self, "_" + name)(call)
+        self.take(call, name)
         return name
+
+    def take(self, call: Call, step: str) -> None:
+        """A call takes a step by its name; the names stand in `_steps`."""
+        getattr(self, "_" + step)(call)
 
     def finish(self) -> int:
         """Everything that hangs comes to an end; how many calls that were."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-
-from omni.domain import commands as cmd
-from omni.domain.values import Decision, ExecutorSpec, Result, RoutingSettings, TaskError, TaskSpec
+from tests.sim.conftest import make_scratch
 from tests.sim.world import EXECUTORS, KINDS, World
 
+from omni.domain import commands as cmd
+from omni.domain.values import Decision, ExecutorSpec, Result, RoutingSettings, TaskError
+
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
-MEMORY = Path("/dev/shm")  # where there is one, a sync costs nothing; what is synced is the same
 
 Pick = st.integers(0, 255)
 Picks = st.lists(Pick, min_size=1, max_size=20)
@@ -27,11 +25,6 @@ Executor = st.sampled_from([None, None, None, *(e.name for e in EXECUTORS), "nob
 Moments = st.sampled_from(["before append", "after append", "before send", "after send"])
 DiskFaults = st.sampled_from(["disk full", "lost commit", "kept commit"])
 HOUR_MS = 3_600_000
-
-
-def scratch() -> Path:
-    """A directory of one's own, in memory where possible."""
-    return Path(tempfile.mkdtemp(prefix="omni-sim-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
 
 
 def without(name: str) -> RoutingSettings:
@@ -46,7 +39,7 @@ class Storm(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = scratch()
+        self.directory = make_scratch()
         self.world: Any = None
 
     @initialize(picks=Picks)
@@ -57,21 +50,23 @@ class Storm(RuleBasedStateMachine):
 
     # --- clients --------------------------------------------------------------------------------------------------
 
-    @rule(kind=st.sampled_from(KINDS), text=Text, key=Key, executor=Executor, priority=st.integers(0, 9), wait=st.booleans())
+    @rule(
+        kind=st.sampled_from(KINDS),
+        text=Text,
+        key=Key,
+        executor=Executor,
+        priority=st.integers(0, 9),
+        wait=st.booleans(),
+    )
     def submit(self, kind: str, text: str, key: str | None, executor: str | None, priority: int, *, wait: bool) -> None:
-        spec = TaskSpec(text, type=kind, executor=executor, priority=priority if key is None else 5, idempotency_key=key)
-        self._submit(spec, wait=wait)
+        given = {"executor": executor, "priority": priority if key is None else 5, "idempotency_key": key}
+        self.world.submit(kind, text, wait=wait, **given)
 
     @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=6), picks=Picks)
     def submit_many(self, kinds: list[str], picks: list[int]) -> None:
         for kind in kinds:
-            self._submit(TaskSpec("one of many", type=kind))
+            self.world.submit(kind)
         self.messages(picks)
-
-    def _submit(self, spec: TaskSpec, *, wait: bool = False) -> None:
-        task_id = self.world.new_name("t")
-        self.world.client.seen.append(task_id)
-        self.world.ask(cmd.Submit(self.world.new_name("r"), task_id, spec, "client", wait))
 
     @rule(pick=Pick)
     def cancel(self, pick: int) -> None:
@@ -98,7 +93,7 @@ class Storm(RuleBasedStateMachine):
         self.world.ask(cmd.GetStatus(self.world.new_name("r")))
 
     def _task(self, pick: int) -> str:
-        ids = [*self.world.client.seen[-8:], "nobody"]
+        ids: list[str] = [*self.world.client.seen[-8:], "nobody"]
         return ids[pick % len(ids)]
 
     # --- executors ------------------------------------------------------------------------------------------------

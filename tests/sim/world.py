@@ -1,8 +1,8 @@
-"""The whole of Omni in one thread: real behaviours, kernels, shells and event log; clock, post and outside are the test's.
+"""All of Omni in one thread: real behaviours, kernels, shells and event log; clock, post and outside are the test's.
 
-Nothing happens by itself. A step delivers some messages, or lets one actor take a turn, or moves an executor or a clock;
-whoever drives the world draws the order. Per sender and receiver order is kept, as the real post does; any other order is
-possible. A crash drops everything but the files; it may strike between turns, around an append, or between two sends.
+Nothing happens by itself. A step delivers some messages, or lets one actor take a turn, or moves an executor or a
+clock; whoever drives the world draws the order. Per sender and receiver order is kept, as the real post does; any other
+order is possible. A crash drops everything but the files: between turns, around an append, or between two sends.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
+from tests.sim.model import Judge
+from tests.sim.outside import Client, Hands, Ledger, VirtualClock
 
 from omni.actors.brainstem import Brainstem
 from omni.actors.executor_pool import ExecutorPool
@@ -30,7 +33,7 @@ from omni.domain.board import Board
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, RoutingSettings
+from omni.domain.values import ExecutorSpec, RoutingSettings, TaskSpec
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -40,8 +43,6 @@ from omni.runtime.archive import fold
 from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.post import Post
 from omni.runtime.shell import Mailbox, Shell
-from tests.sim.model import Judge
-from tests.sim.outside import Client, Hands, Ledger, VirtualClock
 
 EXECUTORS = (
     ExecutorSpec("asker", types=("general",), max_concurrency=2, on_crash="ask"),
@@ -163,8 +164,9 @@ class SlowPost(Post):
 class World:
     """One daemon, everything around it, and the judge. `directory` holds the files that outlive a crash."""
 
-    def __init__(self, directory: Path, settings: RoutingSettings | None = None) -> None:
+    def __init__(self, directory: Path, settings: RoutingSettings | None = None, *, compare: bool = True) -> None:
         self.directory = directory
+        self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
         self.settings = settings or RoutingSettings(EXECUTORS)
         self.clock = VirtualClock()
         self.failpoints = Failpoints()
@@ -245,10 +247,10 @@ class World:
             "hands": self.hands.receive,
             "timers": self._set_timer,
             "door": self._to_client,
-            "journal": lambda task: None,
         }
         for name, receive in adapters.items():
-            self.post.register(name, lambda _, messages, r=receive: [r(m) for m in messages])
+            self.post.register(name, partial(each, receive))
+        self.post.register("journal", lambda _sender, _tasks: None)
 
     def _announce(self) -> None:
         up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {})
@@ -297,7 +299,7 @@ class World:
 
     def _turn(self, name: str) -> None:
         shell = self.shells[name]
-        wake_up = shell.actor_inbox.get_nowait()
+        wake_up = shell.actor_inbox.get()
         try:
             shell.on_receive(wake_up.message)
         except Exception as error:
@@ -307,6 +309,12 @@ class World:
 
     def act(self, pick: int, what: int) -> None:
         self._try(self.hands.act, pick, what)
+
+    def does(self, task_id: str, step: str) -> None:
+        """The executor of a task's newest attempt takes a step, and everybody hears of it."""
+        call = [c for c in self.hands.calls if c.task_id == task_id][-1]
+        self._try(self.hands.take, call, step)
+        self.settle()
 
     def report(self, message: Any) -> None:
         """Something comes from the executors that nobody waits for."""
@@ -329,6 +337,14 @@ class World:
     def new_name(self, prefix: str) -> str:
         self._count += 1
         return f"{prefix}-{self._count:04}"
+
+    def submit(self, kind: str = "general", description: str = "say hello", *, wait: bool = False, **spec: Any) -> str:
+        """A client hands in a task; its id, if it is accepted as a new one."""
+        task_id = self.new_name("t")
+        self.client.seen.append(task_id)
+        task = TaskSpec(description, type=kind, **spec)
+        self.ask(cmd.Submit(self.new_name("r"), task_id, task, "client", wait))
+        return task_id
 
     def ask(self, message: Any) -> str:
         """A client's request goes to the Gateway; its name."""
@@ -369,9 +385,10 @@ class World:
             if request:
                 self.requests.add(request)
             if row.stream.startswith((ev.TASK_PREFIX, ev.ROUTER_STREAM)):
-                boards.evolve(self.mirror, row.stream, row.event, row.at_ms, row.position)
+                replay(self.mirror, row)
         self.judge.at_rest()
-        assert_equal(self.kernels["router"].state, self.mirror)
+        if self.compare:
+            assert_equal(self.kernels["router"].state, self.mirror)
         assert self.kernels["health"].state.version == self.streams[ev.HEALTH_STREAM]
         assert self.kernels["brainstem"].state.version == self.streams[ev.SYSTEM_STREAM]
         alarms = [a for a in self.alarms if a["event"] in ALARMS]
@@ -393,7 +410,7 @@ class World:
         assert not sure, f"refused, and done all the same: {[self.client.asked[r] for r in sure]}"
         replayed = Board()
         for row in self.store.read(prefixes=Router.prefixes, check=True):
-            boards.evolve(replayed, row.stream, row.event, row.at_ms, row.position)
+            replay(replayed, row)
         assert_equal(self.kernels["router"].state, replayed)
         assert_equal(self.kernels["router"].state, boards.restore(replayed.snapshot()))
 
@@ -407,7 +424,8 @@ class World:
                 assert life.terminal in {"task.cancelled", "task.completed"}, f"{life.id} forgot its cancel"
             if life.state == "held" and life.held == "no_executor":
                 given_up = sum(t.outcome == "unsent" for t in life.tries) >= 8
-                assert given_up or life.spec.executor not in {None, *names}, f"{life.id} is stranded for no reason"
+                able = {e.name for e in self.settings.executors if {life.spec.type, "general"} & {*e.types}}
+                assert given_up or life.spec.executor not in {None, *names} or not able, f"{life.id} is stranded"
         for which, work in self.ledger.work.items():
             life = self.judge.lives[work.task_id]
             assert which[1] <= len(life.tries), f"{which} was begun, and the log knows nothing of it"
@@ -427,6 +445,11 @@ class World:
         self.client.receive(message)
 
 
+def each(receive: Callable[[Any], None], _sender: str, messages: Sequence[Any]) -> None:
+    for message in messages:
+        receive(message)
+
+
 def assert_equal(left: Board, right: Board) -> None:
     """Both boards are the same, and would go on in the same way."""
     assert left.snapshot() == right.snapshot()
@@ -434,6 +457,10 @@ def assert_equal(left: Board, right: Board) -> None:
     assert left.executors == right.executors
     assert {n: c for n, c in left.waiting.items() if c} == {n: c for n, c in right.waiting.items() if c}
     assert places(left) == places(right)
+
+
+def replay(board: Board, row: Recorded) -> None:
+    boards.evolve(board, row.stream, row.event, row.at_ms, row.position)  # type: ignore[arg-type]
 
 
 def places(board: Board) -> dict[Any, Any]:
