@@ -17,6 +17,7 @@ from omni.executors.hands import owner_of
 from omni.executors.logfile import MAX_BYTES, LogFile
 
 DAEMON = str(Path(__file__).with_name("servers") / "daemon.py")
+PARENT = str(Path(__file__).with_name("servers") / "parent.py")
 CYCLES = int(os.environ.get("OMNI_TORTURE", "0")) or 10
 
 
@@ -105,18 +106,19 @@ def test_a_damaged_book_is_an_empty_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word about a dead parent is Linux only")
-async def test_a_child_is_told_by_the_kernel_when_its_daemon_dies(tmp_path: Path) -> None:
-    daemon = await asyncio.create_subprocess_exec(sys.executable, DAEMON, str(tmp_path))
+async def test_a_child_is_ended_by_the_kernel_when_its_daemon_is_killed(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, PARENT, str(tmp_path), "me", stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout
     try:
-        family = json.loads(await written(tmp_path / "family", wait_s=30))
-        server = psutil.Process(int(await written(tmp_path / "started")))
+        child = psutil.Process(int(await parent.stdout.readline()))
+        await written(tmp_path / "ready")
     finally:
-        daemon.kill()
-        await daemon.wait()
-    await asyncio.to_thread(psutil.wait_procs, [server], 5)
-    assert alive([server.pid]) == []
-    assert await asyncio.to_thread(sweep, tmp_path, owner_of(tmp_path)) == 2
-    assert alive(family) == []
+        parent.kill()
+        await parent.wait()
+    await asyncio.to_thread(psutil.wait_procs, [child], 5)
+    assert alive([child.pid]) == []
 
 
 async def test_ending_a_child_twice_is_harmless(tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ def start_family() -> list[int]:
     """A child in a session of its own, and its child in another: a process group does not hold them."""
     code = (
         "import subprocess,sys,time\n"
-        "p=subprocess.Popen([sys.executable,'-c','import time;time.sleep(600)'],start_new_session=True)\n"
-        "print(p.pid,flush=True)\ntime.sleep(600)"
+        "p=subprocess.Popen([sys.executable,'-c','import time;time.sleep(90)'],start_new_session=True)\n"
+        "print(p.pid,flush=True)\ntime.sleep(90)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
     assert child.stdout
