@@ -46,17 +46,9 @@ def show(context: Context, prefix: str) -> int:
 
 def why(context: Context, prefix: str) -> int:
     """Say why a task went where it went."""
-    from omni.cli.client import task_in
-
     task_id = full_id(context, prefix)
     try:
-        client = context.client()
-        answer = client.call("explain_task", {"task_id": task_id})
-        if "decision" not in answer:
-            answer = {"task_id": task_id, "decision": answer}
-        if "attempts" not in answer:
-            task = task_in(client.call("get_task_status", {"task_id": task_id}))
-            answer = {**answer, "state": task["state"], "held": task["held"], "attempts": task["attempts"]}
+        answer = context.client().call("explain_task", {"task_id": task_id})
     except DaemonUnreachable as error:
         with context.history_instead(error) as history:
             answer = history.why(task_id)

@@ -139,7 +139,7 @@ def _since(began: str, now: str) -> str:
 
 _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.created": lambda b: str(b["spec"]["description"]),
-    "task.routed": lambda b: f"to {b['reason']}",
+    "task.routed": lambda b: f"to {b['reason']}" if b.get("route") else str(b["reason"]),
     "task.held": lambda b: str(b["held"]["reason"]),
     "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
     "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",
