@@ -111,11 +111,16 @@ class DaemonProcess:
         self.process.kill()
         self.process.wait()
 
+    def wait(self, within_s: float) -> int:
+        """The exit code; subprocess.TimeoutExpired when it goes on longer."""
+        assert self.process is not None
+        return self.process.wait(within_s)
+
     def terminate(self, within_s: float = 20) -> int:
         """SIGTERM, and the exit code that follows."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within_s)
+        return self.wait(within_s)
 
     def marked(self) -> set[Someone]:
         """Every live process that carries our mark in its environment: the daemon and all it started."""

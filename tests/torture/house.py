@@ -26,9 +26,9 @@ class House:
     def ledgers(self) -> list[Path]:
         return sorted(self.home.glob("*.ledger"))
 
-    def open_ws(self) -> None:
+    def open_ws(self, *options: str) -> None:
         """Start the server that outlives every daemon."""
-        line = [sys.executable, str(PEER), str(self._ledger("strict")), "--ws", str(self.ws_port)]
+        line = [sys.executable, str(PEER), str(self._ledger("strict")), "--ws", str(self.ws_port), *options]
         self.ws_server = subprocess.Popen(line, stdout=subprocess.PIPE)
         assert self.ws_server.stdout is not None
         assert self.ws_server.stdout.readline() == b"listening\n"

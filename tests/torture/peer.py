@@ -3,8 +3,9 @@
 Two doors, stdio and ws. Behind stdio stands the standard library alone, so that it starts in no time. It says only what
 MCP asks of a server (revision 2025-11-25); its one tool `work` takes as long as its text says: "… 30 ms".
 
-    peer.py LEDGER [--stay] [--deaf] [--spawn] [--ws PORT]
+    peer.py LEDGER [--stay] [--deaf] [--spawn] [--remember] [--ws PORT]
     --stay: outlive stdin; --deaf: ignore INT and TERM; --spawn: have a child in a session of its own
+    --remember: offer the tool `lookup_attempt`, and know what became of every call, over all connections
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ TOOL = {
         "required": ["task", "attempt", "key", "text"],
     },
 }
+LOOKUP = {"name": "lookup_attempt", "description": "Tell what became of a call.", "inputSchema": {"type": "object"}}
 Send = Callable[[str], None]
+remembered: dict[str, str] = {}  # key → "running", or the text that it ended with
 
 
 class Ledger:
@@ -59,7 +62,9 @@ class Session:
             self._request(message["id"], message["method"], message.get("params") or {})
 
     def _request(self, ident: Any, method: str, params: dict[str, Any]) -> None:
-        if method == "tools/call":
+        if method == "tools/call" and params["name"] == LOOKUP["name"]:
+            self._answer(ident, result={"content": [], "structuredContent": _look_up(params["arguments"]["key"])})
+        elif method == "tools/call":
             self._running[ident] = threading.Event()
             threading.Thread(target=self._work, args=(ident, params), daemon=True).start()
         elif method in ANSWERS:
@@ -70,12 +75,13 @@ class Session:
     def _work(self, ident: Any, params: dict[str, Any]) -> None:
         told = params["arguments"]
         self._ledger.write(begin=told["task"], attempt=int(told["attempt"]), key=told["key"], pid=os.getpid())
+        remembered[told["key"]] = "running"
         found = DURATION.search(told["text"])
         cancelled = self._running[ident].wait(int(found[1]) / 1000 if found else 0)
         del self._running[ident]
         if not cancelled:
-            text = {"type": "text", "text": f"did {told['key']}"}
-            self._answer(ident, result={"content": [text], "isError": False})
+            text = remembered[told["key"]] = f"did {told['key']}"
+            self._answer(ident, result={"content": [{"type": "text", "text": text}], "isError": False})
 
     def _cancel(self, ident: Any) -> None:
         if ident in self._running:
@@ -93,10 +99,21 @@ def _initialize(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _look_up(key: str) -> dict[str, Any]:
+    found = remembered.get(key)
+    if found is None or found == "running":
+        return {"state": found or "unknown"}
+    return {"state": "finished", "result": {"contract": "omni.result/1", "text": found}}
+
+
+def _tools(_: dict[str, Any]) -> dict[str, Any]:
+    return {"tools": [TOOL, LOOKUP] if "--remember" in sys.argv else [TOOL]}
+
+
 ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "initialize": _initialize,
     "ping": lambda _: {},
-    "tools/list": lambda _: {"tools": [TOOL]},
+    "tools/list": _tools,
 }
 
 

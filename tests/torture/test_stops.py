@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,37 @@ def test_sigterm_under_load_ends_in_good_order_and_the_next_start_begins_at_the_
     house.daemon.start().ready()
     with calling(house.daemon, book) as caller:
         assert caller.submit("one more")["result"]["state"] == "completed"
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.3, 0.6, 1.0])
+def test_sigterm_while_starting_ends_at_once_and_leaves_nothing(house: House, after_s: float) -> None:
+    house.daemon.start()
+    with suppress(subprocess.TimeoutExpired):
+        house.daemon.wait(after_s)
+    assert house.daemon.terminate(within_s=6) in {0, -signal.SIGTERM}
+    assert "Traceback" not in house.daemon.said
+    assert "mistake" not in house.daemon.said
+    assert not house.daemon.marked()
+
+
+def test_what_a_surviving_server_finished_is_fetched_after_a_kill_and_not_done_again(house: House) -> None:
+    house.open_ws("--remember")
+    house.daemon.start().ready()
+    with calling(house.daemon) as caller:
+        task_id = caller.submit("work 1500 ms", executor="strict", wait_s=0)["result"]["task_id"]
+        until(lambda: "begin" in (house.home / "strict.ledger").read_text("ascii"), 10, "the work has begun")
+    house.daemon.kill()
+    house.daemon.start().ready()
+    judge = Judge(house.daemon.data_dir)
+
+    def ended() -> bool:
+        judge.read()
+        return not judge.open_tasks()
+
+    until(ended, 20, "the task has ended")
+    assert judge.lives[task_id].end == "completed"
+    assert judge.lives[task_id].attempt == 1
+    assert judge.compare(Book(0), house.ledgers()) == []
 
 
 def test_a_stop_ends_children_that_ignore_every_wish(tmp_path: Path) -> None:
