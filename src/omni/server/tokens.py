@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
 import secrets
@@ -57,10 +56,10 @@ def read_token(path: Path) -> str:
 
 
 def make_token(path: Path) -> None:
-    """Write a new token unless there is one."""
+    """Write a new token unless there is one; a process that dies over it leaves none, never half of one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        _write(path)
+    if not path.exists():
+        rotate_token(path)
 
 
 def rotate_token(path: Path) -> str:
