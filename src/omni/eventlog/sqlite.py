@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import apsw
 
@@ -147,6 +147,12 @@ class SqliteEventStore(LogReader):
         with self._lock:
             self._final = self._final or EventLogError("the event log is closed", hint="omni serve")
             self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # --- before the transaction ------------------------------------------------------------------------------------
 
