@@ -18,7 +18,7 @@ import apsw
 import msgspec
 
 from omni.actors.router import Router
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain.board import KEEP_ENDED
 from omni.domain.values import Result, Route, TaskSpec
 from omni.eventlog.sqlite import open_reader

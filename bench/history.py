@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from omni.actors.router import Router
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain import attempt as attempts
 from omni.domain import commands as cmd
 from omni.domain import events as ev

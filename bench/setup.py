@@ -20,12 +20,16 @@ class Setup(msgspec.Struct, frozen=True):
     quick: bool = False
 
     @property
+    def budget_s(self) -> float:
+        return 50.0 if self.quick else 220.0  # no section begins after that
+
+    @property
     def rounds(self) -> int:
         return 1 if self.quick else 3
 
     @property
     def round_s(self) -> float:
-        return 0.7 if self.quick else 1.5
+        return 0.5 if self.quick else 1.2
 
     @property
     def log_tasks(self) -> int:
@@ -33,7 +37,11 @@ class Setup(msgspec.Struct, frozen=True):
 
     @property
     def starts(self) -> int:
-        return 3 if self.quick else 7
+        return 3 if self.quick else 5
+
+    @property
+    def cold_folds(self) -> int:
+        return 1 if self.quick else 2
 
     @property
     def commands(self) -> int:
@@ -41,7 +49,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     @property
     def idle_s(self) -> float:
-        return 3.0 if self.quick else 10.0
+        return 2.0 if self.quick else 10.0
 
 
 def machine(home: Path) -> dict[str, str]:

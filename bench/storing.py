@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.figures import Sheet
 from bench.history import one_life
 from bench.setup import Setup
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry
 
