@@ -26,13 +26,11 @@ from omni.actors.health_monitor import HealthMonitor
 from omni.actors.router import Router
 from omni.config import Config, ExecutorConfig, Loaded, config_hash, log_path, redacted
 from omni.domain import commands as cmd
-from omni.domain import events as ev
 from omni.domain.template import Template, compile_template
 from omni.domain.values import ExecutorSpec, RoutingSettings, Tier
-from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
-from omni.eventlog.upcasters import UPCASTERS
+from omni.eventlog.upcasters import log_codec
 from omni.executors.hands import Hands
 from omni.redact import Redactor
 from omni.runtime.archive import LogArchive
@@ -47,11 +45,6 @@ from omni.server.door import make_door
 log = structlog.get_logger()
 
 EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
-
-
-def log_codec() -> Codec:
-    """How this version of Omni reads and writes its events."""
-    return Codec(ev.AnyEvent, UPCASTERS)
 
 
 def routing_settings(config: Config) -> RoutingSettings:

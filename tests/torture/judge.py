@@ -19,7 +19,7 @@ from typing import Any
 from tests.torture.load import Ack, Book
 
 from omni.actors.router import Router
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import Board

@@ -12,7 +12,7 @@ import pytest
 from tests.torture.judge import Judge
 from tests.torture.load import Ack, Book
 
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain import events as ev
 from omni.domain.values import Held, OnCrash, Result, Route, TaskError, TaskSpec
 from omni.eventlog.sqlite import SqliteEventStore

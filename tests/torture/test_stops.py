@@ -18,7 +18,7 @@ from tests.torture.judge import Judge
 from tests.torture.load import Book, Load
 
 from omni.actors.router import Router
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain import events as ev
 from omni.domain.board import Board
 from omni.eventlog.reader import open_reader

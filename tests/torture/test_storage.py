@@ -19,7 +19,7 @@ from tests.torture.judge import Judge
 from tests.torture.load import Book
 from websockets.exceptions import WebSocketException
 
-from omni.daemon import log_codec
+from omni.eventlog.upcasters import log_codec
 from omni.domain import events as ev
 from omni.eventlog.reader import open_reader
 

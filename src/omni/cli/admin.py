@@ -133,7 +133,7 @@ def verify(context: Context) -> int:
 def backup(context: Context, file: str) -> int:
     """Copy the log while the daemon runs, and verify the copy; a copy with findings is kept all the same."""
     from omni.eventlog.backup import backup as copy
-    from omni.replay.history import log_codec
+    from omni.eventlog.upcasters import log_codec
     from omni.replay.verify import judged
 
     target = Path(file).expanduser().absolute()

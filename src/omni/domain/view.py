@@ -59,6 +59,20 @@ class Row(Protocol):
     def at_ms(self) -> Millis: ...
     @property
     def event(self) -> Any: ...
+    @property
+    def actor(self) -> str: ...
+
+
+def event_view(row: Row) -> dict[str, Any]:
+    """One event of the log: position, time, type, writer and body."""
+    body = msgspec.to_builtins(row.event)
+    return {
+        "position": row.position,
+        "at": timestamp(row.at_ms),
+        "type": body.pop("type"),
+        "actor": row.actor,
+        "body": body,
+    }
 
 
 def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:

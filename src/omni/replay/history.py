@@ -13,8 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from omni.config import log_path
 from omni.domain import board as boards
 from omni.domain import events as ev
@@ -23,11 +21,10 @@ from omni.domain.board import Board
 from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
 from omni.domain.values import ENDED, TaskState
-from omni.domain.view import decision_view, task_view, timestamp
-from omni.eventlog.codec import Codec
+from omni.domain.view import decision_view, event_view, task_view
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
-from omni.eventlog.upcasters import UPCASTERS
+from omni.eventlog.upcasters import log_codec
 
 MIN_PREFIX = 6
 SHOWN = 10  # how many ids an ambiguous beginning lists
@@ -48,11 +45,6 @@ class Ambiguous(Refused):
     """The beginning of an id stands for several tasks, or is too short to stand for one."""
 
     kind = "ambiguous"
-
-
-def log_codec() -> Codec:
-    """How this version of Omni reads its events."""
-    return Codec(ev.AnyEvent, UPCASTERS)
 
 
 def nothing(_: int) -> None:
@@ -191,18 +183,6 @@ class History:
         for each in rest:
             task = tasks.evolve(task, each.event, each.at_ms, each.position)  # type: ignore[arg-type]
         return task, recorded
-
-
-def event_view(recorded: Recorded) -> dict[str, Any]:
-    """One event in plain JSON values."""
-    body = msgspec.to_builtins(recorded.event)
-    return {
-        "position": recorded.position,
-        "at": timestamp(recorded.at_ms),
-        "type": body.pop("type"),
-        "actor": recorded.actor,
-        "body": body,
-    }
 
 
 def _older(task_id: str, before: str | None) -> bool:

@@ -26,7 +26,8 @@ from omni.domain.board import Board
 from omni.eventlog.backup import Problem, VerifyReport
 from omni.eventlog.backup import verify as check_rows
 from omni.eventlog.store import EventReader, Head, Recorded
-from omni.replay.history import History, log_codec
+from omni.eventlog.upcasters import log_codec
+from omni.replay.history import History
 
 KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000

@@ -33,12 +33,11 @@ from omni.domain.commands import (
 from omni.domain.errors import NotFound
 from omni.domain.task import Task
 from omni.domain.values import Decision, TaskSpec, TaskState
-from omni.domain.view import decision_view
+from omni.domain.view import decision_view, event_view
 from omni.eventlog.store import Recorded
 from omni.runtime.ports import Clock, Ids
 from omni.runtime.post import Post
 from omni.server.refusals import TurnedDown, as_error, not_found
-from omni.server.views import event_view
 
 ANSWER_WITHIN_S = 30.0  # longer than a restart of the actors behind the post takes
 FOLLOWER_BACKLOG = 1024

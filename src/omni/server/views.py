@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from omni.domain.commands import ExecutorReport, SystemReport, TaskPage
 from omni.domain.values import ExecutorHealth
 from omni.domain.view import task_view, timestamp
-from omni.eventlog.store import Recorded
 
 
 def page_view(page: TaskPage) -> dict[str, Any]:
@@ -52,15 +49,3 @@ def health_view(health: ExecutorHealth, unavailable: str = "") -> dict[str, Any]
     if unavailable:
         return {"state": "failed", "reason": unavailable, "until": None}
     return {"state": health.state, "reason": health.reason or None, "until": timestamp(health.until_ms)}
-
-
-def event_view(recorded: Recorded) -> dict[str, Any]:
-    """One event of the log: position, time, type, writer and body."""
-    body = msgspec.to_builtins(recorded.event)
-    return {
-        "position": recorded.position,
-        "at": timestamp(recorded.at_ms),
-        "type": body.pop("type"),
-        "actor": recorded.actor,
-        "body": body,
-    }
