@@ -18,10 +18,10 @@ import apsw
 import msgspec
 
 from omni.actors.router import Router
-from omni.eventlog.upcasters import log_codec
 from omni.domain.board import KEEP_ENDED
 from omni.domain.values import Result, Route, TaskSpec
 from omni.eventlog.sqlite import open_reader
+from omni.eventlog.upcasters import log_codec
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock
 

@@ -10,13 +10,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from omni.actors.router import Router
-from omni.eventlog.upcasters import log_codec
 from omni.domain import attempt as attempts
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.values import ExecutorHealth, ExecutorSpec, Result, RoutingSettings, TaskSpec
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry
+from omni.eventlog.upcasters import log_codec
 from omni.runtime.ports import SystemClock, SystemIds
 
 OPEN_AT_ONCE = 32  # tasks whose events lie interleaved, as in a log that was lived

@@ -9,9 +9,9 @@ from pathlib import Path
 from bench.figures import Sheet
 from bench.history import one_life
 from bench.setup import Setup
-from omni.eventlog.upcasters import log_codec
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry
+from omni.eventlog.upcasters import log_codec
 
 TASKS_A_COMMIT = (1, 32, 256)
 EVENTS_A_TASK = 5
