@@ -88,6 +88,22 @@ class Call:
     def live(self) -> bool:
         return self.state in {"handed", "begun", "reconciling"}
 
+    def steps(self, ledger: Ledger) -> list[str]:
+        """What can happen to it next."""
+        if self.state == "handed":
+            return ["stopped", "begin"] if self.stop else ["begin", "begin", "begin", "unavailable", "rate_limited"]
+        if self.state == "begun":
+            stops = ["stopped", "stop_unconfirmed"] if self.stop else []
+            return [*stops, "succeed", "started", "die", "fail", "progress", "time_out", "resumable_die"]
+        if self.state == "reconciling":
+            work = ledger.work.get((self.task_id, self.n))
+            if work is None:
+                return ["interrupted", "never_began"]
+            return {"running": ["adopt", "resumable"], "finished": ["fetch", "interrupted"]}.get(
+                work.state, ["interrupted", "resumable"]
+            )
+        return ["repeat", "late_success", "late_failure", "late_start", "late_interruption", "repeat"]
+
 
 class Hands:
     """Stands where the connections to executors are. Trusts its caller: handed something twice, it begins it twice."""
@@ -113,13 +129,13 @@ class Hands:
         if not self.calls:
             return "nothing"
         call = self.calls[pick % len(self.calls)]
-        steps = self._steps(call)
+        steps = call.steps(self._ledger)
         name = steps[what % len(steps)]
         self.take(call, name)
         return name
 
     def take(self, call: Call, step: str) -> None:
-        """A call takes a step by its name; the names stand in `_steps`."""
+        """A call takes a step by its name; the names stand in `Call.steps`."""
         getattr(self, "_" + step)(call)
 
     def finish(self) -> int:
@@ -138,21 +154,6 @@ class Hands:
 
     def _of(self, task_id: str, n: int) -> list[Call]:
         return [c for c in self.calls if (c.task_id, c.n) == (task_id, n)]
-
-    def _steps(self, call: Call) -> list[str]:
-        if call.state == "handed":
-            return ["stopped", "begin"] if call.stop else ["begin", "begin", "begin", "unavailable", "rate_limited"]
-        if call.state == "begun":
-            stops = ["stopped", "stop_unconfirmed"] if call.stop else []
-            return [*stops, "succeed", "started", "die", "fail", "progress", "time_out", "resumable_die"]
-        if call.state == "reconciling":
-            work = self._ledger.work.get((call.task_id, call.n))
-            if work is None:
-                return ["interrupted", "never_began"]
-            return {"running": ["adopt", "resumable"], "finished": ["fetch", "interrupted"]}.get(
-                work.state, ["interrupted", "resumable"]
-            )
-        return ["repeat", "late_success", "late_failure", "late_start", "late_interruption", "repeat"]
 
     # --- steps of one call ----------------------------------------------------------------------------------------
 

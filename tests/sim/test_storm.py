@@ -13,15 +13,16 @@ from tests.sim.conftest import make_scratch
 from tests.sim.world import EXECUTORS, KINDS, World
 
 from omni.domain import commands as cmd
-from omni.domain.values import Decision, ExecutorSpec, Result, RoutingSettings, TaskError
+from omni.domain.values import Decision, Result, RoutingSettings, TaskError
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
 
+NAMES = [e.name for e in EXECUTORS]
 Pick = st.integers(0, 255)
 Picks = st.lists(Pick, min_size=1, max_size=20)
 Key = st.sampled_from([None, None, None, "k1", "k2"])
 Text = st.sampled_from(["say hello", "count the files"])
-Executor = st.sampled_from([None, None, None, *(e.name for e in EXECUTORS), "nobody"])
+Executor = st.sampled_from([None, None, None, *NAMES, "nobody"])
 Moments = st.sampled_from(["before append", "after append", "before send", "after send"])
 DiskFaults = st.sampled_from(["disk full", "lost commit", "kept commit"])
 HOUR_MS = 3_600_000
@@ -31,7 +32,7 @@ def without(name: str) -> RoutingSettings:
     return RoutingSettings(tuple(e for e in EXECUTORS if e.name != name))
 
 
-SETTINGS = (None, None, None, RoutingSettings(EXECUTORS), *(without(e.name) for e in EXECUTORS))
+WITHOUT = {"": RoutingSettings(EXECUTORS), **{name: without(name) for name in NAMES}}
 
 
 class Storm(RuleBasedStateMachine):
@@ -124,16 +125,16 @@ class Storm(RuleBasedStateMachine):
         ]
         self.world.report(reports[pick % len(reports)])
 
-    @rule(executor=st.sampled_from(EXECUTORS), ok=st.booleans())
-    def observe(self, executor: ExecutorSpec, *, ok: bool) -> None:
-        if executor in self.world.settings.executors:
-            self.world.observe(executor.name, ok=ok)
+    @rule(executor=st.sampled_from(NAMES), ok=st.booleans())
+    def observe(self, executor: str, *, ok: bool) -> None:
+        if executor in self.world.names:
+            self.world.observe(executor, ok=ok)
 
-    @rule(executor=st.sampled_from(EXECUTORS), picks=Picks)
-    def executor_goes_down(self, executor: ExecutorSpec, picks: list[int]) -> None:
-        if executor in self.world.settings.executors:
-            self.world.observe(executor.name, ok=False)
-            self.world.observe(executor.name, ok=False)
+    @rule(executor=st.sampled_from(NAMES), picks=Picks)
+    def executor_goes_down(self, executor: str, picks: list[int]) -> None:
+        if executor in self.world.names:
+            self.world.observe(executor, ok=False)
+            self.world.observe(executor, ok=False)
             self.messages(picks)
 
     # --- messages and time ----------------------------------------------------------------------------------------
@@ -161,9 +162,9 @@ class Storm(RuleBasedStateMachine):
 
     # --- crashes --------------------------------------------------------------------------------------------------
 
-    @rule(survivors=Pick, other=st.sampled_from(SETTINGS), settle=st.booleans())
-    def crash(self, survivors: int, other: RoutingSettings | None, *, settle: bool) -> None:
-        self.world.crash(survivors, other)
+    @rule(survivors=Pick, without=st.sampled_from([None, None, None, "", *NAMES]), settle=st.booleans())
+    def crash(self, survivors: int, without: str | None, *, settle: bool) -> None:
+        self.world.crash(survivors, None if without is None else WITHOUT[without])
         self.world.everyone_ready()
         if settle:
             self.world.settle(survivors)

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 from tests.sim.model import Judge
-from tests.sim.outside import Client, Hands, Ledger, VirtualClock
+from tests.sim.outside import Call, Client, Hands, Ledger, VirtualClock
 
 from omni.actors.brainstem import Brainstem
 from omni.actors.executor_pool import ExecutorPool
@@ -164,12 +164,21 @@ class SlowPost(Post):
 class World:
     """One daemon, everything around it, and the judge. `directory` holds the files that outlive a crash."""
 
-    def __init__(self, directory: Path, settings: RoutingSettings | None = None, *, compare: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: RoutingSettings | None = None,
+        *,
+        compare: bool = True,
+        armed: tuple[str, int] | None = None,
+    ) -> None:
         self.directory = directory
         self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
         self.settings = settings or RoutingSettings(EXECUTORS)
         self.clock = VirtualClock()
         self.failpoints = Failpoints()
+        if armed:
+            self.failpoints.arm(*armed)
         self.ledger = Ledger()
         self.client = Client()
         self.judge = Judge()
@@ -313,12 +322,20 @@ class World:
     def does(self, task_id: str, step: str) -> None:
         """The executor of a task's newest attempt takes a step, and everybody hears of it."""
         call = [c for c in self.hands.calls if c.task_id == task_id][-1]
-        self._try(self.hands.take, call, step)
+        self.take(call, step)
         self.settle()
+
+    def take(self, call: Call, step: str) -> None:
+        self._try(self.hands.take, call, step)
 
     def report(self, message: Any) -> None:
         """Something comes from the executors that nobody waits for."""
         self._try(self.post.send, "pool", "hands", (message,))
+
+    @property
+    def names(self) -> set[str]:
+        """The executors that are configured now."""
+        return {e.name for e in self.settings.executors}
 
     def observe(self, executor: str, *, ok: bool) -> None:
         detail = "" if ok else "connection refused"
@@ -331,7 +348,8 @@ class World:
     def fire(self) -> None:
         """Ring the timers whose time has come by the wall clock."""
         for actor, key in [t for t, at in self.timers.items() if at <= self.clock.wall]:
-            del self.timers[actor, key]
+            if self.timers.pop((actor, key), None) is None:
+                continue  # a crash on the way has emptied the list
             self._try(self.post.send, actor, "timers", (cmd.TimerFired(key),))
 
     def new_name(self, prefix: str) -> str:
@@ -417,7 +435,6 @@ class World:
     def check_end(self) -> None:
         """When nothing is left to happen: no task is stuck, no question is open, everybody knows the same."""
         self.check_log()
-        names = {e.name for e in self.settings.executors}
         for life in self.judge.lives.values():
             assert life.state in {"ended", "held"}, f"{life.id} is stuck: {life.state}"
             if life.cancel or life.id in self.client.cancelled:
@@ -425,7 +442,7 @@ class World:
             if life.state == "held" and life.held == "no_executor":
                 given_up = sum(t.outcome == "unsent" for t in life.tries) >= 8
                 able = {e.name for e in self.settings.executors if {life.spec.type, "general"} & {*e.types}}
-                assert given_up or life.spec.executor not in {None, *names} or not able, f"{life.id} is stranded"
+                assert given_up or life.spec.executor not in {None, *self.names} or not able, f"{life.id} is stranded"
         for which, work in self.ledger.work.items():
             life = self.judge.lives[work.task_id]
             assert which[1] <= len(life.tries), f"{which} was begun, and the log knows nothing of it"

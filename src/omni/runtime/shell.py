@@ -153,7 +153,7 @@ class Shell(pykka.ThreadingActor):
         return False
 
     def _wake_later(self) -> None:
-        """Ask for a wake-up when the wait is over, each time: a timer goes by the wall clock and may have rung early."""
+        """Ask for a wake-up after the wait, each time: timers go by the wall clock, so one may have rung too early."""
         waited_ms = self._kernel.clock.mono_ms() - self._storage_failed_at
         at = self._kernel.clock.wall_ms() + STORAGE_RETRY_MS - waited_ms + 50
         self._post.send("timers", self._name, (WakeAt(self._name, at, "storage"),))
