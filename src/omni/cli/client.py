@@ -118,7 +118,7 @@ class Client:
             )
         except InvalidStatus as error:
             raise refused_login(error.response.status_code, self.where) from None
-        except (InvalidHandshake, InvalidMessage, EOFError) as error:
+        except (InvalidHandshake, InvalidMessage, EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise stranger(self.where, str(error)) from None
         except OSError as error:
             raise nobody(self.where, error) from None
