@@ -19,13 +19,13 @@ from typing import Any
 from tests.torture.load import Ack, Book
 
 from omni.actors.router import Router
-from omni.eventlog.upcasters import log_codec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import Board
 from omni.eventlog.reader import open_reader
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.store import EventReader, Recorded
+from omni.eventlog.upcasters import log_codec
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock
 

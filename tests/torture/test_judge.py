@@ -12,11 +12,11 @@ import pytest
 from tests.torture.judge import Judge
 from tests.torture.load import Ack, Book
 
-from omni.eventlog.upcasters import log_codec
 from omni.domain import events as ev
 from omni.domain.values import Held, OnCrash, Result, Route, TaskError, TaskSpec
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry
+from omni.eventlog.upcasters import log_codec
 
 ROUTE = Route("worker")
 CREATED = ev.TaskCreated(TaskSpec("do it", idempotency_key="k"), "me", "")

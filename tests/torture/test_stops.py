@@ -18,11 +18,11 @@ from tests.torture.judge import Judge
 from tests.torture.load import Book, Load
 
 from omni.actors.router import Router
-from omni.eventlog.upcasters import log_codec
 from omni.domain import events as ev
 from omni.domain.board import Board
 from omni.eventlog.reader import open_reader
 from omni.eventlog.snapshots import Snapshots
+from omni.eventlog.upcasters import log_codec
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock
 
