@@ -81,3 +81,34 @@ async def test_a_websocket_server_gets_the_bearer_header(tmp_path: Path) -> None
             assert isinstance(await bench.run("far", "hello"), cmd.ReportSucceeded)
         async with workbench(tmp_path, remote("ws", port)) as bench:
             assert "no token" in (await bench.lost("far")).detail
+
+
+async def test_a_gateway_error_leaves_its_own_call_in_doubt_and_no_other(tmp_path: Path) -> None:
+    async with (
+        served("http", tmp_path, PEER_GATEWAY="1") as (port, _),
+        workbench(tmp_path, remote("http", port)) as bench,
+    ):
+        bench.start("far", "sleep 2", "slow")
+        await bench.until(cmd.ReportStarted)
+        found = await bench.run("far", "gateway", "broken")
+        assert isinstance(found, cmd.ReportInterrupted)
+        assert "HTTP 504" in found.evidence
+        assert isinstance(await bench.outcome("slow"), cmd.ReportSucceeded)
+
+
+async def test_a_server_that_says_too_many_requests_has_not_begun(tmp_path: Path) -> None:
+    async with (
+        served("http", tmp_path, PEER_GATEWAY="1") as (port, _),
+        workbench(tmp_path, remote("http", port)) as bench,
+    ):
+        assert (await bench.run("far", "crowded")).error.kind == "rate_limited"
+
+
+async def test_a_stream_that_breaks_off_is_interrupted_without_delay(tmp_path: Path) -> None:
+    async with (
+        served("http", tmp_path, PEER_GATEWAY="1") as (port, _),
+        workbench(tmp_path, remote("http", port)) as bench,
+    ):
+        found = await bench.run("far", "cut")
+        assert isinstance(found, cmd.ReportInterrupted)
+        assert isinstance(await bench.run("far", "hello", "t2"), cmd.ReportSucceeded)

@@ -55,7 +55,7 @@ class Order:
 
 
 class Call:
-    """One call on one session; `run` always returns a report, or None when the wire broke after sending."""
+    """One call on one session. `run` gives a report, or None when it broke after sending; `broke_by` says how."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._mark = Mark(on_sent)
+        self.broke_by = ""
 
     async def run(self) -> Report | None:
         """Call, wait, and say what became of it."""
@@ -83,7 +84,10 @@ class Call:
         self._session.in_flight += 1
         try:
             end = await self._wait(work)
-            return self._outcome(work) if end == "answered" else await self._break_off(work, end)
+            found = self._outcome(work) if end == "answered" else await self._break_off(work, end)
+            if self.broke_by and not self._session.broken:
+                await self._session.doubt(self.broke_by)
+            return found
         finally:
             self._session.in_flight -= 1
             await _drop(work)
@@ -138,6 +142,7 @@ class Call:
             return self._http_failed(error)
         if error.code == CONNECTION_CLOSED and (self._session.broken or error.message.startswith(_WIRE_WORDS)):
             if self._mark.sent:
+                self.broke_by = error.message
                 return None
             return failure(task_id, n, "unavailable", f"{name} went away before the task was sent", "omni doctor")
         kind = "bad_request" if error.code in {INVALID_PARAMS, METHOD_NOT_FOUND} else "failed"
@@ -145,8 +150,8 @@ class Call:
 
     def _http_failed(self, error: MCPError) -> Report | None:
         kind = (error.data or {}).get("kind", "interrupted")
-        if kind in {"unavailable", "interrupted"}:
-            self._session.retire(error.message)
+        if kind in {"interrupted", "unavailable"}:
+            self.broke_by = error.message
         if kind == "interrupted":
             return None
         return failure(self._order.task_id, self._order.n, kind, f"{self._config.name}: {error.message}", "omni doctor")

@@ -28,6 +28,7 @@ from omni.executors.wire import Tapped, Wire
 CONNECT_S = 30.0  # a server may first have to be fetched by its launcher
 CLOSE_S = 4.5
 TOLD_S = 0.7
+DOUBT_S = 5.0
 BACKOFF_S = 0.5
 BACKOFF_CAP_S = 30.0
 STABLE_S = 30.0  # a session that lived this long was a good one: the next failure is the first again
@@ -51,6 +52,13 @@ class Session:
         """Give this session up and connect anew."""
         self.wire.reason = self.wire.reason or reason
         self.retiring.set()
+
+    async def doubt(self, reason: str) -> None:
+        """Give the session up if the server does not answer a simple question: the others' calls hang on it too."""
+        try:
+            await asyncio.wait_for(self.client.list_tools(), DOUBT_S)
+        except Exception:  # any failure is the answer that was feared
+            self.retire(reason)
 
     @property
     def broken(self) -> bool:

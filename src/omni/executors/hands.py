@@ -7,6 +7,7 @@ here is durable and nothing decides: a report is a statement of what was seen, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -213,7 +214,7 @@ class Hands:
         call = Call(config, session, order, stop, self._starter_of(message, session), self._progress_of(message))
         found = await call.run()
         if found is None and not self._stopping:
-            found = await self._unknown(config, order, session, stop)
+            found = await self._unknown(config, order, session, stop, call.broke_by)
         if found is not None:
             self._say(found)
 
@@ -233,12 +234,16 @@ class Hands:
 
     # --- attempts whose outcome is not known
 
-    async def _unknown(self, config: ExecutorConfig, order: Order, session: Session, stop: asyncio.Event) -> Report:
+    async def _unknown(
+        self, config: ExecutorConfig, order: Order, session: Session, stop: asyncio.Event, broke_by: str
+    ) -> Report:
         """The connection died under a call: ask the server where it can be asked, else say that nobody knows."""
         from omni.executors.contract import LOOKUP_TOOL
 
-        await session.ended.wait()
-        evidence = f"the connection to {config.name} broke while it ran: {session.wire.reason}"
+        if session.broken:  # its end knows more: an exit code, a close code
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(session.ended.wait(), STOP_S)
+        evidence = f"the connection to {config.name} broke while it ran: {session.wire.reason or broke_by}"
         if LOOKUP_TOOL not in session.tools:
             return cmd.ReportInterrupted(order.task_id, order.n, evidence)
         return await self._inquire(config.name, order.task_id, order.n, order.handle, order.key, evidence, stop)

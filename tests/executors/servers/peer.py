@@ -202,6 +202,29 @@ async def over_websocket(port: int) -> None:
         await asyncio.get_running_loop().create_future()
 
 
+async def behind_gateway(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Answer some calls as a gateway in trouble would; pass on the rest."""
+    from starlette.responses import PlainTextResponse
+
+    first = await receive()
+    said = first.get("body", b"")
+    if b'"gateway"' in said:
+        await PlainTextResponse("upstream timed out", 504)(scope, receive, send)
+    elif b'"crowded"' in said:
+        await PlainTextResponse("later", 429)(scope, receive, send)
+    elif b'"cut"' in said:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b": nothing more will come\n\n"})
+    else:
+        pending = [first]
+
+        async def again() -> Any:
+            return pending.pop() if pending else await receive()
+
+        await app(scope, again, send)
+
+
 async def over_http(port: int) -> None:
     import socket
 
@@ -215,6 +238,8 @@ async def over_http(port: int) -> None:
         token = os.environ.get("PEER_TOKEN")
         if token and scope["type"] == "http" and Request(scope).headers.get("authorization") != f"Bearer {token}":
             await PlainTextResponse("who are you?", 401)(scope, receive, send)
+        elif os.environ.get("PEER_GATEWAY") and scope["type"] == "http" and scope["method"] == "POST":
+            await behind_gateway(app, scope, receive, send)
         else:
             await app(scope, receive, send)
 
