@@ -26,6 +26,7 @@ REST_WITHIN_S = 90
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # some 20 s on two quiet cores
 def test_a_dozen_kills_lose_nothing_that_was_acknowledged_and_end_or_begin_nothing_twice(tmp_path: Path) -> None:
     print(_summary(_torture(tmp_path, GATE_KILLS)))  # noqa: T201 - shown when it fails
 
