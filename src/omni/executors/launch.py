@@ -2,7 +2,7 @@
 
 The wish is kept by the kernel across exec, so it costs one short-lived interpreter per connection and no code between
 fork and exec in the daemon, where only async-signal-safe calls are allowed. It reaches the child alone; descendants are
-the sweep's business. Run as a file and without imports from Omni: the interpreter starts in 20 ms this way.
+the sweep's business. Run as a file and without imports from Omni: the interpreter starts in about 30 ms this way.
 """
 
 from __future__ import annotations
