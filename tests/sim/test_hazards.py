@@ -375,6 +375,17 @@ def test_a_clock_set_back_during_a_backoff_delays_it_and_loses_nothing(world: Wo
     assert state(world, task_id) == "task.completed"
 
 
+def test_a_timer_that_rang_just_before_the_clock_was_set_back_is_set_again(world: World) -> None:
+    task_id = running(world, "coding")
+    world.does(task_id, "die")
+    world.clock.run(5_000)
+    world.fire()
+    world.clock.jump(-HOUR_MS)
+    world.settle()
+    world.calm()
+    assert state(world, task_id) == "task.completed"
+
+
 def test_clock_jumps_change_no_outcome_that_does_not_depend_on_time(make_world: MakeWorld) -> None:
     def story(*jumps: int) -> list[tuple[str, str]]:
         world = make_world()

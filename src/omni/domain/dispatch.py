@@ -197,8 +197,11 @@ def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
     return [(board.tasks[i].stream, e) for i in left for e in _elsewhere(board.tasks[i], settings, {})]
 
 
-def _nothing(board: Board, message: Any, at: Millis) -> Outcome:
-    return NOTHING
+def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
+    """Leave dispatch to `settle`; a clock that was set back since the timer rang makes it early, so ask again."""
+    task = board.tasks.get(message.key)
+    early = task is not None and task.retry_at is not None and task.retry_at > at
+    return Outcome((), [Send(TIMERS, _wake(task))]) if task is not None and early else NOTHING
 
 
 # --- who goes next --------------------------------------------------------------------------------------------------
@@ -372,5 +375,5 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.ReportCancelled: _report(attempts.cancelled),
     cmd.Boot: _boot,
     cmd.NoteExecutor: _note,
-    cmd.TimerFired: _nothing,
+    cmd.TimerFired: _ring,
 }
