@@ -20,8 +20,9 @@ GATE_KILLS = 12
 FEWEST_KILLS = 100
 KILLS_A_HOUSE = 100  # then a new log, so that hours of it fill no disk
 BOOT_KILL = 0.35  # share of the kills that hit a daemon which is still starting, or recovering from the last kill
-LONG_LIFE = 0.1  # share of the lives that last long enough for everything to be warm
+WARM_LIFE = 0.4  # share of the lives that are spared until executors have begun work in them
 CHILDREN_GONE_WITHIN_S = 10
+WARM_WITHIN_S = 30
 REST_WITHIN_S = 90
 
 
@@ -94,11 +95,17 @@ class _Torture:
     async def _kill_under_load(self) -> None:
         await self._up()
         load = Load(self.daemon.url, self.daemon.headers, self.book)
-        long = self.chance.random() < LONG_LIFE
-        await asyncio.sleep(self.chance.uniform(1, 3) if long else self.chance.uniform(0.01, 0.9))
+        if self.chance.random() < WARM_LIFE:
+            written = self._ledger_bytes()
+            began = lambda: self._ledger_bytes() > written + 2_000  # noqa: E731 - some twenty tasks
+            await asyncio.to_thread(until, began, WARM_WITHIN_S, "executors have begun work")
+        await asyncio.sleep(self.chance.uniform(0.01, 0.9))
         assert self.daemon.alive, self.daemon.said
         self._kill()
         await load.over()
+
+    def _ledger_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.house.ledgers())
 
     async def _up(self) -> None:
         """Ready, with nothing lost so far, and the children of earlier daemons gone."""
