@@ -1,8 +1,8 @@
 """From a text to evidence: which ideas are in it, and by which words (ADR-0015).
 
-One pass cuts the text into words; a table says which ideas a word or a phrase stands for. A few shapes no table can hold
-(times, promises, file names, stack traces) have patterns, and an English pattern is tried only where one of its first words
-was met. Every pattern runs in linear time, and only the head and the tail of a long text are read.
+One pass cuts the text into words; a table says which ideas a word or a phrase stands for. A few shapes no table can
+hold (times, promises, file names, stack traces) have patterns, and an English pattern is tried only where one of its
+first words was met. Every pattern runs in linear time, and only the head and the tail of a long text are read.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import TypeAlias
 
-from omni.domain import complexity, lexicon
+from omni.domain import complexity, lexicon, shapes
 
 HEAD_CHARS = 2000
 TAIL_CHARS = 500
 
 Evidence: TypeAlias = dict[str, list[str]]  # idea → the words that spoke for it
 Ideas: TypeAlias = tuple[str, ...]
+Phrase: TypeAlias = tuple[list[str], Ideas]  # the tokens after the second
 Hit: TypeAlias = tuple[int, int, str, Ideas]  # first token, token after the last, words, ideas
 
 _TOKENS = r"[a-z0-9_]+"
@@ -58,7 +60,7 @@ def _split(term: str) -> tuple[str, ...]:
 def _listed() -> dict[tuple[str, ...], Ideas]:
     """Each term of the tables as its tokens, with its ideas."""
     found: dict[tuple[str, ...], Ideas] = {}
-    for idea, table in (lexicon.TABLES | complexity.TABLES | lexicon.OPENINGS).items():
+    for idea, table in (lexicon.TABLES | complexity.TABLES | shapes.OPENINGS).items():
         for term in filter(None, (part.strip() for part in table.split(","))):
             tokens = _split(term)
             found[tokens] = (*found.get(tokens, ()), idea)
@@ -80,26 +82,27 @@ def _with_carried(tokens: tuple[str, ...], listed: dict[tuple[str, ...], Ideas])
 
 _LISTED = _listed()
 _SINGLES: dict[str, Ideas] = {}
-_PHRASES: dict[str, list[tuple[list[str], Ideas]]] = {}
+_PHRASES: dict[str, dict[str, list[Phrase]]] = {}  # by first token, then by second; the longest first
 
 
 def _enter(tokens: tuple[str, ...], ideas: Ideas) -> None:
     if len(tokens) == 1:
-        _SINGLES.setdefault(tokens[0], ideas)
+        _SINGLES[tokens[0]] = ideas
     else:
-        _PHRASES.setdefault(tokens[0], []).append((list(tokens[1:]), ideas))
+        _PHRASES.setdefault(tokens[0], {}).setdefault(tokens[1], []).append((list(tokens[2:]), ideas))
 
 
 def _fill() -> None:
     full = {tokens: _with_carried(tokens, _LISTED) for tokens in _LISTED}
+    for tokens, ideas in list(full.items()):
+        if tokens[-1].isascii():
+            plural = (*tokens[:-1], tokens[-1] + "s")
+            full[plural] = tuple(dict.fromkeys((*full.get(plural, ()), *ideas)))
     for tokens, ideas in full.items():
         _enter(tokens, ideas)
-    for tokens, ideas in full.items():
-        plural = (*tokens[:-1], tokens[-1] + "s")
-        if tokens[-1].isascii() and plural not in full:
-            _enter(plural, ideas)
-    for phrases in _PHRASES.values():
-        phrases.sort(key=lambda phrase: -len(phrase[0]))
+    for seconds in _PHRASES.values():
+        for phrases in seconds.values():
+            phrases.sort(key=lambda phrase: -len(phrase[0]))
 
 
 _fill()
@@ -108,10 +111,10 @@ _CUT_ASCII = re.compile(rf"{_TOKENS}|{_STOP}")
 _CUT = re.compile(rf"{_TOKENS}|{_STOP}|{_HAN}")
 _SIMPLER = str.maketrans(lexicon.TRADITIONAL, lexicon.SIMPLIFIED)
 _LINK = re.compile(r"https?://[^\s，。）)]+")
-_RHYTHMS = [(name, f"?{name}", re.compile(pattern)) for name, pattern in lexicon.RHYTHM.items()]
-_RHYTHMS_HAN = [(name, re.compile(pattern)) for name, pattern in lexicon.RHYTHM_HAN.items()]
+_RHYTHMS = [(name, shapes.GATES[name], re.compile(pattern)) for name, pattern in shapes.RHYTHM.items()]
+_RHYTHMS_HAN = [(name, re.compile(pattern)) for name, pattern in shapes.RHYTHM_HAN.items()]
 _MARKS = re.compile(r"[`(_={#/:>-]|\.(?=\w)")
-_SHAPES = [(name, sign, re.compile(pattern)) for name, sign, pattern in lexicon.SHAPES]
+_SHAPES = [(name, sign, re.compile(pattern)) for name, sign, pattern in shapes.SHAPES]
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -130,7 +133,7 @@ def read(text: str) -> Evidence:
     for _, _, words, ideas in hits:
         for idea in ideas:
             evidence.setdefault(idea, []).append(words)
-    _find_rhythms(evidence, folded, plain)
+    _find_rhythms(evidence, folded)
     if not plain or _MARKS.search(raw) or raw[1:] != folded[1:]:
         _find_shapes(evidence, raw)
     stops = sum(token in _STOPS for token in tokens)
@@ -155,32 +158,32 @@ def _normalise(text: str) -> str:
 def _look_up(tokens: list[str]) -> list[Hit]:
     """The longest known term at each place; a phrase takes its words out of play."""
     hits: list[Hit] = []
-    at = 0
-    for here, token in enumerate(tokens):
-        if here < at:
+    free = 0
+    for here, (token, following) in enumerate(zip_longest(tokens, tokens[1:], fillvalue="")):
+        if here < free:
             continue
-        phrase = _phrase_at(tokens, here) if token in _PHRASES else None
-        if phrase:
-            at = phrase[1]
+        seconds = _PHRASES.get(token)
+        if seconds and following in seconds and (phrase := _phrase_at(tokens, here, seconds[following])):
+            free = phrase[1]
             hits.append(phrase)
         elif ideas := _SINGLES.get(token):
             hits.append((here, here + 1, token, ideas))
     return hits
 
 
-def _phrase_at(tokens: list[str], here: int) -> Hit | None:
-    for rest, ideas in _PHRASES[tokens[here]]:
-        end = here + 1 + len(rest)
-        if tokens[here + 1 : end] == rest:
+def _phrase_at(tokens: list[str], here: int, phrases: list[Phrase]) -> Hit | None:
+    for rest, ideas in phrases:
+        end = here + 2 + len(rest)
+        if not rest or tokens[here + 2 : end] == rest:
             return here, end, " ".join(tokens[here:end]), ideas
     return None
 
 
-def _find_rhythms(evidence: Evidence, folded: str, plain: bool) -> None:  # noqa: FBT001 (a fact, not a switch)
+def _find_rhythms(evidence: Evidence, folded: str) -> None:
     for name, opening, pattern in _RHYTHMS:
         if opening in evidence and (found := pattern.search(folded)):
             evidence[name] = [found.group()]
-    if not plain:
+    if not folded.isascii():
         for name, pattern in _RHYTHMS_HAN:
             if found := pattern.search(folded):
                 evidence.setdefault(name, []).append(found.group())
@@ -222,7 +225,7 @@ def _compound_head(nouns: list[Hit]) -> Hit:
 
 
 def _note_opening(evidence: Evidence, hits: list[Hit], tokens: list[str]) -> None:
-    """ "Tests for the parser" names what is wanted without a verb."""
+    """What a text opens with is wanted even without a verb: "tests for the parser"."""
     opens = bool(hits) and hits[0][0] <= 1 and "artefact" in hits[0][3]
     if opens and tokens[hits[0][1] : hits[0][1] + 1] in (["for"], ["to"], ["that"]):
         evidence["writes_code"] = [hits[0][2]]
