@@ -386,6 +386,17 @@ def test_a_timer_that_rang_just_before_the_clock_was_set_back_is_set_again(world
     assert state(world, task_id) == "task.completed"
 
 
+def test_a_clock_set_back_while_a_task_waits_for_a_slot_after_its_backoff_strands_nobody(world: World) -> None:
+    task_id, busy = running(world, "coding"), world.submit("coding")
+    world.does(task_id, "die")
+    later(world)
+    world.clock.jump(-HOUR_MS)
+    world.does(busy, "begin")
+    world.does(busy, "succeed")
+    world.calm()
+    assert state(world, task_id) == "task.completed"
+
+
 def test_clock_jumps_change_no_outcome_that_does_not_depend_on_time(make_world: MakeWorld) -> None:
     def story(*jumps: int) -> list[tuple[str, str]]:
         world = make_world()

@@ -35,6 +35,7 @@ GATEWAY = "gateway"
 POOL = "pool"
 ROUTER = "router"
 TIMERS = "timers"
+LOOK_AGAIN_MS = 60_000
 
 
 def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
@@ -198,10 +199,11 @@ def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
 
 
 def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
-    """Leave dispatch to `settle`; a clock that was set back since the timer rang makes it early, so ask again."""
+    """Leave dispatch to `settle`, and look again while the task waits: the clock may be set back before it can go."""
     task = board.tasks.get(message.key)
-    early = task is not None and task.retry_at is not None and task.retry_at > at
-    return Outcome((), [Send(TIMERS, _wake(task))]) if task is not None and early else NOTHING
+    if task is None or task.retry_at is None:
+        return NOTHING
+    return Outcome((), [Send(TIMERS, cmd.WakeAt(ROUTER, max(task.retry_at, at + LOOK_AGAIN_MS), task.id))])
 
 
 # --- who goes next --------------------------------------------------------------------------------------------------
