@@ -19,7 +19,7 @@ from omni.domain.errors import LogUnavailable
 from omni.domain.events import Event
 from omni.eventlog.codec import Codec
 from omni.eventlog.sqlite import SqliteEventStore
-from omni.eventlog.store import Entry, EventStore, Head
+from omni.eventlog.store import Entry, EventStore, Head, OutcomeUnknown
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock
 from omni.runtime.post import Post
@@ -180,6 +180,20 @@ def test_a_full_disk_refuses_requests_and_goes_on_by_itself(running: Running) ->
         deadline.wait(0.1)
     assert answer == ("d", 5)
     assert running.recorded() == [1, 4]
+
+
+def test_a_commit_whose_outcome_is_unknown_is_looked_up_and_nothing_is_refused_or_doubled(running: Running) -> None:
+    really = running.store.store.append
+
+    def committed_and_then_failed(entries: Sequence[Entry], *, from_reserve: bool = False) -> int:
+        running.store.append = Flaky.append.__get__(running.store)  # type: ignore[method-assign]
+        really(entries, from_reserve=from_reserve)
+        raise OutcomeUnknown("the disk failed while it committed")
+
+    running.store.append = committed_and_then_failed  # type: ignore[method-assign]
+    assert running.ask(("a", 5)) == [("a", 10)]  # a counter has no ids: it counts the repeated message again
+    assert running.recorded() == [5, 5]
+    assert not running.gave_up.is_set()
 
 
 def test_an_actor_that_keeps_dying_makes_the_daemon_give_up(running: Running) -> None:

@@ -71,8 +71,8 @@ def test_a_commit_that_the_disk_fails_is_never_acknowledged_and_the_log_goes_on_
     daemon.start(before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limited)).ready()
     with calling(daemon, book) as caller:
         until(lambda: not _acknowledged(caller, _fat(book.chance)), 60, "a commit fails")
-    if daemon.alive:
-        daemon.kill()
+    assert daemon.alive
+    daemon.kill()
     assert "the disk failed while" in (daemon.data_dir / "logs" / "omni.log").read_text("utf-8")
     daemon.start().ready()
     with calling(daemon, book) as caller:

@@ -7,6 +7,8 @@ a message that cannot be processed is found out and dropped with an answer, whil
 
     turn fails because        then
     the disk takes no more    memory is read again; requests are refused, reports wait for space (`storage`)
+    the commit's outcome is   memory is read again, which tells; what was in hand is decided again, and who heard it
+      unknown                 before ignores it
     anything else             the actor dies, the supervisor starts it anew
 """
 
@@ -23,7 +25,7 @@ import structlog
 
 from omni.domain.commands import Refusal, WakeAt
 from omni.domain.effects import Send
-from omni.domain.errors import LogLocked, LogUnavailable
+from omni.domain.errors import EventLogError, LogLocked, LogUnavailable
 from omni.eventlog.store import OutcomeUnknown
 from omni.runtime.kernel import Kernel
 from omni.runtime.post import Post
@@ -126,7 +128,7 @@ class Shell(pykka.ThreadingActor):
             return self._hold_back()
         try:
             sends = self._kernel.turn(self._batch)
-        except LogUnavailable as error:
+        except (LogUnavailable, OutcomeUnknown) as error:
             return self._storage_failed(error)
         self._mailbox.suspects = max(0, self._mailbox.suspects - len(self._batch))
         self._batch = []  # durable: from here on it must not be processed again
@@ -135,12 +137,18 @@ class Shell(pykka.ThreadingActor):
             self._kernel.save_snapshot()
         return True
 
-    def _storage_failed(self, error: LogUnavailable) -> bool:
+    def _storage_failed(self, error: EventLogError) -> bool:
         """Memory ran ahead of the log, so read it again; then wait a second before the next try."""
         log.error("storage.failed", actor=self._name, error=error.message, hint=error.hint)
         self._kernel.refold()
         self._storage_failed_at = self._kernel.clock.mono_ms()
         self._refusal = Refusal("storage_unavailable", error.message, error.hint)
+        if isinstance(
+            error, OutcomeUnknown
+        ):  # what was decided may be in the log: neither refuse it nor leave it unsaid
+            self._mailbox.queue.extendleft(reversed(self._batch))
+            self._batch = []
+            self._send(self._kernel.owed())
         return self._hold_back()
 
     def _hold_back(self) -> bool:
