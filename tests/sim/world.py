@@ -75,6 +75,9 @@ class Failpoints:
     def disarm(self) -> None:
         self._armed.clear()
 
+    def pending(self, kind: str) -> bool:
+        return kind in self._armed
+
     def struck(self, kind: str) -> bool:
         """Whether this moment is the chosen one; each strikes once."""
         self.passed[kind] += 1
