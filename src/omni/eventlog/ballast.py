@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
 
 BALLAST_BYTES: Final = 8 * 1024 * 1024
+SPARE_BYTES: Final = 4 * 1024 * 1024
 _BLOCK_BYTES: Final = 1024 * 1024
 
 
@@ -25,14 +27,21 @@ class Ballast:
             return False
 
     def release(self) -> None:
-        """Give the space back to the file system."""
-        self._path.unlink(missing_ok=True)
+        """Give the space back to the file system, if it was held."""
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def take(self) -> bool:
-        """Keep the space back and tell whether that worked; a partial file is removed again."""
+        """Keep the space back and tell whether that worked; a partial file is removed again.
+
+        Some room beside the ballast must be left, or the next append would give it up again.
+        """
         if self.held:
             return True
         try:
+            free = os.statvfs(self._path.parent)
+            if free.f_bavail * free.f_frsize < BALLAST_BYTES + SPARE_BYTES:
+                return False
             self._write()
         except OSError:
             self.release()

@@ -204,7 +204,7 @@ def _set_pragmas(connection: apsw.Connection, pragmas: tuple[tuple[str, object, 
 
 
 _ALLOWED_ANYWHERE: Final = {
-    apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_TRANSACTION, apsw.SQLITE_FUNCTION,
+    apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_TRANSACTION, apsw.SQLITE_SAVEPOINT, apsw.SQLITE_FUNCTION,
 }  # fmt: skip
 _ALLOWED_ON: Final = {
     (apsw.SQLITE_INSERT, "events"), (apsw.SQLITE_INSERT, "epochs"), (apsw.SQLITE_INSERT, "blobs"),

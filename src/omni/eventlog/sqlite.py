@@ -123,7 +123,7 @@ class SqliteEventStore(LogReader):
                 versions = self._next_versions(entries)
                 blobs: Blobs = {}
                 columns, head = self._seal_all(entries, blobs)
-                self._transact(columns, blobs)
+                self._transact(columns, blobs, head)
                 self._advance(head, versions)
             return self._head.position
 
@@ -221,8 +221,8 @@ class SqliteEventStore(LogReader):
 
     # --- the transaction -------------------------------------------------------------------------------------------
 
-    def _transact(self, columns: list[Any], blobs: Blobs) -> None:
-        # Stale from here until the outcome is known, whatever interrupts us.
+    def _transact(self, columns: list[Any], blobs: Blobs, head: Head) -> None:
+        # Stale from here until all went well, whatever interrupts us.
         self._stale = True
         try:
             with translated(self._path):
@@ -233,7 +233,7 @@ class SqliteEventStore(LogReader):
         except BaseException as error:
             self._undo(error.__cause__)
             raise
-        self._commit()
+        self._commit(head)
         self._require_unmoved()
 
     def _require_own_epoch(self) -> None:
@@ -270,27 +270,33 @@ class SqliteEventStore(LogReader):
             raise
 
     def _undo(self, cause: BaseException | None) -> None:
-        """Roll back; if even that fails, the next use finds out where the log ends."""
+        """Roll back; where the log ends is looked up at the next use."""
         with contextlib.suppress(apsw.Error):
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
-            self._stale = False
         if isinstance(cause, apsw.FullError):
             self._ballast.release()
             self._full = True
 
-    def _commit(self) -> None:
+    def _commit(self, head: Head) -> None:
         try:
             self._execute("COMMIT")
-        except apsw.FullError as error:
-            # The frame that makes a transaction valid is the last one written: no space, no commit.
-            self._undo(error)
-            raise disk_full(self._path) from error
         except apsw.Error as error:
+            self._undo(error)
+            # The frame that makes a transaction valid is written last: where there was no space, it is not there. A
+            # failed sync says nothing about what reached the disk.
+            if isinstance(error, apsw.FullError) and self._ends_before(head):
+                raise disk_full(self._path) from error
             raise OutcomeUnknown(
                 f"the disk failed while {self._path} was committed; the transaction may survive or not: {error}",
                 hint="omni doctor",
             ) from error
+
+    def _ends_before(self, head: Head) -> bool:
+        with contextlib.suppress(EventLogError):
+            self._refresh()
+            return self._head.position < head.position
+        return False
 
     def _advance(self, head: Head, versions: dict[str, int]) -> None:
         self._head = head
