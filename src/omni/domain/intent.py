@@ -1,11 +1,11 @@
 """What kind of work a task description asks for, and how complex it is (ADR-0015).
 
-Theory. The text is read once (`reading`) for known words (`lexicon`) and shapes that no list holds (`shapes`).
-What was found is evidence; two tables weigh it: `WORDS` gives points for each word of an idea, `RULES` for ideas that
-stand together or against each other. Each kind has a score; the one that clears its bar by most wins, and `general` wins
-when none does. Three thoughts settle most near misses: idioms swallow the words in them;
-what is to be handed over says more than what is spoken of (a CUDA kernel is code, an email about code is prose); and a
-standing duty or a heavy computation outweighs the software it names unless that software is to be changed.
+Theory. The text is read once (`reading`) for known words (`lexicon`) and shapes no list holds (`shapes`). What was
+found is evidence; two tables weigh it: `WORDS` gives points for each word of an idea, `RULES` for ideas that stand
+together or against each other. Each kind has a score; the one that clears its bar by most wins, and `general` wins
+when none does. Three thoughts settle most near misses: idioms swallow the words in them; what is to be handed over
+says more than what is spoken of (a CUDA kernel is code, an email about code is prose); and a standing duty or a heavy
+computation outweighs the software it names unless that software is to be changed.
 
 Pure and bounded: only the head and the tail of a long text are looked at, and every pattern runs in linear time.
 """
@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     ("software is to be mended", "gpu", -30,
      lambda e: _any(e, "mend", "symptom") and _software(e) and "hands_off" not in e),
     ("the answer is words", "gpu", -40, lambda e: "talk" in e and not ("heavy" in e and _any(e, "cuda", "rig"))),
-    ("what is handed over is prose", "gpu", -40, lambda e: "writes_prose" in e),
+    ("what is handed over is prose", "gpu", -70, lambda e: "writes_prose" in e),
     ("it recurs and hands something over", "always_on", 14, lambda e: "every" in e and _any(e, "deliver", "tell_if")),
     ("it waits for a change", "always_on", 10,
      lambda e: "change" in e and _any(e, "watch", "promise", "tell_if", "every")),

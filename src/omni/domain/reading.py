@@ -152,7 +152,8 @@ def _clip(text: str) -> str:
 def _normalise(text: str) -> str:
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFKC", text).casefold().translate(_SIMPLER)
+    # Some single characters unfold to eighteen, so the bound is set once more.
+    return _clip(unicodedata.normalize("NFKC", text).casefold().translate(_SIMPLER))
 
 
 def _look_up(tokens: list[str]) -> list[Hit]:
