@@ -45,6 +45,12 @@ class SystemIds:
         self._lock = threading.Lock()
         self._last = 0
         self._count = itertools.count()
+        self._pool: list[int] = []  # of the system's randomness, drawn ahead: one system call for many ids
+
+    def _chance(self) -> int:
+        if not self._pool:
+            self._pool.extend(memoryview(os.urandom(4096)).cast("Q"))
+        return self._pool.pop()
 
     def task_id(self) -> str:
         """Make a new id; never equal to or smaller than the one before, even when the clock steps back."""
@@ -55,6 +61,7 @@ class SystemIds:
             count = next(self._count)
             if count > 0xFFF:  # the 12 bits are used up: borrow the next millisecond
                 self._last, self._count, now, count = now + 1, itertools.count(1), now + 1, 0
-        tail = f"{(2 << 62) | (int.from_bytes(os.urandom(8)) >> 2):016x}"
+            chance = self._chance()
+        tail = f"{(2 << 62) | (chance >> 2):016x}"
         stamp = f"{now:012x}"
         return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{tail[:4]}-{tail[4:]}"
