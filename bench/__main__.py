@@ -24,11 +24,11 @@ SECTIONS = {
     "throughput": Section("Tasks through the plain dialect: accepted, done, durable", "bench.throughput"),
     "mcp": Section("Tasks through the MCP door, beside the bare SDK with an empty tool", "bench.mcp_calls"),
     "start": Section("Start of the daemon", "bench.starting", "measure_start"),
-    "restart": Section("Restart on a long log, and replay", "bench.starting", "measure_restart"),
     "cli": Section("Command line, cold", "bench.commands"),
     "idle": Section("Idle", "bench.idle"),
     "store": Section("The event log alone, one writer", "bench.storing"),
     "stdio": Section("Tasks done by an MCP server over stdio", "bench.stdio"),
+    "restart": Section("Restart on a long log, and replay", "bench.starting", "measure_restart"),
 }
 
 
