@@ -29,7 +29,7 @@ from omni.actors.router import Router
 from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain import events as ev
-from omni.domain.board import Board
+from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
@@ -108,6 +108,9 @@ class FailingStore:
         self, after: int = 0, *, prefixes: Sequence[str] = (), until: int | None = None, check: bool = False
     ) -> Iterator[Recorded]:
         return self._real.read(after, prefixes=prefixes, until=until, check=check)
+
+    def facts(self, after: int, prefixes: Sequence[str]) -> Iterator[Fact]:
+        return self._real.facts(after, prefixes)
 
     def stream(self, stream: str) -> list[Recorded]:
         return self._real.stream(stream)

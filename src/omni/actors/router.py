@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain import dispatch
 from omni.domain import events as ev
-from omni.domain.board import Board, BoardSnapshot
+from omni.domain.board import Board, BoardSnapshot, Fact
 from omni.domain.effects import Outcome, Send
 from omni.domain.values import Millis
 
@@ -36,6 +36,9 @@ class Router:
 
     def evolve(self, state: Board, stream: str, event: Any, at: Millis, position: int) -> None:
         boards.evolve(state, stream, event, at, position)
+
+    def fold(self, state: Board, facts: Iterable[Fact]) -> None:
+        boards.fold(state, facts)
 
     def version(self, state: Board, stream: str) -> int:
         if stream == ev.ROUTER_STREAM:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
+from omni.domain.board import Fact
 from omni.domain.commands import Envelope, Refusal
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.values import Millis
@@ -23,6 +24,10 @@ class Quiet:
 
     def evolve(self, state: Any, stream: str, event: Any, at: Millis, position: int) -> None:
         raise AssertionError(f"{type(self).__name__} owns no stream, and was given {stream}")
+
+    def fold(self, state: Any, facts: Iterable[Fact]) -> None:
+        for position, stream, at, event in facts:
+            self.evolve(state, stream, event, at, position)
 
     def version(self, state: Any, stream: str) -> int:
         return 0

@@ -56,7 +56,20 @@ class LogReader:
             yield from map(self._record, rows)
             if len(rows) < BATCH_ROWS:
                 return
-            after = rows[-1][0]
+            after = _further(rows[-1][0], after)
+
+    def facts(self, after: int, prefixes: Sequence[str]) -> Iterator[tuple[int, str, int, Any]]:
+        """Yield (position, stream, at_ms, event) in order: all that a fold needs, at half the price of `read`."""
+        wanted, bindings = _facts_query(prefixes)
+        decode, last = self._codec.decode, self.head.position
+        while after < last:
+            rows = self._rows(wanted, (after, last, *bindings))
+            for position, stream, at_ms, name, schema, body in rows:
+                whole = grow(body, self.blob) if is_stub(body) else body
+                yield position, stream, at_ms, decode(name, schema, whole)
+            if len(rows) < BATCH_ROWS:
+                return
+            after = _further(rows[-1][0], after)
 
     def stream(self, stream: str) -> list[Recorded]:
         """Return one stream from its first event on."""
@@ -131,3 +144,28 @@ def _batch_query(prefixes: Sequence[str], *, check: bool) -> tuple[str, tuple[ob
         f"WHERE position > ? AND position <= ?{where} ORDER BY position LIMIT {BATCH_ROWS}"
     )
     return sql, tuple(bound for prefix in prefixes for bound in (prefix, prefix + _LAST))
+
+
+def _facts_query(prefixes: Sequence[str]) -> tuple[str, tuple[object, ...]]:
+    """All rows of whole streams come by the stream index, which is quick for a few; a prefix needs the walk."""
+    columns = "position, stream, at_ms, type, schema, body"
+    if not any(prefix.endswith("-") for prefix in prefixes):
+        names = ",".join("?" * len(prefixes))
+        sql = (
+            f"SELECT {columns} FROM events "  # noqa: S608 - constants and placeholders only
+            f"WHERE +position > ? AND +position <= ? AND stream IN ({names}) ORDER BY +position LIMIT {BATCH_ROWS}"
+        )
+        return sql, tuple(prefixes)
+    bounds = [(prefix, prefix + _LAST if prefix.endswith("-") else prefix) for prefix in prefixes]
+    ranges = " OR ".join(["(+stream >= ? AND +stream <= ?)"] * len(bounds))
+    sql = (
+        f"SELECT {columns} FROM events "  # noqa: S608 - constants and placeholders only
+        f"WHERE position > ? AND position <= ? AND ({ranges}) ORDER BY position LIMIT {BATCH_ROWS}"
+    )
+    return sql, tuple(bound for pair in bounds for bound in pair)
+
+
+def _further(position: int, after: int) -> int:
+    if position <= after:  # damaged pages can lead in circles
+        raise CorruptLog(f"the rows after position {after} are out of order", hint=_VERIFY)
+    return position

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -75,6 +75,13 @@ class EventReader(Protocol):
         """Yield events with `after < position <= until` in order, only of streams with one of the prefixes.
 
         No read transaction stays open between batches. `check` recomputes the hash of every row.
+        """
+        ...
+
+    def facts(self, after: int, prefixes: Sequence[str]) -> Iterator[tuple[int, str, int, Any]]:
+        """Yield (position, stream, at_ms, event) with `position > after`, in order: all that a fold needs.
+
+        A prefix that does not end in a dash is the whole name of a stream.
         """
         ...
 

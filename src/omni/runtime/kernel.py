@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from omni import __version__
+from omni.domain.board import Fact
 from omni.domain.commands import Envelope, Refusal
 from omni.domain.effects import Outcome, Send
 from omni.domain.values import Millis
@@ -57,6 +58,9 @@ class Behaviour(Protocol[S]):
 
     def evolve(self, state: S, stream: str, event: Any, at: Millis, position: int) -> None:
         """Apply one recorded event."""
+
+    def fold(self, state: S, facts: Iterable[Fact]) -> None:
+        """Apply many recorded events; what `evolve` does one by one."""
 
     def version(self, state: S, stream: str) -> int:
         """How many events of `stream` the state has seen."""
@@ -100,9 +104,7 @@ class Kernel(Generic[S]):
         if self.store is None:
             return
         self._load_snapshot()
-        for row in self.store.read(self.position, prefixes=self.behaviour.prefixes):
-            self.behaviour.evolve(self.state, row.stream, row.event, row.at_ms, row.position)
-            self.position = row.position
+        self.behaviour.fold(self.state, self._recorded())
 
     def turn(self, batch: Sequence[tuple[str, Any]]) -> list[Send]:
         """Process (sender, message) pairs; return what to send, in order, now that it is durable."""
@@ -133,6 +135,12 @@ class Kernel(Generic[S]):
     def next_id(self) -> str:
         """Name a message; with the boot id of its row it is unique for good."""
         return f"{self.behaviour.name}:{next(self._ids)}"
+
+    def _recorded(self) -> Iterator[Fact]:
+        assert self.store is not None
+        for fact in self.store.facts(self.position, self.behaviour.prefixes):
+            self.position = fact[0]
+            yield fact
 
     def _load_snapshot(self) -> None:
         if self.snapshots is None or self.store is None:
