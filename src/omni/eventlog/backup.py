@@ -117,8 +117,11 @@ class _Check:
         while batch := rows.rows(_ROWS, (at, last)):
             for row in batch:
                 self._row(row, remembered)
-            at = batch[-1][0]
             progress(self._events)
+            if batch[-1][0] <= at:  # damaged pages can lead in circles
+                self.note(at, "the rows after this one are out of order")
+                return
+            at = batch[-1][0]
         self._reach(remembered)
 
     def note(self, position: int, what: str) -> None:
@@ -180,7 +183,7 @@ class _Check:
             self._codec.decode(name, schema, grow(body, self._stand_in))
         except CorruptLog as error:
             yield error.message
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
             yield f"a column holds the wrong kind of value: {error}"
 
     def _missing(self, stub: str) -> Iterator[str]:

@@ -86,7 +86,7 @@ def ensure_schema(connection: apsw.Connection, database: Path) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_schema").get:
         check_format(connection, database)
         return
-    with connection:
+    with transaction(connection):
         for statement in SCHEMA.values():
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -105,6 +105,21 @@ def check_format(connection: apsw.Connection, database: Path) -> None:
             f"{database} has log format {found}; this omni knows format {FORMAT}",
             hint="omni version, then install the version that wrote this log",
         )
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Run one write transaction; whatever fails, the connection is out of it afterwards.
+
+    Not apsw's own `with connection`: with an authorizer, a COMMIT that failed left it inside the transaction.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 @contextmanager
@@ -204,7 +219,7 @@ def _set_pragmas(connection: apsw.Connection, pragmas: tuple[tuple[str, object, 
 
 
 _ALLOWED_ANYWHERE: Final = {
-    apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_TRANSACTION, apsw.SQLITE_SAVEPOINT, apsw.SQLITE_FUNCTION,
+    apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_TRANSACTION, apsw.SQLITE_FUNCTION,
 }  # fmt: skip
 _ALLOWED_ON: Final = {
     (apsw.SQLITE_INSERT, "events"), (apsw.SQLITE_INSERT, "epochs"), (apsw.SQLITE_INSERT, "blobs"),

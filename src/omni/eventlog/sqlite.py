@@ -31,6 +31,7 @@ from omni.eventlog.connection import (
     SharedReader,
     connect_writer,
     disk_full,
+    transaction,
     translated,
 )
 from omni.eventlog.lock import DaemonLock
@@ -135,7 +136,7 @@ class SqliteEventStore(LogReader):
         with self._lock:
             self._require_usable(from_reserve=True)
             with translated(self._path):
-                with self._connection:
+                with transaction(self._connection):
                     self._require_own_epoch()
                     self._execute(_ERASE_BLOB, (bytes.fromhex(sha256),))
                     erased = self._connection.changes() > 0
@@ -350,7 +351,7 @@ class _Opened:
     def _begin_epoch(self) -> tuple[int, str]:
         """Write down that a new daemon owns the log; the one before it stops at its next append."""
         execute = self.connection.execute
-        with self.connection:
+        with transaction(self.connection):
             epoch = (execute("SELECT max(epoch) FROM epochs").get or 0) + 1
             boot = f"{epoch}-{secrets.token_hex(4)}"
             execute(
