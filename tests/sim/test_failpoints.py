@@ -96,6 +96,7 @@ def test_a_crash_or_fault_at_any_point_of_the_story_breaks_no_promise(scratch: P
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(RANDOM_ORDERS))
 def test_a_crash_at_any_point_of_any_order_breaks_no_promise(scratch: Path, seed: int) -> None:
     (scratch / "whole").mkdir()

@@ -160,6 +160,19 @@ def test_a_router_that_lost_its_memory_starts_what_it_may_not_have_said_and_the_
     world.calm()
 
 
+def test_work_that_dies_three_times_is_not_tried_a_fourth_time_unasked(world: World) -> None:
+    task_id = running(world, "coding")
+    for _ in range(2):
+        world.does(task_id, "die")
+        later(world)
+        world.does(task_id, "begin")
+    world.does(task_id, "die")
+    assert (state(world, task_id), world.judge.lives[task_id].held) == ("held", "interrupted")
+    resolve(world, task_id, "retry")
+    assert len(world.judge.lives[task_id].tries) == 4
+    world.calm()
+
+
 # --- reports that come twice, late or crossed -----------------------------------------------------------------------
 
 
@@ -432,8 +445,11 @@ def test_a_report_outlives_a_log_that_fails_again_and_again(world: World) -> Non
     task_id = running(world)
     world.hands.act(0, 0)
     for _ in range(4):
-        fail_next(world, "lost commit")
-    world.settle()
+        world.failpoints.arm("lost commit")
+        later(world)
+        assert not world.failpoints.pending("lost commit")
+        assert world.judge.lives[task_id].open
+    later(world)
     assert state(world, task_id) == "task.completed"
 
 

@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.sim.conftest import make_scratch
@@ -103,6 +104,21 @@ class Storm(RuleBasedStateMachine):
     def executors_act(self, acts: list[tuple[int, int]], picks: list[int]) -> None:
         for pick, what in acts:
             self.world.act(pick, what)
+        self.messages(picks)
+
+    @rule(resumable=st.booleans(), pick=Pick)
+    def all_connections_die(self, *, resumable: bool, pick: int) -> None:
+        """Then the backoff runs out: the way to a second and third attempt, and to late reports of the first."""
+        for call in [c for c in self.world.hands.calls if c.state in {"handed", "begun"}]:
+            for step in ("begin", "resumable_die" if resumable else "die")[call.state == "begun" :]:
+                self.world.take(call, step)
+        self.world.settle(pick)
+        self.time_passes(pick, 10_000)
+
+    @rule(step=st.sampled_from(["repeat", "late_success", "late_failure", "late_interruption"]), picks=Picks)
+    def everything_comes_late(self, step: str, picks: list[int]) -> None:
+        for call in [c for c in self.world.hands.calls if c.state in {"gone", "over"}][-6:]:
+            self.world.take(call, step)
         self.messages(picks)
 
     @rule(pick=Pick, what=Pick)
@@ -202,7 +218,8 @@ class Storm(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
 
-TestStorm = Storm.TestCase
+# A failure is made as small as possible before it is shown, which takes its time.
+TestStorm = pytest.mark.timeout(900 * TORTURE)(Storm.TestCase)
 TestStorm.settings = settings(
     max_examples=60 * TORTURE,
     stateful_step_count=50,
