@@ -26,6 +26,7 @@ from omni.actors.health_monitor import HealthMonitor
 from omni.actors.router import Router
 from omni.config import Config, ExecutorConfig, Loaded, config_hash, log_path, redacted
 from omni.domain import commands as cmd
+from omni.domain import intent
 from omni.domain.template import Template, compile_template
 from omni.domain.values import ExecutorSpec, RoutingSettings, Tier
 from omni.eventlog.snapshots import Snapshots
@@ -115,6 +116,7 @@ class Daemon:
         gc.collect()
         gc.freeze()  # what is here now stays for good: no collection needs to look at it again
         log.info("daemon.started", version=__version__, port=self.door.port, position=self.store.head.position)
+        await asyncio.to_thread(intent.classify, "")  # builds its patterns before the first task needs them
         await self.hands.start()
 
     async def stop(self, reason: str) -> None:

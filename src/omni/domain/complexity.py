@@ -7,6 +7,9 @@ requirement never makes a task simpler. The threshold of the product is 50.
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
+
+Evidence: TypeAlias = dict[str, list[str]]  # idea → the words that spoke for it
 
 SCOPE = """
 architecture, architect, refactor, refactoring, migrate, migration, migrating, end to end, entire,

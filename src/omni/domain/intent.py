@@ -18,7 +18,7 @@ from typing import TypeAlias
 import msgspec
 
 from omni.domain import complexity
-from omni.domain.reading import Evidence, read
+from omni.domain.complexity import Evidence
 
 BARS = {"always_on": 35, "gpu": 35, "coding": 30}  # a kind must reach its bar; ties go to the first
 
@@ -34,6 +34,9 @@ class Intent(msgspec.Struct, frozen=True):
 
 def classify(text: str) -> Intent:
     """The kind of work a description asks for, its complexity, the reasons, and whether it is to run locally."""
+    # Its hundreds of patterns take 60 ms to build: the first text pays for that, or whoever warms us up, not the start.
+    from omni.domain.reading import read
+
     evidence = read(text)
     scores, signals = _weigh(evidence)
     signals.extend(f"near miss: '{word}'" for word in evidence.get("idiom", ())[:2])

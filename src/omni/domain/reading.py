@@ -14,11 +14,11 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 from omni.domain import complexity, lexicon, shapes
+from omni.domain.complexity import Evidence
 
 HEAD_CHARS = 2000
 TAIL_CHARS = 500
 
-Evidence: TypeAlias = dict[str, list[str]]  # idea → the words that spoke for it
 Ideas: TypeAlias = tuple[str, ...]
 Phrase: TypeAlias = tuple[list[str], Ideas]  # the tokens after the second
 Hit: TypeAlias = tuple[int, int, str, Ideas]  # first token, token after the last, words, ideas
