@@ -8,6 +8,7 @@ in place and no collector to look at them, one loop without a call for each even
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import time
 from collections import deque
@@ -26,7 +27,8 @@ from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemClock
 
 ROWS = 2000
-SQL = "SELECT stream, at_ms, body FROM events WHERE stream >= 'task-' AND stream < 'task.' OR stream = 'router'"
+# The plus keeps SQLite on the primary key: by the stream index it would have to sort a million rows.
+SQL = "SELECT stream, at_ms, body FROM events WHERE +stream >= 'task-' AND +stream < 'task.' OR +stream = 'router'"
 
 
 class Body(msgspec.Struct, tag_field="type", gc=False):
@@ -106,25 +108,16 @@ def best(database: Path) -> int:
     """Fold as quickly as we can."""
     gc.disable()
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
-    cursor = connection.execute(f"{SQL} ORDER BY position")
+    cursor = iter(connection.execute(f"{SQL} ORDER BY position"))
     decode = msgspec.json.Decoder(list[Known]).decode
     tasks: dict[str, Record] = {}
     ended: deque[str] = deque()
     count = 0
-    while rows := _some(cursor):
+    while rows := list(itertools.islice(cursor, ROWS)):
         bodies = decode("[" + ",".join([row[2] for row in rows]) + "]")
         _fold(tasks, ended, rows, bodies)
         count += len(rows)
     return count
-
-
-def _some(cursor: Any) -> list[Any]:
-    rows = []
-    for row in cursor:
-        rows.append(row)
-        if len(rows) == ROWS:
-            break
-    return rows
 
 
 def _fold(tasks: dict[str, Record], ended: deque[str], rows: list[Any], bodies: list[Any]) -> None:
