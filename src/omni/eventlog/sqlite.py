@@ -230,12 +230,11 @@ class SqliteEventStore(LogReader):
                 self._execute("BEGIN IMMEDIATE")
                 self._require_own_epoch()
                 self._insert(columns, blobs)
-                self._require_unmoved()
         except BaseException as error:
             self._undo(error.__cause__)
             raise
         self._commit(head)
-        self._require_unmoved()
+        self._require_unmoved()  # after the commit, so that nothing is acknowledged that went into a deleted file
 
     def _require_own_epoch(self) -> None:
         newest, boot, pid = self._execute("SELECT epoch, boot, pid FROM epochs ORDER BY epoch DESC LIMIT 1").get
