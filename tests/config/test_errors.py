@@ -184,9 +184,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(configure: Configu
 
 
 def test_a_wrong_variable_or_flag_is_named_instead_of_a_line(configure: Configure) -> None:
-    with pytest.raises(
-        ConfigError, match=r"OMNI_PORT \(environment\): port: expected a whole number, got 'abc'"
-    ):
+    with pytest.raises(ConfigError, match=r"OMNI_PORT \(environment\): port: expected a whole number, got 'abc'"):
         configure("", {"OMNI_PORT": "abc"})
     with pytest.raises(ConfigError, match=r"--port \(command line\): port: "):
         configure("", None, port="abc")

@@ -24,9 +24,7 @@ def every_key() -> Iterator[tuple[str, str]]:
 def test_the_example_explains_every_key(record: str, key: str) -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
 
-    assert re.search(rf"(^|[\s{{#(]){key}(:| is)", text, re.MULTILINE), (
-        f"{record}.{key} is not in the example"
-    )
+    assert re.search(rf"(^|[\s{{#(]){key}(:| is)", text, re.MULTILINE), f"{record}.{key} is not in the example"
 
 
 def test_the_example_loads_and_warns_of_nothing_but_absent_secrets(tmp_path: Path) -> None:

@@ -98,9 +98,7 @@ def test_values_are_cleaned_at_every_depth_and_the_original_is_untouched() -> No
 
 
 def test_a_value_under_a_secret_name_is_masked_whatever_it_is() -> None:
-    clean = Redactor().value(
-        {"Authorization": "x", "api_key": "y", "password": "z", "key": "k1", "token": "t"}
-    )
+    clean = Redactor().value({"Authorization": "x", "api_key": "y", "password": "z", "key": "k1", "token": "t"})
 
     assert clean == {"Authorization": MASK, "api_key": MASK, "password": MASK, "key": "k1", "token": "t"}
 
@@ -117,9 +115,7 @@ def test_two_hundred_canaries_spread_over_fields_leave_no_trace() -> None:
     chance = random.Random(7)
     letters = string.ascii_letters + string.digits + "-_/+="
     canaries = ["".join(chance.choices(letters, k=chance.randint(6, 40))) for _ in range(200)]
-    event = {
-        f"field{n}": [{"note": f"before {each} after"}, each, {each: n}] for n, each in enumerate(canaries)
-    }
+    event = {f"field{n}": [{"note": f"before {each} after"}, each, {each: n}] for n, each in enumerate(canaries)}
 
     written = json.dumps(Redactor(canaries).value(event))
 

@@ -55,9 +55,7 @@ def test_a_variable_is_not_expanded_twice(configure: Configure) -> None:
         "litellm_settings: {redis_password: '${X}'}",
     ],
 )
-def test_a_secret_whose_variable_is_not_set_counts_as_absent_and_is_reported(
-    configure: Configure, text: str
-) -> None:
+def test_a_secret_whose_variable_is_not_set_counts_as_absent_and_is_reported(configure: Configure, text: str) -> None:
     loaded = configure(text)
 
     reports = [each for each in loaded.warnings if "is not set, so this secret is absent" in each]
@@ -130,9 +128,7 @@ def test_no_canary_in_any_field_survives_redaction(configure: Configure) -> None
         "github_key": next(fields),
         "lite_llm_url": f"http://{next(fields)}.example:4000/{next(fields)}",
         "api_keys": {"primary": {"a": next(fields)}, "backup": {"a": next(fields)}},
-        "model_list": [
-            {"model_name": next(fields), "litellm_params": {"model": "m", "api_key": next(fields)}}
-        ],
+        "model_list": [{"model_name": next(fields), "litellm_params": {"model": "m", "api_key": next(fields)}}],
         "litellm_settings": {"deep": [{"er": {"still": next(fields)}}]},
         "providers": {"openai": {"models": {"m": next(fields)}}},
         "mcp_servers": {
@@ -160,9 +156,7 @@ def test_no_canary_in_any_field_survives_redaction(configure: Configure) -> None
 def test_the_redacted_body_reads_back_as_the_same_configuration_without_its_secrets(
     configure: Configure,
 ) -> None:
-    config = configure(
-        "lite_llm_key: secret-1\nmcp_servers: {a: {url: 'null:', types: [x]}}\nport: 99"
-    ).config
+    config = configure("lite_llm_key: secret-1\nmcp_servers: {a: {url: 'null:', types: [x]}}\nport: 99").config
     again = restore(json.loads(json.dumps(redacted(config))))
 
     assert isinstance(again, Config)

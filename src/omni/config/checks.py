@@ -18,9 +18,7 @@ from omni.config.problems import Path, Problem, did_you_mean
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-_METADATA_HOSTS = frozenset(
-    {"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
-)
+_METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
 _METADATA_ADDRESSES = frozenset(("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
 
 
@@ -31,11 +29,7 @@ def check(config: Config) -> list[Problem]:
 
 def advise(config: Config) -> list[str]:
     """What is allowed and probably not meant, one sentence each."""
-    return [
-        sentence
-        for rule in (_idle_servers, _missing_adapters, _paid_before_free)
-        for sentence in rule(config)
-    ]
+    return [sentence for rule in (_idle_servers, _missing_adapters, _paid_before_free) for sentence in rule(config)]
 
 
 def is_loopback(host: str) -> bool:
@@ -99,9 +93,7 @@ def _door(config: Config) -> Iterator[Problem]:
     if not config.host or any(each in config.host for each in "/ @"):
         yield Problem(("host",), f"expected an address or a host name, got {config.host!r}")
     elif config.auth == "none" and not is_loopback(config.host):
-        yield Problem(
-            ("auth",), f"'none' is for a loopback address only, and host is {config.host!r}; use 'token'"
-        )
+        yield Problem(("auth",), f"'none' is for a loopback address only, and host is {config.host!r}; use 'token'")
 
 
 def _urls(config: Config) -> Iterator[Problem]:
@@ -167,9 +159,7 @@ def _template(path: Path, value: Any) -> Iterator[Problem]:
     elif isinstance(value, str):
         for word in set(PLACEHOLDER.findall(value)) - set(PLACEHOLDERS):
             known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-            yield Problem(
-                path, f"unknown placeholder {{{word}}}{did_you_mean(word, PLACEHOLDERS)} (known: {known})"
-            )
+            yield Problem(path, f"unknown placeholder {{{word}}}{did_you_mean(word, PLACEHOLDERS)} (known: {known})")
 
 
 def _runbook(config: Config) -> Iterator[Problem]:

@@ -140,11 +140,7 @@ def derive_executors(
     servers: Mapping[str, McpServer], runbook: Mapping[str, RunbookCommand]
 ) -> dict[str, ExecutorConfig]:
     """Turn the entries that take tasks into executors, in the order of the file; the runbook's comes last."""
-    found = {
-        name: _executor(name, server, runbook)
-        for name, server in servers.items()
-        if is_executor(name, server)
-    }
+    found = {name: _executor(name, server, runbook) for name, server in servers.items() if is_executor(name, server)}
     has_runbook = any(each.adapter == "runbook" for each in found.values())
     if not has_runbook and (runbook or not found):
         found.setdefault("runbook", _executor("runbook", McpServer(adapter="runbook"), runbook))

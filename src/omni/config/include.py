@@ -31,9 +31,7 @@ def _servers(path: Path, asked_by: str) -> tuple[dict[str, Any], Marks]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{asked_by}: include_mcp_servers: {path} cannot be read: {error}", hint=HINT
-        ) from None
+        raise ConfigError(f"{asked_by}: include_mcp_servers: {path} cannot be read: {error}", hint=HINT) from None
     document, marks = parse_document(text, str(path))
     servers = document.get("mcpServers")
     if not isinstance(servers, dict):

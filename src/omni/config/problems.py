@@ -65,9 +65,7 @@ def refuse(problems: list[Problem], marks: Marks, secrets: Iterable[str] = ()) -
     lines = [clean(_line(each, marks)) for each in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"and {len(problems) - _SHOWN} more")
-    raise ConfigError(
-        "the configuration cannot be used\n" + "\n".join(f"  {line}" for line in lines), hint=HINT
-    )
+    raise ConfigError("the configuration cannot be used\n" + "\n".join(f"  {line}" for line in lines), hint=HINT)
 
 
 def _line(problem: Problem, marks: Marks) -> str:

@@ -81,21 +81,13 @@ class Substitution:
         filled = self.tree(value, path)
         if filled is not _ABSENT:
             return filled
-        self.problems.append(
-            Problem(path, f"{value}: the variable is not set, and a list item cannot be left out")
-        )
+        self.problems.append(Problem(path, f"{value}: the variable is not set, and a list item cannot be left out"))
         return ""
 
     def _note_number(self, value: Any, path: Path) -> None:
         # A key made of digits only is a number to YAML and still a secret.
         mark = self._marks.get(path)
-        if (
-            type(value) in (int, float)
-            and mark
-            and mark.text
-            and is_secret_path(path)
-            and path[0] == "api_keys"
-        ):
+        if type(value) in (int, float) and mark and mark.text and is_secret_path(path) and path[0] == "api_keys":
             self.secrets.add(mark.text)
 
     def _text(self, value: str, path: Path) -> Any:
