@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.eventlog.faults import FaultyDisk, faulty_disk
 from tests.eventlog.powerloss import PowerLossDisk, power_loss_disk
 from tests.eventlog.samples import CODEC, said
 
@@ -26,9 +27,10 @@ CUTS_PER_RUN = 50
 class Run:
     """One life of a log with a cut at about every fifth operation of the disk; each is judged on the spot."""
 
-    def __init__(self, disk: PowerLossDisk, home: Path, seed: int, synchronous: str) -> None:
+    def __init__(self, disk: PowerLossDisk, unsynced: FaultyDisk, home: Path, seed: int, synchronous: str) -> None:
         self.verdicts: Counter[str] = Counter()
         self._disk = disk
+        self._reopened_on = unsynced.vfs_name  # no second cut comes, so no sync is needed
         self._path = home / "live" / "omni.db"
         self._image = home / "image" / "omni.db"
         self._image.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,7 @@ class Run:
 
     def _judge(self) -> str:
         try:
-            store = SqliteEventStore.open(self._image, CODEC)
+            store = SqliteEventStore.open(self._image, CODEC, vfs=self._reopened_on)
         except LostTail:
             return "lost"
         except EventLogError as error:
@@ -98,8 +100,8 @@ class Run:
 def _verdicts(home: Path, synchronous: str, cuts: int) -> Counter[str]:
     verdicts: Counter[str] = Counter()
     for seed in range(cuts // CUTS_PER_RUN):
-        with power_loss_disk() as disk:
-            run = Run(disk, home, seed, synchronous)
+        with power_loss_disk() as disk, faulty_disk() as unsynced:
+            run = Run(disk, unsynced, home, seed, synchronous)
             run.live()
         verdicts += run.verdicts
         shutil.rmtree(home / "live")
