@@ -107,7 +107,7 @@ TAMPERING = {
     "a type nobody knows": ("UPDATE events SET type = 'x' WHERE position = 3", 3, "a newer omni wrote x"),
     "a trigger taken away": ("DROP TRIGGER blobs_no_delete", 0, "schema: blobs_no_delete"),
     "a table added": ("CREATE TABLE theirs(x)", 0, "schema: theirs"),
-    "a number where a text was": ("UPDATE events SET body = x'00' WHERE position = 3", 3, "wrong kind"),
+    "a number where a text was": ("UPDATE events SET body = x'00' WHERE position = 3", 3, "cannot be read"),
 }  # fmt: skip
 
 

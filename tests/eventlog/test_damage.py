@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from tests.eventlog.process import LogProcess
 from tests.eventlog.samples import CODEC, fill, said
 
-from omni.domain.errors import EventLogError
-from omni.eventlog.backup import verify
+from omni.domain.errors import CorruptLog, EventLogError
+from omni.eventlog.backup import _Check, verify
+from omni.eventlog.connection import Rows, SharedReader
 from omni.eventlog.marker import marker_path
+from omni.eventlog.reader import BATCH_ROWS, LogReader
 from omni.eventlog.sqlite import SqliteEventStore
 
 pytestmark = pytest.mark.slow
@@ -90,6 +92,30 @@ def test_undamaged_copies_are_found_whole(at_rest: Path, in_the_wal: Path, tmp_p
         copy = _damage(original, tmp_path_factory, "", bytearray.copy)
         assert _says(copy) == _says(original)
         assert verify(copy, CODEC).problems == []
+
+
+class Circles:
+    """Pages that lead back to where they came from, as one flipped bit can make them."""
+
+    def __init__(self, rows: SharedReader) -> None:
+        self._rows = rows
+
+    def rows(self, sql: str, bindings: tuple[object, ...] = ()) -> Rows:
+        first_again = (0, *bindings[1:]) if "LIMIT 2000" in sql else bindings
+        return self._rows.rows(sql, first_again)
+
+
+def test_rows_that_run_in_circles_are_reported_and_left(path: Path) -> None:
+    with SqliteEventStore.open(path, CODEC) as store:
+        store.append([said("task-1", version) for version in range(1, BATCH_ROWS + 2)])
+    rows = SharedReader(path)
+    check = _Check(CODEC)
+    check.run(Circles(rows), None, lambda _: None)  # type: ignore[arg-type]
+    assert check.report().events == 2 * BATCH_ROWS
+    assert not check.report().ok
+    with pytest.raises(CorruptLog, match="out of order"):
+        list(LogReader(Circles(rows), CODEC).read(prefixes=("task-",)))  # type: ignore[arg-type]
+    rows.close()
 
 
 def _flips(data: st.DataObject) -> Callable[[bytearray], None]:

@@ -69,6 +69,7 @@ def test_erasing_leaves_no_trace_of_the_bytes_in_any_file(path: Path, store: Sql
     needle = SECRET[:34].encode()
     assert needle in b"".join(_content(file) for file in path.parent.iterdir())
     store.erase_blob(store._rows("SELECT hash FROM blobs")[0][0].hex())
+    assert needle not in b"".join(_content(file) for file in path.parent.iterdir())
     store.close()
     assert needle not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 

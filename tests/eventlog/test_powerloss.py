@@ -58,7 +58,6 @@ class Run:
         store.append([said("task-1", first + at, text) for at, text in enumerate(texts)])
         self._acknowledged += texts
         self._offered = []
-        self._markers.append(marker_path(self._path).read_bytes())
 
     def _maybe_cut(self) -> None:
         if self._judging or self._chance.random() > 0.2 or self.verdicts.total() >= CUTS_PER_RUN:
@@ -73,8 +72,9 @@ class Run:
         """The marker is never synced while the daemon lives: any state of it may survive, or a torn one."""
         target = marker_path(self._image)
         target.unlink(missing_ok=True)
-        if not self._markers:
+        if not marker_path(self._path).exists():
             return
+        self._markers.append(marker_path(self._path).read_bytes())
         kept = bytearray(self._chance.choice((self._markers[-1], self._chance.choice(self._markers))))
         if self._chance.random() < 0.2:
             kept[self._chance.choice((0, 4096)) + self._chance.randint(0, 51)] ^= 0x55

@@ -2,6 +2,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.eventlog.process import LogProcess
 from tests.eventlog.samples import CODEC, Said, fill, said, texts, tinker
 
 from omni.domain.errors import EventLogError, VersionConflict
@@ -43,6 +44,18 @@ def test_reading_filters_by_prefix_start_and_end(store: EventStore) -> None:
     assert texts(store, after=1, until=3) == ["2", "3"]
     assert texts(store, after=5) == []
     assert texts(store, after=1, prefixes=("task-",), check=True) == ["3"]
+
+
+def test_facts_are_what_read_says_of_the_same_streams(store: SqliteEventStore) -> None:
+    for version, stream in enumerate(("task-1", "router", "task-2", "router-x"), 1):
+        store.append([said(stream, 1, str(version)), said(stream, 2, "large " * 4_000)])
+    for after in (0, 3):
+        wanted = [r for r in store.read(after) if r.stream.startswith("task-") or r.stream == "router"]
+        assert list(store.facts(after, ("task-", "router"))) == [
+            (recorded.position, recorded.stream, recorded.at_ms, recorded.event) for recorded in wanted
+        ]
+    assert [position for position, *_ in store.facts(0, ("router",))] == [3, 4]
+    assert [position for position, *_ in store.facts(0, ("router-x", "router"))] == [3, 4, 7, 8]
 
 
 def test_reading_goes_over_many_batches(store: EventStore) -> None:
@@ -164,6 +177,18 @@ def test_a_reader_writes_nothing_not_even_a_checkpoint(path: Path, store: Sqlite
     before = path.stat().st_size
     reader.close()
     assert path.stat().st_size == before
+
+
+@pytest.mark.slow
+def test_a_reader_of_a_dead_daemons_log_leaves_the_files_as_they_are(path: Path) -> None:
+    with LogProcess(path) as daemon:
+        assert daemon.ask("append 5") == "ok 5"
+        daemon.kill()
+    before = {file: file.read_bytes() for file in (path, Path(f"{path}-wal"))}
+    reader = open_reader(path, CODEC)
+    assert len(texts(reader, check=True)) == 5
+    reader.close()
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_reading_between_batches_holds_no_transaction(path: Path, store: SqliteEventStore) -> None:

@@ -48,9 +48,9 @@ def erased_text(sha256: str, size_bytes: int) -> str:
     return f"[erased: {size_bytes} bytes, sha256 {sha256}]"
 
 
-def is_stub(text: str) -> bool:
-    """Tell whether strings were taken out of this JSON."""
-    return text.startswith(STUB_OPENING)
+def is_stub(text: object) -> bool:
+    """Tell whether strings were taken out of this JSON; false for what damage has made of a text."""
+    return isinstance(text, str) and text.startswith(STUB_OPENING)
 
 
 def take_out(text: str, blobs: Blobs) -> str:

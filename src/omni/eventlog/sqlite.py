@@ -1,6 +1,6 @@
 """The event store over SQLite: one writer, one transaction and so one sync per append.
 
-    append ── check versions ── encode, chain ── BEGIN ─ epoch still ours? ─ INSERT ─ files still there? ─ COMMIT
+    append ── check versions ── encode, chain ── BEGIN ─ epoch still ours? ─ INSERT ─ COMMIT
            ── files still there? ── head marker ── acknowledged
 
 A fault before COMMIT leaves nothing behind (LogUnavailable and its kin). A fault of COMMIT itself leaves it open
