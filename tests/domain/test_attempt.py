@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -135,6 +136,12 @@ def test_cost_adds_up_over_attempts_and_stays_null_when_nobody_named_it() -> Non
     desk.create("b")
     desk.succeed("b")
     assert desk.task("b").cost_usd is None
+
+
+def test_a_handle_is_a_uuid_of_version_five_and_differs_for_each_attempt() -> None:
+    names = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f")
+    assert attempt.handle("t", 1) == str(uuid.uuid5(names, "t:1"))
+    assert len({attempt.handle(task, n) for task in "abc" for n in range(4)}) == 12
 
 
 def test_backoff_doubles_is_capped_and_the_same_each_time() -> None:

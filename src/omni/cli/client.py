@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import msgspec
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -38,6 +38,10 @@ _META = {
 
 class ConnectionLost(DaemonUnreachable):
     """The daemon had the request, and went away before it answered."""
+
+
+# AssertionError is the library's own, when a stranger speaks before it is asked and hangs up.
+NO_WEBSOCKET = (WebSocketException, EOFError, BrokenPipeError, ConnectionResetError, AssertionError)
 
 
 class Client:
@@ -118,7 +122,7 @@ class Client:
             )
         except InvalidStatus as error:
             raise refused_login(error.response.status_code, self.where) from None
-        except (InvalidHandshake, InvalidMessage, EOFError, BrokenPipeError, ConnectionResetError) as error:
+        except NO_WEBSOCKET as error:
             raise stranger(self.where, str(error)) from None
         except OSError as error:
             raise nobody(self.where, error) from None

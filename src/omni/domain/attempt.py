@@ -31,7 +31,7 @@ ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated
 BACKOFF_MS = 1_000
 BACKOFF_CAP_MS = 60_000
 # The name space of attempt handles; another one would orphan every executor session that is to be resumed.
-_HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f")
+_HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f").bytes
 
 
 def key(task_id: str, n: int) -> str:
@@ -40,8 +40,10 @@ def key(task_id: str, n: int) -> str:
 
 
 def handle(task_id: str, n: int) -> str:
-    """The session id of an attempt: ours, made before the spawn, and the same whenever it is derived again."""
-    return str(uuid.uuid5(_HANDLES, key(task_id, n)))
+    """The session id of an attempt, a UUIDv5: ours, made before the spawn, the same whenever it is derived again."""
+    digest = hashlib.sha1(_HANDLES + key(task_id, n).encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def backoff_ms(task_id: str, n: int) -> int:

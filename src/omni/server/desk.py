@@ -91,6 +91,7 @@ class Desk:
         self._followers: dict[str, asyncio.Queue[News]] = {}
         self._count = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._outbox: list[Any] = []
 
     # --- what comes by post ---------------------------------------------------------------------------------------
 
@@ -193,19 +194,19 @@ class Desk:
         request = self._request()
         queue: asyncio.Queue[News] = asyncio.Queue(FOLLOWER_BACKLOG)
         self._followers[request] = queue
-        self._post.send(GATEWAY, DOOR, (Follow(request, task_id),))
+        self._say(Follow(request, task_id))
         try:
             while True:
                 yield await queue.get()
         finally:
             del self._followers[request]
-            self._post.send(GATEWAY, DOOR, (Forget(request),))
+            self._say(Forget(request))
 
     def abandon(self, pending: Pending) -> None:
         """Nobody waits for this any more; the task goes on."""
         if self._open.pop(pending.request, None):
             self._settle(pending, TIME_UP)
-            self._post.send(GATEWAY, DOOR, (Forget(pending.request),))
+            self._say(Forget(pending.request))
 
     @property
     def open_questions(self) -> int:
@@ -227,8 +228,18 @@ class Desk:
         pending = Pending(message.request, task_id, loop.create_future())
         pending.timer = loop.call_later(within_s, self.abandon, pending)
         self._open[message.request] = pending
-        self._post.send(GATEWAY, DOOR, (message,))
+        self._say(message)
         return pending
+
+    def _say(self, message: Any) -> None:
+        """Post what one round of the loop has to say together: a larger turn makes fewer commits."""
+        self._outbox.append(message)
+        if len(self._outbox) == 1:
+            (self._loop or self._find_loop()).call_soon(self._flush)
+
+    def _flush(self) -> None:
+        messages, self._outbox = self._outbox, []
+        self._post.send(GATEWAY, DOOR, messages)
 
     def _find_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
