@@ -113,6 +113,8 @@ class Daemon:
             self._supervisor.start(kernel)
         self._announce_boot()
         await self.door.start()
+        for note in self.store.notes:
+            log.warning("log.noticed", note=note)
         gc.collect()
         gc.freeze()  # what is here now stays for good: no collection needs to look at it again
         log.info("daemon.started", version=__version__, port=self.door.port, position=self.store.head.position)

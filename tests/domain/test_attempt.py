@@ -10,7 +10,7 @@ from tests.domain.given import Desk, names, worker
 
 from omni.domain import attempt
 from omni.domain import commands as cmd
-from omni.domain.values import Result, TaskState
+from omni.domain.values import ExecutorHealth, Result, TaskState
 
 
 def running(**traits: Any) -> Desk:
@@ -149,3 +149,42 @@ def test_backoff_doubles_is_capped_and_the_same_each_time() -> None:
     assert waits == [attempt.backoff_ms("task", n) for n in range(1, 12)]
     assert all(750 * 2 ** (n - 1) <= w <= 1250 * 2 ** (n - 1) for n, w in enumerate(waits[:5], start=1))
     assert max(waits) <= attempt.BACKOFF_CAP_MS * 1.25
+
+
+def delayed(**traits: Any) -> Desk:
+    """A desk with task `a` interrupted under `retry` and waiting for its second attempt, and another executor free."""
+    desk = Desk(worker(on_crash="retry", **traits), worker("other"))
+    desk.create("a", executor="worker")
+    desk.interrupt("a")
+    return desk
+
+
+def test_what_may_have_run_is_repeated_by_its_own_executor_only() -> None:
+    desk = delayed()
+    desk.note("worker", ExecutorHealth("failed", "gone"))
+    desk.at = desk.task("a").retry_at or 0
+    assert desk.put(cmd.TimerFired("a")) == []
+    assert names(desk.note("worker", ExecutorHealth("ready"))) == ["router.executor_noted", "attempt.planned"]
+
+
+def test_what_may_have_run_is_a_question_when_its_executor_left_the_configuration() -> None:
+    desk = delayed()
+    desk.settings = Desk(worker("other"), ready=False).settings
+    events = desk.put(cmd.Boot("boot-2", desk.settings))
+    assert names(events) == ["router.started", "router.configured", "task.held"]
+
+
+def test_what_waited_too_long_for_its_repetition_becomes_a_question() -> None:
+    desk = delayed()
+    desk.at += attempt.ASK_AFTER_MS + 1
+    assert names(desk.put(cmd.TimerFired("a"))) == ["task.held"]
+    assert desk.task("a").held.options == ("retry", "accept", "fail")  # type: ignore[union-attr]
+
+
+def test_a_repetition_that_is_due_does_not_starve_behind_a_queue() -> None:
+    desk = delayed(max_concurrency=1)
+    for name in "bcd":
+        desk.create(name, executor="worker")
+    desk.at = desk.task("a").retry_at or 0
+    desk.succeed("b")
+    assert desk.started == [("a", 2)]

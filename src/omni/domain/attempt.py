@@ -11,7 +11,7 @@ Then one of:
     interrupted                 nobody knows what ran: the executor's `on_crash` policy decides (POLICY)
     cancelled                   the task is cancelled
 
-An outcome for the last attempt counts even when it had been given up as interrupted, as long as the task has not ended:
+A success of the last attempt counts even when it had been given up as interrupted, as long as the task has not ended:
 what really finished wins. Anything else is late: kept, and without effect.
 """
 
@@ -141,6 +141,16 @@ def _effective(task: Task, attempt: Attempt, at: Millis, *, resumable: bool) -> 
     if attempt.policy == "resume" and not resumable:
         return "ask"
     return attempt.policy
+
+
+def uncertain(task: Task) -> bool:
+    """Whether the task waits for another attempt although the last one may have done its work."""
+    return task.retry_at is not None and task.last is not None and task.last.state is AttemptState.INTERRUPTED
+
+
+def too_old(task: Task, at: Millis) -> bool:
+    """Whether the last attempt began so long ago that its work is not repeated unasked."""
+    return task.last is not None and at - task.last.planned_at > ASK_AFTER_MS
 
 
 def question(attempt: Attempt, evidence: str) -> Held:

@@ -45,14 +45,16 @@ def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
 
 def settle(board: Board, at: Millis) -> Outcome:
     """Take the next step that follows from the state alone; nothing when all is settled."""
-    for executor, waiting in board.waiting.items():
-        if not waiting:
+    if board.at("delayed") and (step := _settle_delayed(board, at)).events:
+        return step  # these have waited longest: behind a queue that never empties they would wait for ever
+    for executor in board.executors:  # in the order of the configuration, so that replay decides in the same order
+        if not board.waiting.get(executor):
             continue
         if _gone(board, executor):
             return _reroute(board, board.next_in_queue(executor))
         if _ready(board, executor) and board.free_slots(executor) > 0:
             return _plan(board, board.next_in_queue(executor))
-    return _settle_delayed(board, at)
+    return NOTHING
 
 
 def owed(board: Board, boot: str) -> list[Send]:
@@ -216,6 +218,8 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
         if (task.retry_at or 0) > at or task.route is None:
             continue
         executor = task.route.executor
+        if attempts.uncertain(task) and attempts.too_old(task, at):
+            return _ask(task, "it waited so long for its next attempt that the world has moved on")
         if _gone(board, executor) and not _comes_back_for(board, task):
             return _reroute(board, task)
         if _ready(board, executor) and board.free_slots(executor) > 0:
@@ -243,9 +247,9 @@ def _plan(board: Board, task: Task) -> Outcome:
 
 
 def _comes_back_for(board: Board, task: Task) -> bool:
-    """Whether to wait for an executor that is down: only it can go on with a session of its own."""
+    """Whether to wait for an executor that is down: what it may have done already, only it can resume or repeat."""
     spec = board.executors.get(task.route.executor) if task.route else None
-    return task.resume and spec is not None and not spec.unavailable
+    return attempts.uncertain(task) and spec is not None and not spec.unavailable
 
 
 def _reroute(board: Board, task: Task) -> Outcome:
@@ -253,10 +257,15 @@ def _reroute(board: Board, task: Task) -> Outcome:
 
 
 def _elsewhere(task: Task, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
-    """Route a task whose executor is gone. A session cannot move along, and beginning anew may run the work twice."""
-    if task.resume and task.last is not None:
-        return [ev.TaskHeld(attempts.question(task.last, "only it could resume, and it is no longer there"))]
+    """Route a task whose executor is gone, unless it may have done the work: another one would do it twice."""
+    if attempts.uncertain(task) and task.last is not None:
+        return [ev.TaskHeld(attempts.question(task.last, "only it could go on, and it is no longer there"))]
     return _routing(task.spec, settings, health)
+
+
+def _ask(task: Task, evidence: str) -> Outcome:
+    assert task.last is not None
+    return Outcome([(task.stream, ev.TaskHeld(attempts.question(task.last, evidence)))])
 
 
 def _routing(spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
