@@ -23,7 +23,7 @@ def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
     if not wanted.is_file():
         raise ConfigError(
             f"the configuration file {wanted} does not exist",
-            hint="name another with --config, or write one with `omni init`",
+            hint="name another with --config, or none: omni serve runs without a file too",
         )
     return wanted
 

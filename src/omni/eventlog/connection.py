@@ -138,7 +138,9 @@ def translated(database: Path) -> Iterator[None]:
             f"another program keeps the event log {database} locked", hint=f"fuser {database}"
         ) from error
     except apsw.Error as error:
-        raise LogUnavailable(f"the event log {database} cannot be used: {error}", hint="omni doctor") from error
+        raise LogUnavailable(
+            f"the event log {database} cannot be used: {error}", hint=f"ls -l {database.parent}"
+        ) from error
 
 
 def disk_full(database: Path) -> LogUnavailable:
@@ -170,7 +172,7 @@ class FileWatch:
         if moved:
             raise LogUnavailable(
                 f"the event log {self._database}, or its -wal or -shm file, was deleted or replaced under the daemon",
-                hint="put the files back or restore a backup, then omni service restart",
+                hint="put the files back or restore a backup; then end this daemon and start omni serve",
             )
 
     def _inodes(self) -> list[tuple[int, int]]:
@@ -215,7 +217,10 @@ def _set_pragmas(connection: apsw.Connection, pragmas: tuple[tuple[str, object, 
     for name, value, expected in pragmas:
         connection.pragma(name, value)
         if (found := connection.pragma(name)) != expected:
-            raise EventLogError(f"SQLite keeps {name}={found!r} where {expected!r} is needed", hint="omni doctor")
+            raise EventLogError(
+                f"SQLite keeps {name}={found!r} where {expected!r} is needed",
+                hint="omni serve --data-dir DIR, on a local disk",
+            )
 
 
 _ALLOWED_ANYWHERE: Final = {

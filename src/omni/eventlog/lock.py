@@ -26,7 +26,7 @@ class DaemonLock:
             os.close(self._fd)
             raise LogLocked(
                 f"another daemon, pid {holder}, holds the event log {database}",
-                hint="omni service stop, or end that process; then omni serve",
+                hint="end that process, then omni serve",
             ) from refused
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)

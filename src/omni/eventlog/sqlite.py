@@ -187,7 +187,7 @@ class SqliteEventStore(LogReader):
             if entry.version != current + 1:
                 raise VersionConflict(
                     f"{stream} is at version {current}, so its next event is not version {entry.version}",
-                    hint=f"omni replay --task {stream.removeprefix('task-')}",
+                    hint="omni verify",
                 )
             ahead[stream] = entry.version
         return ahead
@@ -289,7 +289,7 @@ class SqliteEventStore(LogReader):
                 raise disk_full(self._path) from error
             raise OutcomeUnknown(
                 f"the disk failed while {self._path} was committed; the transaction may survive or not: {error}",
-                hint="omni doctor",
+                hint="omni verify",
             ) from error
 
     def _ends_before(self, head: Head) -> bool:

@@ -27,7 +27,7 @@ from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.executors.connection import Session
 from omni.executors.contract import LOOKUP_TOOL, Answer, Lookup, Report, failure, read_lookup, report
-from omni.executors.streamable import HTTP_FAILED
+from omni.executors.streamable import HTTP_FAILED, PROVEN
 from omni.executors.wire import MARK, Mark
 
 SILENCE_S = 1.0  # how long a server that was told to stop may still answer
@@ -138,23 +138,24 @@ class Call:
 
     def _refused(self, error: MCPError) -> Report | None:
         task_id, n, name = self._order.task_id, self._order.n, self._config.name
-        if error.code == HTTP_FAILED:
+        if error.code == HTTP_FAILED and self._config.transport == "http":
             return self._http_failed(error)
         if error.code == CONNECTION_CLOSED and (self._session.broken or error.message.startswith(_WIRE_WORDS)):
             if self._mark.sent:
                 self.broke_by = error.message
                 return None
-            return failure(task_id, n, "unavailable", f"{name} went away before the task was sent", "omni doctor")
+            return failure(task_id, n, "unavailable", f"{name} went away before the task was sent", "omni status")
         kind = "bad_request" if error.code in {INVALID_PARAMS, METHOD_NOT_FOUND} else "failed"
         return failure(task_id, n, kind, f"{name} refused the call: {error.message} (code {error.code})")
 
     def _http_failed(self, error: MCPError) -> Report | None:
-        kind = (error.data or {}).get("kind", "interrupted")
+        said = error.data.get("kind") if isinstance(error.data, dict) else None  # a server may send this code too
+        kind = said if isinstance(said, str) and said in PROVEN else "interrupted"
         if kind in {"interrupted", "unavailable"}:
             self.broke_by = error.message
         if kind == "interrupted":
             return None
-        return failure(self._order.task_id, self._order.n, kind, f"{self._config.name}: {error.message}", "omni doctor")
+        return failure(self._order.task_id, self._order.n, kind, f"{self._config.name}: {error.message}", "omni status")
 
     async def _break_off(self, work: asyncio.Task[types.CallToolResult], end: End) -> Report | None:
         """Tell the server to stop, and find out whether it did."""

@@ -148,7 +148,7 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str, owner:
             limit=MAX_MESSAGE_BYTES,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni doctor") from error
+        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni config check") from error
     record = Record(process.pid, _started_s(process.pid), name)
     book.add(record)
     return Child(process, record, marker, book)
@@ -171,7 +171,7 @@ def _program(name: str, path: str, cwd: str) -> str:
     if found and (not cwd or Path(cwd).is_dir()):
         return found
     what = f"the command {name!r} was not found" if not found else f"the directory {cwd!r} does not exist"
-    raise ExecutorUnavailable(what, hint="install it, or give its full path in `command`; then omni doctor")
+    raise ExecutorUnavailable(what, hint="install it, or give its full path in `command`; then omni config check")
 
 
 def _launched(argv: list[str]) -> list[str]:

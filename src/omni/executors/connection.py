@@ -23,6 +23,7 @@ import omni
 from omni.config import ExecutorConfig
 from omni.domain.commands import ExecutorObserved
 from omni.domain.errors import ExecutorUnavailable, OmniError
+from omni.executors.contract import LOOKUP_TOOL, brief
 from omni.executors.wire import Tapped, Wire
 
 CONNECT_S = 30.0  # a server may first have to be fetched by its launcher
@@ -33,6 +34,8 @@ BACKOFF_S = 0.5
 BACKOFF_CAP_S = 30.0
 STABLE_S = 30.0  # a session that lived this long was a good one: the next failure is the first again
 TOOL_PAGES = 50
+MAX_TOOLS = 1_000  # the log remembers them; nobody reads more
+MAX_TOOL_NAME_CHARS = 200
 
 Observe = Callable[[ExecutorObserved], None]
 
@@ -88,14 +91,14 @@ class Connection:
             return await asyncio.wait_for(asyncio.shield(self._session), patience_s)
         except TimeoutError:
             why = f"{self.config.name} cannot be reached: {self.trouble}"
-            raise ExecutorUnavailable(why, hint="omni doctor") from None
+            raise ExecutorUnavailable(why, hint="omni status") from None
 
     async def run(self) -> None:
         """Connect, and connect again, until `stop`."""
         failures = 0
         while not self._stopping.is_set():
             began = asyncio.get_running_loop().time()
-            detail = await self._live_once()
+            detail = brief(await self._live_once())
             if self._stopping.is_set():
                 break
             self.trouble = detail
@@ -148,9 +151,9 @@ class Connection:
         cursor: str | None = None
         for _ in range(TOOL_PAGES):
             page = await client.list_tools(cursor=cursor)
-            names += [tool.name for tool in page.tools]
+            names += [tool.name for tool in page.tools if len(tool.name) <= MAX_TOOL_NAME_CHARS]
             cursor = page.next_cursor
-            if not cursor:
+            if not cursor or len(names) > MAX_TOOLS:
                 break
         return self._checked(tuple(names))
 
@@ -158,7 +161,10 @@ class Connection:
         if self.config.tool and self.config.tool not in names:
             offered = ", ".join(names[:40]) or "none"
             raise ExecutorUnavailable(f"the server has no tool {self.config.tool!r}; its tools are: {offered}")
-        return names
+        if len(names) <= MAX_TOOLS:
+            return names
+        needed = (each for each in (self.config.tool, LOOKUP_TOOL) if each in names)
+        return tuple(dict.fromkeys((*needed, *names)))[:MAX_TOOLS]
 
 
 def backoff_s(name: str, failures: int) -> float:

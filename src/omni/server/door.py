@@ -63,7 +63,7 @@ class Door:
         accepting.cancel()
         if self._serving.done():
             await self._serving
-            raise OmniError("the door did not open", hint="omni doctor")
+            raise OmniError("the door did not open", hint="omni logs")
 
     async def stop(self) -> None:
         """Take no more connections, close those that are open, return when all are gone."""
