@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from omni.domain import commands as cmd
-from omni.executors.contract import MAX_TEXT_BYTES, VERSION, Answer, read_lookup, report
+from omni.domain import events as ev
+from omni.eventlog.codec import shrink_input
+from omni.eventlog.upcasters import log_codec
+from omni.executors.contract import MAX_DEPTH, MAX_TEXT_BYTES, VERSION, Answer, read_lookup, report
 
 
 def adapter(structured: Any, *texts: str, is_error: bool = False) -> Any:
@@ -104,3 +108,69 @@ def test_what_is_no_text_takes_one_line(block: dict[str, Any], line: str) -> Non
     found = report("t", 1, Answer((block,)))
     assert isinstance(found, cmd.ReportSucceeded)
     assert found.result.content == line
+
+
+def nested(levels: int) -> Any:
+    found: Any = 1
+    for _ in range(levels):
+        found = {"in": found}
+    return found
+
+
+def recorded(found: Any) -> None:
+    """Put the report through all that stands between it and the disk."""
+    done = ev.AttemptSucceeded(found.n, found.result, found.session, found.usage, found.cost_usd)
+    codec = log_codec()
+    name, schema, body = codec.encode(done)
+    assert codec.decode(name, schema, body) == done
+    shrink_input(msgspec.json.encode({"from": "hands", "message": found}), {})
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode([{"t": {"task": found}}]))
+
+
+def test_a_result_as_deep_as_allowed_goes_through_the_log() -> None:
+    found = report("t", 1, Answer((), nested(MAX_DEPTH)))
+    assert found.result.structured == nested(MAX_DEPTH)  # type: ignore[union-attr]
+    recorded(found)
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 129, 500, 5000])
+def test_a_result_that_nests_too_deeply_is_left_out_and_the_task_ends_all_the_same(levels: int) -> None:
+    found: Any = report("t", 1, Answer(({"type": "text", "text": "done"},), nested(levels)))
+    assert found.result.structured is None
+    assert found.result.content.startswith("done\n[left out: structured content that")
+    recorded(found)
+
+
+def test_brackets_side_by_side_are_not_depth() -> None:
+    wide = {"rows": [[number] for number in range(500)]}
+    assert report("t", 1, Answer((), wide)).result.structured == wide  # type: ignore[union-attr]
+
+
+def test_a_number_that_no_snapshot_can_hold_is_left_out() -> None:
+    found: Any = report("t", 1, Answer((), {"n": 2**70}))
+    assert found.result.structured is None
+    assert "[left out:" in found.result.content
+    recorded(found)
+
+
+def test_what_is_no_json_number_is_remembered_as_the_log_will_give_it_back() -> None:
+    found: Any = report("t", 1, Answer((), {"n": float("nan"), "i": float("inf")}))
+    assert found.result.structured == {"n": None, "i": None}
+    recorded(found)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"cost_usd": -1.0},
+        {"cost_usd": float("nan")},
+        {"cost_usd": float("inf")},
+        {"usage": {"input_tokens": -5}},
+        {"usage": {"output_tokens": 10**30}},
+        {"session": "s" * 5_000},
+    ],
+)
+def test_costs_usage_and_sessions_beyond_reason_break_the_contract(said: Any) -> None:
+    found = adapter(said)
+    assert isinstance(found, cmd.ReportFailed)
+    assert "breaks the result contract" in found.error.message

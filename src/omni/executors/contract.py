@@ -19,9 +19,10 @@ A server that offers the tool `lookup_attempt` (arguments `handle`, `key`) can b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from omni.domain import commands as cmd
 from omni.domain.values import Result, TaskError, Usage
@@ -30,6 +31,7 @@ VERSION = "omni.result/1"
 LOOKUP_TOOL = "lookup_attempt"
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_ERROR_CHARS = 4_000
+MAX_DEPTH = 64  # well within what the log takes, with the events and views that are laid around a result
 ERROR_KINDS = frozenset(
     {"bad_request", "cancelled", "failed", "idle_timeout", "interrupted", "rate_limited", "timeout", "unavailable"}
 )
@@ -52,13 +54,20 @@ class Said(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class Tokens(msgspec.Struct, frozen=True):
+    """`usage` within its bounds: nobody gives tokens back."""
+
+    input_tokens: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    output_tokens: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
 class Contract(msgspec.Struct, frozen=True):
-    """The structured part of an answer that keeps the contract."""
+    """The structured part of an answer that keeps the contract. A cost below zero would open every budget."""
 
     text: str | None = None
-    session: str = ""
-    cost_usd: float | None = None
-    usage: Usage | None = None
+    session: Annotated[str, Meta(max_length=1000)] = ""
+    cost_usd: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
+    usage: Tokens | None = None
     error: Said | None = None
     resumable: bool = False
 
@@ -83,7 +92,7 @@ def report(task_id: str, n: int, answer: Answer, *, adapter: bool = False) -> Re
 
 def failure(task_id: str, n: int, kind: str, message: str, hint: str = "") -> cmd.ReportFailed:
     """A failed attempt, its message cut to a length that people read."""
-    return cmd.ReportFailed(task_id, n, TaskError(kind, clean(message)[:MAX_ERROR_CHARS], hint))
+    return cmd.ReportFailed(task_id, n, TaskError(kind, brief(message), hint))
 
 
 def keeps_contract(structured: Any, *, adapter: bool) -> bool:
@@ -109,6 +118,11 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def brief(text: str) -> str:
+    """The text clean, and cut to a length that people read."""
+    return clean(text)[:MAX_ERROR_CHARS]
+
+
 def _from_contract(task_id: str, n: int, answer: Answer, text: str) -> Report:
     try:
         said = msgspec.convert(answer.structured, Contract)
@@ -118,14 +132,15 @@ def _from_contract(task_id: str, n: int, answer: Answer, text: str) -> Report:
     if said.error or answer.is_error:
         return _from_error(task_id, n, said, words)
     result = Result(*_capped(words, _own(answer.structured)))
-    return cmd.ReportSucceeded(task_id, n, result, said.session, said.usage, said.cost_usd)
+    usage = Usage(said.usage.input_tokens, said.usage.output_tokens) if said.usage else None
+    return cmd.ReportSucceeded(task_id, n, result, clean(said.session), usage, said.cost_usd)
 
 
 def _from_error(task_id: str, n: int, said: Contract, text: str) -> Report:
     error = said.error or Said()
     message = error.message or text or "the executor reported an error and gave no reason"
     if error.kind == "interrupted":
-        return cmd.ReportInterrupted(task_id, n, clean(message)[:MAX_ERROR_CHARS], said.resumable)
+        return cmd.ReportInterrupted(task_id, n, brief(message), said.resumable)
     if error.kind == "cancelled":
         return cmd.ReportCancelled(task_id, n, confirmed=True)
     return failure(task_id, n, error.kind if error.kind in ERROR_KINDS else "failed", message)
@@ -144,17 +159,31 @@ def _capped(text: str, structured: Any) -> tuple[str, Any]:
     if len(data) > MAX_TEXT_BYTES:
         head = data[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
         text = f"{head}\n[cut: the executor gave {len(data)} bytes of text, the first {MAX_TEXT_BYTES} are kept]"
-    size = _size(structured)
-    if size > MAX_TEXT_BYTES:
-        return f"{text}\n[left out: {size} bytes of structured content]", None
-    return text, structured
+    if structured is None:
+        return text, None
+    kept, unfit = _kept(structured)
+    return (f"{text}\n[left out: {unfit}]", None) if unfit else (text, kept)
 
 
-def _size(structured: Any) -> int:
+def _kept(structured: Any) -> tuple[Any, str]:
+    """The structured content as it will be read back from the log, or why the log cannot keep it."""
     try:
-        return 0 if structured is None else len(msgspec.json.encode(structured))
-    except (ValueError, TypeError, RecursionError):
-        return MAX_TEXT_BYTES * 1024  # not JSON at all
+        msgspec.msgpack.encode(structured)  # as snapshots do, which hold no integer beyond 64 bits
+        data = msgspec.json.encode(structured)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        return None, f"structured content that cannot be kept: {brief(str(error))}"
+    if len(data) > MAX_TEXT_BYTES:
+        return None, f"{len(data)} bytes of structured content"
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deeper(structured, MAX_DEPTH):
+        return None, f"structured content that nests deeper than {MAX_DEPTH}"
+    return msgspec.json.decode(data), ""
+
+
+def _is_deeper(node: Any, levels: int) -> bool:
+    if not isinstance(node, Mapping | list | tuple):
+        return False
+    inner = node.values() if isinstance(node, Mapping) else node
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _block(block: Mapping[str, Any]) -> str:

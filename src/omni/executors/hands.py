@@ -20,7 +20,7 @@ from omni.domain import commands as cmd
 from omni.domain.errors import ConfigError, ExecutorUnavailable
 from omni.domain.template import Template, compile_template
 from omni.executors.bundled import completed
-from omni.executors.contract import Report, failure
+from omni.executors.contract import Report, brief, failure
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
 
@@ -243,7 +243,8 @@ class Hands:
         if session.broken:  # its end knows more: an exit code, a close code
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(session.ended.wait(), STOP_S)
-        evidence = f"the connection to {config.name} broke while it ran: {session.wire.reason or broke_by}"
+        why = session.wire.reason or broke_by
+        evidence = brief(f"the connection to {config.name} broke while it ran: {why}")
         if LOOKUP_TOOL not in session.tools:
             return cmd.ReportInterrupted(order.task_id, order.n, evidence)
         return await self._inquire(config.name, order.task_id, order.n, order.handle, order.key, evidence, stop)

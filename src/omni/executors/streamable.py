@@ -24,6 +24,7 @@ WRITE_S = 30.0
 # What a refusal proves. A 5xx proves nothing: a gateway may send it after the server has begun.
 _REFUSED = {400: "bad_request", 401: "unavailable", 403: "unavailable", 404: "unavailable", 405: "unavailable",
             413: "bad_request", 429: "rate_limited"}  # fmt: skip
+PROVEN = frozenset(_REFUSED.values())
 
 
 class Frank(httpx2.AsyncClient):
