@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
@@ -22,23 +23,29 @@ ROUTER = "router"
 GATEWAY = "gateway"
 HEALTH = "health"
 
-REMEMBERED = 8_192  # more than all slots together: an attempt keeps its slot until the Router has heard of its end
+REMEMBERED = 8_192  # reported attempts; more than all slots together, for each keeps its slot until the Router knows
 
 
 class PoolState:
-    """Attempts handed over in this process, oldest first."""
+    """Attempts handed over in this process: those that run, and the last that were reported, oldest first."""
 
     def __init__(self) -> None:
-        self.handed: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self.running: set[tuple[str, int]] = set()
+        self.reported: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def first_time(self, task_id: str, n: int) -> bool:
         """Whether this attempt has not been handed over yet; from now on it has."""
-        if (task_id, n) in self.handed:
+        if (task_id, n) in self.running or (task_id, n) in self.reported:
             return False
-        self.handed[task_id, n] = None
-        if len(self.handed) > REMEMBERED:
-            self.handed.popitem(last=False)
+        self.running.add((task_id, n))
         return True
+
+    def ended(self, task_id: str, n: int) -> None:
+        """Remember an attempt whose outcome is on its way: the Router may say it again before it has heard."""
+        self.running.discard((task_id, n))
+        self.reported[task_id, n] = None
+        if len(self.reported) > REMEMBERED:
+            self.reported.popitem(last=False)
 
 
 class ExecutorPool(Quiet):
@@ -70,7 +77,12 @@ class ExecutorPool(Quiet):
                 return Outcome((), [Send(HEALTH, m) for m in ready])
             case cmd.TimerFired():
                 return NOTHING
-        return Outcome((), [Send(ROUTER, message)])  # a report about an attempt
+        return self._report(state, message)
+
+    def _report(self, state: PoolState, report: Any) -> Outcome:
+        if not isinstance(report, cmd.ReportStarted):
+            state.ended(report.task_id, report.n)
+        return Outcome((), [Send(ROUTER, report)])
 
     def _start(self, state: PoolState, start: cmd.StartAttempt) -> Outcome:
         if not state.first_time(start.task_id, start.n):
@@ -78,7 +90,7 @@ class ExecutorPool(Quiet):
         template = self._dry_run.get(start.route.executor)
         if template is None:
             return Outcome((), [Send(HANDS, start)])
-        return Outcome((), [Send(ROUTER, _rehearse(template, start))])
+        return self._report(state, _rehearse(template, start))
 
     def _stop(self, cancel: cmd.CancelAttempt) -> Outcome:
         if cancel.executor in self._dry_run:
