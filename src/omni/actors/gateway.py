@@ -59,7 +59,7 @@ class Gateway(Quiet):
             cmd.ListTasks: _list,
             cmd.CancelTask: _forward,
             cmd.ResolveTask: _forward,
-            cmd.RetryTask: _forward,
+            cmd.RetryTask: self._retry,
             cmd.Follow: _follow,
             cmd.Forget: _forget,
             cmd.GetStatus: _status,
@@ -81,12 +81,19 @@ class Gateway(Quiet):
 
     def _submit(self, state: GatewayState, submit: cmd.Submit) -> list[Send]:
         if state.open_tasks >= self._open_limit:
-            message = f"{self._open_limit} tasks are open, and no more are admitted until some of them end"
-            return [
-                _reply(submit.request, cmd.Refusal("overloaded", message, "try again in a few seconds; omni status"))
-            ]
+            return [self._overloaded(submit.request)]
         state.asked[submit.request] = submit.until_end
         return [Send(ROUTER, cmd.CreateTask(submit.request, submit.task_id, submit.spec, submit.client))]
+
+    def _retry(self, state: GatewayState, retry: cmd.RetryTask) -> list[Send]:
+        task = state.tasks.get(retry.task_id)
+        if task is not None and task.ended and state.open_tasks >= self._open_limit:
+            return [self._overloaded(retry.request)]  # it would become a new task; a held one is open already
+        return _forward(state, retry)
+
+    def _overloaded(self, request: str) -> Send:
+        message = f"{self._open_limit} tasks are open, and no more are admitted until some of them end"
+        return _reply(request, cmd.Refusal("overloaded", message, "try again in a few seconds; omni status"))
 
 
 # --- from the Router ------------------------------------------------------------------------------------------------

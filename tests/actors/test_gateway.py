@@ -1,0 +1,37 @@
+"""What the Gateway admits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omni.actors.gateway import Gateway
+from omni.domain import commands as cmd
+from omni.domain.task import Task
+from omni.domain.values import TaskSpec, TaskState
+
+
+def task(task_id: str, state: TaskState) -> Task:
+    return Task(task_id, TaskSpec("say hello"), 1, 1, 1, 1, 1, state=state)
+
+
+def ask(gateway: Gateway, state: Any, message: Any) -> list[tuple[str, Any]]:
+    return [(s.to, s.message) for s in gateway.handle(state, cmd.Envelope("m", 0, 0, "test", message)).sends]
+
+
+def test_a_retry_that_would_make_a_new_task_is_admitted_like_any_other_task() -> None:
+    gateway = Gateway(open_limit=1)
+    state = gateway.initial()
+    retry = cmd.RetryTask("r", "done", "new")
+    ask(gateway, state, cmd.TasksChanged((task("done", TaskState.FAILED),)))
+    assert ask(gateway, state, retry) == [("router", retry)]
+    ask(gateway, state, cmd.TasksChanged((task("held", TaskState.HELD),)))
+    ((to, reply),) = ask(gateway, state, retry)
+    assert (to, reply.payload.kind) == ("door", "overloaded")
+
+
+def test_a_held_task_goes_on_although_no_more_are_admitted() -> None:
+    gateway = Gateway(open_limit=1)
+    state = gateway.initial()
+    ask(gateway, state, cmd.TasksChanged((task("held", TaskState.HELD),)))
+    retry = cmd.RetryTask("r", "held", "new")
+    assert ask(gateway, state, retry) == [("router", retry)]
