@@ -55,7 +55,7 @@ class HealthMonitor(Quiet):
 
     def handle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
         if isinstance(envelope.message, cmd.ExecutorObserved):
-            return _observe(state, envelope.message)
+            return _observe(state, envelope.message, envelope.at)
         return NOTHING
 
     def evolve(self, state: HealthState, stream: str, event: Any, at: Millis, position: int) -> None:
@@ -68,21 +68,21 @@ class HealthMonitor(Quiet):
         return state.version
 
     def owed(self, state: HealthState, boot: str) -> Sequence[Send]:
-        return [send for name, watched in state.executors.items() for send in _tell(name, watched.health, watched)]
+        told = state.executors.items()
+        return [send for name, seen in told for send in _tell(name, seen.health, seen, seen.since)]
 
 
-def _observe(state: HealthState, seen: cmd.ExecutorObserved) -> Outcome:
+def _observe(state: HealthState, seen: cmd.ExecutorObserved, at: Millis) -> Outcome:
     watched = state.executors.setdefault(seen.executor, Watched())
     watched.failures = 0 if seen.ok else watched.failures + 1
     watched.seen_up = watched.seen_up or seen.ok
     watched.tools = seen.tools or watched.tools
     watched.evidence = (*watched.evidence, seen.detail or ("connected" if seen.ok else "failed"))[-EVIDENCE_KEPT:]
     health = _judge(watched, seen)
-    tell = _tell(seen.executor, health, watched)
-    if health == watched.health:
-        return Outcome((), tell)  # the Router forgets health at each boot, so it is told even without an edge
+    if health == watched.health:  # the Router forgets health at each boot, so it is told even without an edge
+        return Outcome((), _tell(seen.executor, health, watched, watched.since))
     changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
-    return Outcome([(ev.HEALTH_STREAM, changed)], tell)
+    return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, watched, at))
 
 
 def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
@@ -93,6 +93,6 @@ def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
     return ExecutorHealth("failed", seen.detail)
 
 
-def _tell(executor: str, health: ExecutorHealth, watched: Watched) -> list[Send]:
-    status = cmd.ExecutorStatus(executor, health, watched.tools, watched.since)
+def _tell(executor: str, health: ExecutorHealth, watched: Watched, since: Millis) -> list[Send]:
+    status = cmd.ExecutorStatus(executor, health, watched.tools, since)
     return [Send(ROUTER, cmd.NoteExecutor(executor, health)), Send(GATEWAY, status)]
