@@ -82,3 +82,14 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory,
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     saved.write_bytes(raw)
     assert snapshots.load("router", "v1") is None
+
+
+def test_a_snapshot_from_beyond_a_lost_tail_does_not_outlive_the_new_ones(snapshots: Snapshots, tmp_path: Path) -> None:
+    for position in (500, 600):
+        snapshots.save("router", position, HASH, "v1", b"lost")
+    for position in (40, 50):
+        snapshots.save("router", position, HASH, "v1", b"now")
+    assert len(list((tmp_path / "snapshots").iterdir())) == 2
+    found = snapshots.load("router", "v1")
+    assert found is not None
+    assert (found.position, found.payload) == (50, b"now")

@@ -41,12 +41,16 @@ class Snapshots:
         self._directory = directory
 
     def save(self, name: str, position: int, hash: bytes, fingerprint: str, payload: bytes) -> Path:  # noqa: A002
-        """Write a snapshot so that it is there as a whole or not at all, and drop all but the last two."""
+        """Write a snapshot so that it is there as a whole or not at all, and drop all but the last two.
+
+        One of a later position is of a history that was lost or replaced, and would outlive every snapshot to come.
+        """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(name, position)
         content = msgspec.msgpack.encode(Snapshot(name, position, hash, fingerprint, payload))
         _write_whole(path, _MAGIC + hashlib.sha256(content).digest() + content)
-        for old in self._newest_first(name)[KEPT:]:
+        kept = [each for each in self._newest_first(name) if each <= path][:KEPT]
+        for old in set(self._newest_first(name)) - set(kept):
             old.unlink(missing_ok=True)
         return path
 
