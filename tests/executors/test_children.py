@@ -139,9 +139,33 @@ def test_the_log_of_a_child_is_bounded_and_keeps_one_older_file(tmp_path: Path) 
     assert log.last_words.endswith("x")
 
 
+def test_a_log_that_cannot_be_written_ends_nothing_and_keeps_the_last_words(tmp_path: Path) -> None:
+    log = LogFile(tmp_path, "a")
+    (tmp_path / "logs").rmdir()
+    log.write(b"out of cheese\n")
+    assert log.last_words == "out of cheese"
+
+
+async def test_a_child_whose_record_cannot_be_written_is_still_ours_to_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    book = Book(tmp_path / "file")
+    child = await spawn([sys.executable, "-c", "input()"], env={}, cwd="", owner="o", name="n", book=book)
+    await child.end()
+    assert child.exit_code is not None
+
+
 def test_the_launcher_does_not_start_a_program_for_a_parent_that_is_gone() -> None:
     launcher = Path(sweep.__code__.co_filename).with_name("launch.py")
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(launcher), "1", "/bin/echo", "started"], capture_output=True, check=False
     )
     assert (done.returncode, done.stdout) == (143, b"")
+
+
+def test_a_forged_book_ends_neither_our_own_ancestors_nor_the_sweep(tmp_path: Path) -> None:
+    ancestors = [psutil.Process(), *psutil.Process().parents()]
+    forged = [Record(each.pid, each.create_time(), "forged") for each in ancestors]
+    nobody = [Record(pid, 0.0, "forged") for pid in (-1, 0, 2**40, 2**70)]
+    (tmp_path / "children.json").write_bytes(msgspec.json.encode(nobody + forged))
+    assert sweep(tmp_path, "an owner that nobody has") == 0
+    assert not (tmp_path / "children.json").exists()

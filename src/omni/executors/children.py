@@ -66,11 +66,13 @@ class Book:
 
     def add(self, record: Record) -> None:
         self._records[record.pid] = record
-        self._write()
+        with contextlib.suppress(OSError):
+            self._write()
 
     def remove(self, pid: int) -> None:
         if self._records.pop(pid, None):
-            self._write()
+            with contextlib.suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,9 +190,11 @@ def _started_s(pid: int) -> float:
 
 
 def _identify(record: Record) -> psutil.Process | None:
-    with contextlib.suppress(psutil.Error):
+    """The process that a record means, if it can be a child of ours: the book may be damaged, or forged."""
+    with contextlib.suppress(psutil.Error, ValueError, OverflowError):  # the latter for pids that no system gives
         process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.started_s) < SAME_START_S:
+        same = abs(process.create_time() - record.started_s) < SAME_START_S
+        if same and process.pid not in _spared() and process.uids().real == os.getuid():
             return process
     return None
 
@@ -225,8 +229,12 @@ def _family_of(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 def _marked(name: str, value: str) -> list[psutil.Process]:
     """Our own user's processes with this variable, without ourselves and our ancestors."""
-    spared = {os.getpid(), *(each.pid for each in psutil.Process().parents())}
+    spared = _spared()
     return [each for each in psutil.process_iter() if each.pid not in spared and _has(each, name, value)]
+
+
+def _spared() -> set[int]:
+    return {os.getpid(), *(each.pid for each in psutil.Process().parents())}
 
 
 def _has(process: psutil.Process, name: str, value: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from pathlib import Path
@@ -21,13 +22,17 @@ class LogFile:
         self._size = self._path.stat().st_size if self._path.exists() else 0
 
     def write(self, data: bytes) -> None:
-        """Append; when the file is full it becomes the older one."""
+        """Append; when the file is full it becomes the older one. A disk that takes no log must end no work."""
+        self._last.extend(line for line in data.decode("utf-8", "replace").splitlines() if line.strip())
+        with contextlib.suppress(OSError):
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         if self._size + len(data) > MAX_BYTES:
             self._path.replace(self._path.with_suffix(".log.1")) if self._size else None
             self._size, data = 0, data[-MAX_BYTES:]
         with self._path.open("ab") as file:
             self._size += file.write(data)
-        self._last.extend(line for line in data.decode("utf-8", "replace").splitlines() if line.strip())
 
     @property
     def last_words(self) -> str:
