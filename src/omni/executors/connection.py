@@ -137,9 +137,8 @@ class Connection:
                     raise ExecutorUnavailable(await _diagnosis(error, wire)) from error
                 return "" if self._stopping.is_set() else await _reason(wire) or "the connection was closed"
         finally:
-            if self._session.done():
+            if session is not None:  # one that never was ready leaves the future alone: its successor may hold it
                 self._session = asyncio.get_running_loop().create_future()
-            if session is not None:
                 session.ended.set()
 
     def _ready(self, session: Session) -> None:
