@@ -139,6 +139,8 @@ def backup(context: Context, file: str) -> int:
     target = Path(file).expanduser().absolute()
     if target.exists():
         raise BadUsage(f"{target} exists already", hint="omni backup, with a name that is free")
+    if not target.parent.is_dir():
+        raise BadUsage(f"there is no directory {target.parent}", hint=f"mkdir -p {target.parent}")
     count = context.counting("verifying the copy")
     report = judged(copy(_log_of(context), target, log_codec(), count), target, count)
     context.out.redraw("")

@@ -37,7 +37,7 @@ task_app = typer.Typer(help="Look at one task, or change it.", no_args_is_help=T
 token_app = typer.Typer(help="The login token of the daemon.", no_args_is_help=True, **_OPTIONS)
 config_app = typer.Typer(help="The configuration: check it, show it, describe it.", no_args_is_help=True, **_OPTIONS)
 
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or its first six or more characters.")]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or the beginning that `omni tasks` shows.")]
 Wait = Annotated[
     str | None,
     typer.Option("--wait", metavar="[S]", help="Follow the task to its end, for at most S seconds when S is given."),

@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from omni import __version__
 from omni.cli.context import bracketed
-from omni.cli.exits import DaemonRefused
+from omni.cli.exits import ELSEWHERE, DaemonRefused
 from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
 
 PROTOCOL_VERSION = "2026-07-28"
@@ -189,9 +189,7 @@ def stranger(where: str, detail: str) -> DaemonUnreachable:
 def refused_login(status: int, where: str) -> OmniError:
     """What a refused handshake stands for."""
     if status == 401:
-        return NotAuthorised(
-            f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
-        )
+        return NotAuthorised(f"the daemon at {where} does not take this token", hint=ELSEWHERE)
     if status == 403:
         return NotAuthorised(
             f"the daemon at {where} does not serve this host name", hint="omni --host 127.0.0.1 status"
@@ -204,7 +202,8 @@ def refused_login(status: int, where: str) -> OmniError:
 def _protocol_error(error: dict[str, Any]) -> OmniError:
     code, message = error.get("code"), str(error.get("message", error))
     if code == UNAUTHORISED_CODE:
-        return NotAuthorised(message, hint="omni token show, with the daemon's own --data-dir")
+        # The daemon's words are for any client; ours has sent what it has.
+        return NotAuthorised("the daemon does not take this token", hint=ELSEWHERE)
     if code == RATE_CODE:
         return DaemonRefused("overloaded", message, hint="try again in a minute")
     return DaemonRefused("invalid", message, hint="omni --help")

@@ -33,6 +33,11 @@ INTERNAL = 70  # outside the contract's list on purpose: never to be taken for a
 INTERRUPTED = 130  # what a shell reports for SIGINT
 PIPE_CLOSED = 141  # and for SIGPIPE: the reader has seen enough
 
+# One machine may run several daemons, each with a data directory and a token of its own.
+ELSEWHERE = (
+    "omni token show --data-dir DIR, with the DIR of that daemon; or take another port for your own: OMNI_PORT=PORT"
+)
+
 
 class BadUsage(OmniError):
     """The command line cannot be understood."""

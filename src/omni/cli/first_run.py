@@ -52,12 +52,15 @@ def _tour(context: Context, *, once: bool) -> int:
         host, port = context.address
         context.out.text(f"A daemon already listens on {host}:{port}: using it.")
         return _first_task(context)
-    code = OK
-    with _daemon(context) as daemon:
-        code = _first_task(context)
-        if not once:
-            context.out.text("\nThe daemon goes on until you press Ctrl-C.")
-            code = daemon.wait()
+    code = INTERRUPTED
+    try:
+        with _daemon(context) as daemon:
+            code = _first_task(context)
+            if not once:
+                context.out.text("\nThe daemon goes on until you press Ctrl-C.")
+                code = daemon.wait()
+    except KeyboardInterrupt:
+        return code
     return code
 
 
@@ -72,6 +75,7 @@ def _daemon(context: Context) -> Iterator[subprocess.Popen[bytes]]:
         yield daemon
     except KeyboardInterrupt:
         context.out.note("\nstopping the daemon")
+        raise
     finally:
         _stop(daemon)
 
@@ -139,7 +143,9 @@ def _what_next(context: Context, task: dict[str, Any]) -> str:
         (f"{omni} tasks", "all tasks"),
         (f"{omni} status", "mode, executors, counts"),
         (f"{omni} verify", "check the whole event log"),
-        ("cp config.example.yaml config.yaml", "then name your own executors in it"),
+        (f"{omni} config check", "what your configuration means")
+        if context.loaded.path
+        else ("cp config.example.yaml config.yaml", "then name your own executors in it"),
     )
     width = max(len(command) for command, _ in todo)
     return "\nTry next:\n" + "\n".join(f"  {command:{width}}  # {what}" for command, what in todo)

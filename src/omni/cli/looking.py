@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, UNREACHABLE, code_of_task
-from omni.cli.ids import full_id
-from omni.cli.show import event_line, task_lines, task_table, why_lines
+from omni.cli.ids import checked, full_id
+from omni.cli.show import decide, event_line, task_lines, task_table, why_lines
 from omni.cli.waiting import PATIENCE_S, at_rest
 from omni.domain.errors import DaemonUnreachable
 
@@ -19,6 +19,7 @@ FOLLOW_S = 1.0
 
 def tasks(context: Context, state: str | None, limit: int, cursor: str | None) -> int:
     """List tasks, newest first."""
+    cursor = checked(cursor) if cursor else None
     arguments = {"state": state, "limit": limit, "cursor": cursor}
     try:
         page = context.client().call("list_tasks", arguments)
@@ -70,6 +71,8 @@ def tail(context: Context, prefix: str) -> int:
             context.out.note(f"{task_id} is {task['state']} and the daemon is not running\n  next: omni serve")
     if context.out.as_json:
         context.out.document("events", {"task": task, "events": shown})
+    elif (held := task.get("held")) and (todo := decide(task_id, held)):
+        context.out.note(f"next: {todo}")
     if at_rest(task):
         return code_of_task(task)
     return UNREACHABLE

@@ -13,6 +13,9 @@ from omni.cli.exits import INTERRUPTED, BadUsage, Broken
 from omni.cli.output import Output
 from omni.domain.errors import OmniError
 
+# What people try first, coming from other programs.
+_ALSO: dict[tuple[str, ...], list[str]] = {("--version",): ["version"], ("-V",): ["version"], ("help",): ["--help"]}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command line and leave with its exit code."""
@@ -51,6 +54,7 @@ def _dispatch(options: Globals, rest: list[str]) -> int:
 
 
 def _command(context: Context, rest: list[str]) -> int:
+    rest = _ALSO.get(tuple(rest), rest)
     if rest == ["status"] and COMPLETE_VARIABLE not in os.environ:
         from omni.cli import status
 

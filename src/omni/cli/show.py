@@ -55,6 +55,12 @@ def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
     return [chosen, *told, *_indented(table(("CANDIDATE", "SCORE", "WHY"), rows)), *_went(answer), *_held(answer)]
 
 
+def decide(task_id: str, held: dict[str, Any]) -> str:
+    """The command by which a person decides about a held task; empty when there is nothing to choose."""
+    options = "|".join(held.get("options") or ())
+    return f"omni task resolve {task_id} {options}" if options else ""
+
+
 def _title(task: dict[str, Any]) -> str:
     return one_line(task["description"])
 
@@ -97,8 +103,10 @@ def _took(attempt: dict[str, Any]) -> str:
 def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if held := task.get("held"):
-        choices = ", ".join(held.get("options") or ()) or "none"
-        lines.append(f"  {out.state('held')}      {one_line(held['reason'])} (choices: {choices})")
+        lines.append(f"  {out.state('held')}      {one_line(held['reason'])}")
+        lines += [f"  next      {todo}"] if (todo := decide(task["id"], held)) else []
+    elif task["state"] == "completed" and all(a["state"] != "succeeded" for a in task.get("attempts") or ()):
+        lines.append("  accepted  by hand")
     if error := task.get("error"):
         lines.append(f"  {out.style('error', 'bad')}     {one_line(error['message'])}")
         lines += [f"  next      {one_line(error['hint'])}"] if error.get("hint") else []
@@ -111,9 +119,8 @@ def _held(answer: dict[str, Any]) -> list[str]:
     held = answer.get("held")
     if not held:
         return []
-    options = "|".join(held.get("options") or ())
-    todo = [f"  next: omni task resolve {answer['task_id']} {options}"] if options else []
-    return [f"  held     {one_line(held['reason'])}", *todo]
+    todo = decide(answer["task_id"], held)
+    return [f"  held     {one_line(held['reason'])}", *([f"  next: {todo}"] if todo else [])]
 
 
 def _went(answer: dict[str, Any]) -> list[str]:
@@ -148,7 +155,7 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.cancelled": lambda b: f"stopped{_by(b)}",
     "attempt.planned": lambda b: f"{_nth(b)} by {b['route']['executor']}{', goes on' if b.get('resume') else ''}",
     "attempt.started": lambda b: f"{_nth(b)}, pid {b['pid']}" if b.get("pid") else _nth(b),
-    "attempt.succeeded": lambda b: f"{_nth(b)}: {b['result'].get('content', '')[:100]}",
+    "attempt.succeeded": lambda b: f"{_nth(b)}: {_start(b['result'].get('content', ''))}",
     "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
     "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
     "attempt.cancelled": lambda b: f"{_nth(b)}{'' if b.get('confirmed', True) else ', never confirmed'}",
@@ -158,6 +165,10 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def _nth(body: dict[str, Any]) -> str:
     return f"attempt {body['n']}"
+
+
+def _start(content: str) -> str:
+    return content if len(content) <= 100 else f"{content[:99]}…"
 
 
 def _by(body: dict[str, Any]) -> str:

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from omni.cli.context import Context, bracketed
-from omni.cli.exits import OK, UNREACHABLE
+from omni.cli.exits import ELSEWHERE, OK, UNREACHABLE
 from omni.cli.output import one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
 
 ANSWER_S = 5.0
 MAX_ANSWER = 16 * 1024 * 1024
 _MODES = {
-    "NORMAL": "everything goes through the model gateway",
+    "NORMAL": "work goes on as usual",
     "DEGRADED": "the model gateway is down; providers are called directly",
     "BRAINSTEM": "the cloud is gone; only local work goes on",
 }
@@ -114,9 +114,7 @@ def _body_of(raw: bytes, where: str) -> dict[str, Any]:
     head, _, body = raw.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status == [b"401"]:
-        raise NotAuthorised(
-            f"the daemon at {where} does not take this token", hint="omni token show, with the daemon's own --data-dir"
-        )
+        raise NotAuthorised(f"the daemon at {where} does not take this token", hint=ELSEWHERE)
     answer = _json(body)
     if status == [b"503"] and answer is not None:
         raise NotReady(f"the daemon at {where} is not ready: {answer.get('reason', 'busy')}", hint="omni logs")

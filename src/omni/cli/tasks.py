@@ -19,7 +19,13 @@ from omni.domain.errors import OmniError
 if TYPE_CHECKING:
     from omni.cli.client import Client
 
-MAX_TEXT_BYTES = 900_000  # a frame holds 1 MiB, the request around the text included
+MAX_TEXT_CHARS = 100_000  # what the daemon takes
+MAX_TEXT_BYTES = 4 * MAX_TEXT_CHARS
+_STOPPED = {
+    "cancelled": "is cancelled",
+    "completed": "was completed before; nothing was stopped",
+    "failed": "had failed before; nothing was stopped",
+}
 
 
 def submit(context: Context, source: str, wait: str | None, options: dict[str, Any]) -> int:
@@ -45,7 +51,7 @@ def submit(context: Context, source: str, wait: str | None, options: dict[str, A
 def cancel(context: Context, prefix: str) -> int:
     """Ask for a task to be stopped."""
     task = _change(context, "cancel_task", prefix)
-    said = "is cancelled" if task["state"] == "cancelled" else f"is asked to stop (now {task['state']})"
+    said = _STOPPED.get(task["state"], f"is asked to stop (now {task['state']})")
     context.out.show("task", {"task": task}, [f"{task['id']} {said}"])
     return OK
 
@@ -92,16 +98,18 @@ def _file(path: Path) -> bytes:
 
 
 def _checked(raw: bytes) -> str:
-    if len(raw) > MAX_TEXT_BYTES:
-        raise BadUsage(
-            f"the text is longer than {MAX_TEXT_BYTES} bytes", hint="put it into a file and name the file in the task"
-        )
     try:
-        text = raw.decode("utf-8")
+        text = raw[:MAX_TEXT_BYTES].decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadUsage(
-            f"the text is not UTF-8 (byte {error.start})", hint="iconv -t utf-8 FILE | omni submit -"
+            f"the text is not UTF-8 (byte {error.start})",
+            hint="name its encoding: iconv -f GB18030 -t UTF-8 FILE | omni submit -",
         ) from None
+    if len(raw) > MAX_TEXT_BYTES or len(text) > MAX_TEXT_CHARS:
+        raise BadUsage(
+            f"the text is longer than {MAX_TEXT_CHARS:,} characters",
+            hint="put it into a file and name the file in the task",
+        )
     if not text.strip():
         raise BadUsage("the task has no text", hint="omni submit 'what shall be done'")
     return text.rstrip("\n")
@@ -145,8 +153,6 @@ def _report(context: Context, client: Client, task: dict[str, Any], wait: bool, 
     context.out.show("task", {"task": task}, task_lines(context.out, task))
     if not at_rest(task):
         context.out.note(f"not finished after {wait_s:g} s; it goes on\n  next: omni task tail {task['id']}")
-    elif task["state"] == "held":
-        context.out.note(f"next: omni task resolve {task['id']} {'|'.join(task['held'].get('options') or ('retry',))}")
     return code_of_task(task)
 
 
