@@ -89,6 +89,7 @@ class Daemon:
         self.post = Post()
         self.failed = asyncio.Event()
         self.failure = ""
+        self._announced = False
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = SqliteEventStore.open(log_path(data_dir), log_codec(), accept_loss=accept_loss)
         self._journal = journal
@@ -112,6 +113,7 @@ class Daemon:
         for kernel in self._kernels():
             self._supervisor.start(kernel)
         self._announce_boot()
+        self._announced = True
         await self.door.start()
         for note in self.store.notes:
             log.warning("log.noticed", note=note)
@@ -126,7 +128,8 @@ class Daemon:
         await self.door.stop()
         await self.hands.stop()
         self._timers.stop()
-        self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
+        if self._announced:  # else a start that failed half-way, whose own error counts: some actors are not there
+            self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
         await asyncio.to_thread(self._supervisor.stop)
         self.store.close()
         log.info("daemon.stopped", reason=reason)

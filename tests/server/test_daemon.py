@@ -9,14 +9,22 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 import websockets
 from tests.server.house import ENVIRONMENT
 from tests.server.test_bridge import MODERN, PROGRAM, Peer
+
+from omni.config import log_path
+from omni.domain.events import DaemonStopped
+from omni.eventlog.opening import TAIL_ROWS
+from omni.eventlog.sqlite import SqliteEventStore
+from omni.eventlog.store import Entry
+from omni.eventlog.upcasters import log_codec
 
 CONFIG = """
 mcp_servers:
@@ -154,5 +162,26 @@ def test_a_port_in_use_is_said_with_the_next_command(home: Home) -> None:
             assert process.returncode != 0
             assert f"127.0.0.1:{home.port} is in use" in errors.decode()
             assert "omni status" in errors.decode()
+
+    asyncio.run(test())
+
+
+def test_a_log_that_turns_out_damaged_during_the_start_is_said_with_the_next_command(home: Home) -> None:
+    store = SqliteEventStore.open(log_path(home.data_dir), log_codec())
+    store.append([Entry("system", n, DaemonStopped("test"), 1, 1, "test", "c") for n in range(1, TAIL_ROWS + 10)])
+    store.close()
+    with closing(apsw.Connection(str(log_path(home.data_dir)))) as damage:
+        damage.execute("DROP TRIGGER events_no_update")
+        damage.execute("UPDATE events SET body = '{' WHERE position = 3")
+
+    async def test() -> None:
+        arguments = (str(home.config), str(home.data_dir), str(home.port))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SERVE, *arguments, stdout=PIPE, stderr=PIPE, env=ENVIRONMENT
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode != 0
+        assert "CorruptLog" in errors.decode().splitlines()[-2]
+        assert "omni verify" in errors.decode().splitlines()[-1]
 
     asyncio.run(test())
