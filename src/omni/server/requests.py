@@ -198,7 +198,10 @@ class SpecMaker:
         path = Path(text)
         if "\x00" in text or not path.is_absolute():
             raise BadArgument(f"workdir must be an absolute path, not {text[:200]!r}", argument="workdir")
-        real = path.resolve()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError, ValueError):  # links in a circle; a name that no file system takes
+            raise BadArgument(f"workdir {text[:200]!r} cannot be resolved", argument="workdir") from None
         if not any(real.is_relative_to(root) for root in self._roots):
             roots = ", ".join(str(root) for root in self._roots) or "none"
             raise BadArgument(
