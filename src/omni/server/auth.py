@@ -75,10 +75,14 @@ class Names:
             return True
         return name in self._names and port == self._port
 
-    def knows_origin(self, value: str) -> bool:
-        """Whether an Origin header means a page that we served ourselves."""
+    def knows_origin(self, value: str, own: str) -> bool:
+        """Whether an Origin header means a page that we served ourselves; `own` is the request's Host.
+
+        Behind a wildcard any address is ours as a Host, but a page from another address is another's.
+        """
         scheme, separator, host = value.partition("://")
-        return scheme == "http" and bool(separator) and self.knows_host(host)
+        ours = scheme == "http" and bool(separator) and self.knows_host(host)
+        return ours and (not self._wildcard or host.lower() == own.lower())
 
 
 class Gate:
@@ -139,7 +143,7 @@ class Gate:
             return Refusal(400, "exactly one Host header is wanted")
         if not self.names.knows_host(hosts[0]):
             return Refusal(403, "this host name is not ours", "use http://127.0.0.1:PORT, or set `host` in config.yaml")
-        if any(not self.names.knows_origin(each) for each in _values(headers, b"origin")):
+        if any(not self.names.knows_origin(each, hosts[0]) for each in _values(headers, b"origin")):
             return Refusal(403, "requests from web pages are not taken")
         return None
 
