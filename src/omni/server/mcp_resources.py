@@ -31,6 +31,7 @@ TASK_PREFIX = "omni://tasks/"
 JSON = "application/json"
 MIN_GAP_S = 0.2
 MAX_PER_CONNECTION = 100
+MAX_FEEDS = 2_000  # of all connections: each is a task of the loop and a follower at the Gateway
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,12 +75,14 @@ class Resources:
     ) -> types.SubscriptionsListenResult:
         """One stream of notifications, until the client leaves."""
         uris = [str(each) for each in params.notifications.resource_subscriptions or ()][:MAX_PER_CONNECTION]
+        acquired: list[str] = []
         try:
             for uri in uris:
                 self._feeds.acquire(uri)
+                acquired.append(uri)
             return await self._listen(ctx, params)
         finally:
-            for uri in uris:
+            for uri in acquired:
                 self._feeds.release(uri)
 
     async def subscribe(self, ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -129,7 +132,9 @@ class Feeds:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def acquire(self, uri: str) -> None:
-        """One more wants it."""
+        """One more wants it. Raises MCPError when too many different resources are watched."""
+        if uri not in self._wanted and len(self._wanted) >= MAX_FEEDS:
+            raise MCPError(types.INTERNAL_ERROR, f"{MAX_FEEDS} resources are being watched already; unsubscribe some")
         self._wanted[uri] = self._wanted.get(uri, 0) + 1
         if uri not in self._running and (uri == STATUS_URI or uri.startswith(TASK_PREFIX)):
             self._running[uri] = asyncio.create_task(self._feed(uri))
@@ -182,8 +187,8 @@ class Subscriber:
     def add(self, uri: str) -> None:
         """Hear of this resource; twice is once."""
         if uri not in self.uris:
-            self.uris.add(uri)
             self._feeds.acquire(uri)
+            self.uris.add(uri)
 
     def remove(self, uri: str) -> None:
         """Hear of it no more."""
