@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route
 
 from omni.config import Config
 from omni.server import api
@@ -22,6 +22,7 @@ from omni.server.ws import WebSocketDoor
 
 TOKEN_LOOK_S = 0.5
 BODY_WITHIN_S = 10.0
+SOCKET_PATHS = frozenset({"/", "/ws"})
 
 
 class App:
@@ -36,6 +37,18 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._gate(scope, receive, send)
+
+
+class _Fork:
+    """Leads WebSockets past the router: its layers would stay on the stack of every connection, 4 KiB each."""
+
+    def __init__(self, sockets: WebSocketDoor, router: Starlette) -> None:
+        self._sockets = sockets
+        self._router = router
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        is_door = scope["type"] == "websocket" and scope["path"] in SOCKET_PATHS
+        return self._sockets(scope, receive, send) if is_door else self._router(scope, receive, send)
 
 
 class McpOverHttp:
@@ -95,14 +108,12 @@ def build_app(desk: Desk, config: Config, auth: TokenFile | None, readiness: api
     sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting)
     router = Starlette(
         routes=[
-            WebSocketRoute("/", sockets),
-            WebSocketRoute("/ws", sockets),
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
             *api.routes(desk, readiness),
         ],
         lifespan=lambda _: _alive(mcp, sockets, auth),
     )
-    return App(Gate(router, host=config.host, tokens=auth, limits=limits, now=now))
+    return App(Gate(_Fork(sockets, router), host=config.host, tokens=auth, limits=limits, now=now))
 
 
 @contextlib.asynccontextmanager
