@@ -125,6 +125,18 @@ def test_why_of_a_held_task_says_what_it_waits_for(served: Omni) -> None:
     assert "omni task resolve" in served("why", task["id"]).stdout
 
 
+@pytest.mark.parametrize("look", ["show", "tail"])
+def test_looking_at_a_held_task_names_the_command_that_decides_about_it(served: Omni, look: str) -> None:
+    task = submitted(served, "x", "--executor", "absent")
+    done = served("task", look, task["id"])
+    assert f"omni task resolve {task['id']} " in done.stdout + done.stderr
+
+
+def test_cancelling_a_task_that_has_ended_says_that_nothing_was_stopped(served: Omni) -> None:
+    task = submitted(served, "over", "--executor", "echo", "--wait")
+    assert "nothing was stopped" in served("task", "cancel", task["id"]).stdout
+
+
 def test_a_held_task_can_be_decided_about(served: Omni) -> None:
     task = submitted(served, "x", "--executor", "absent", "--wait", code=6)
     choice = task["held"]["options"][-1]

@@ -75,3 +75,29 @@ def test_it_goes_on_until_it_is_told_to_stop_and_then_stops_its_daemon(omni: Omn
     until = time.monotonic() + 10
     while omni("status").returncode != 3:
         assert time.monotonic() < until
+
+
+def test_ctrl_c_before_the_daemon_is_ready_ends_quietly(omni: Omni) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "omni.cli.first_run"],
+        cwd=omni.home,
+        env=omni.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + 10
+        while not omni.data_dir.exists():
+            assert time.monotonic() < until
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopping the daemon" in said
+    assert "Traceback" not in said
+
+
+def test_the_next_commands_never_overwrite_a_configuration_that_is_there(omni: Omni) -> None:
+    (omni.home / "config.yaml").write_text("language: en\n")
+    done = first_run(omni, "--once")
+    assert "cp config.example.yaml" not in done.stdout
+    assert "config check" in done.stdout

@@ -22,6 +22,8 @@ USAGE = [
     (["tasks", "--limit", "0"], "greater than or equal to 1"),
     (["--port", "99999", "status"], "--port must be a number from 1 to 65535"),
     (["status", "--data-dir"], "--data-dir needs a value"),
+    (["tasks", "--cursor", "banana"], "not a task id"),
+    (["submit", "x" * 100_001], "longer than 100,000 characters"),
     (["task", "show", "abc"], "six characters"),
     (["task", "show", "banana"], "not a task id"),
     (["task", "resolve", LOOKS_RIGHT, "maybe"], "'maybe' is not one of"),
@@ -31,7 +33,9 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), USAGE, ids=lambda each: " ".join(each) if isinstance(each, list) else None)
+@pytest.mark.parametrize(
+    ("words", "said"), USAGE, ids=lambda each: " ".join(each)[:40] if isinstance(each, list) else None
+)
 def test_a_line_that_cannot_be_understood_exits_2_and_names_the_next_command(
     omni: Omni, words: list[str], said: str
 ) -> None:
@@ -41,6 +45,13 @@ def test_a_line_that_cannot_be_understood_exits_2_and_names_the_next_command(
     assert said.casefold() in done.stderr.casefold()
     assert "\n  next: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("tried", "meant"), [("--version", "version"), ("-V", "version"), ("help", "--help")])
+def test_what_other_programs_call_it_works_here_too(omni: Omni, tried: str, meant: str) -> None:
+    done = omni(tried)
+    assert done.returncode == 0, done
+    assert done.stdout == omni(meant).stdout
 
 
 def test_with_json_an_error_is_one_document_with_the_same_exit_code(omni: Omni) -> None:

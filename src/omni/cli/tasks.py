@@ -12,6 +12,7 @@ from omni.cli.arguments import FOREVER
 from omni.cli.context import Context
 from omni.cli.exits import HELD, OK, BadUsage, code_of_task
 from omni.cli.ids import full_id
+from omni.cli.output import one_line
 from omni.cli.show import task_lines
 from omni.cli.waiting import PATIENCE_S, at_rest, wait_for
 from omni.domain.errors import OmniError
@@ -59,7 +60,8 @@ def cancel(context: Context, prefix: str) -> int:
 def resolve(context: Context, prefix: str, decision: str) -> int:
     """Decide about a held task."""
     task = _change(context, "resolve_task", prefix, decision=decision)
-    context.out.show("task", {"task": task}, [f"{task['id']} is now {task['state']}"])
+    again = f" again: {one_line(task['held']['reason'])}" if task.get("held") else ""
+    context.out.show("task", {"task": task}, [f"{task['id']} is now {task['state']}{again}"])
     return OK
 
 
