@@ -6,7 +6,7 @@ decided again. `request` names the caller's open question; an answer carries it 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -343,16 +343,3 @@ class DaemonUp(Message, frozen=True):
 
 class DaemonDown(Message, frozen=True):
     reason: str
-
-
-TaskCommand: TypeAlias = (
-    CreateTask
-    | CancelTask
-    | ResolveTask
-    | RetryTask
-    | ReportStarted
-    | ReportSucceeded
-    | ReportFailed
-    | ReportInterrupted
-    | ReportCancelled
-)

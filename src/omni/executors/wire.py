@@ -14,12 +14,11 @@ from typing import Any, Self
 
 import anyio
 import mcp_types as types
-from mcp.client import Transport
 from mcp.shared.message import SessionMessage
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+from omni.executors.children import MAX_MESSAGE_BYTES
 
-Read = Any  # the SDK's stream protocols are not exported; see `Transport`
+Read = Any  # the SDK's stream protocols are not exported
 Write = Any
 
 
@@ -146,4 +145,4 @@ class _Writer(_Stream):
         await self._wire.write.aclose()
 
 
-__all__ = ["MARK", "MAX_MESSAGE_BYTES", "Mark", "Tapped", "Transport", "Wire", "parse", "unparse"]
+__all__ = ["MARK", "MAX_MESSAGE_BYTES", "Mark", "Tapped", "Wire", "parse", "unparse"]
