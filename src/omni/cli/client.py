@@ -22,7 +22,6 @@ from omni.cli.exits import ELSEWHERE, DaemonRefused
 from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
 
 PROTOCOL_VERSION = "2026-07-28"
-MAX_WAIT_S = 45.0  # the longest that the door lets one call wait
 ANSWER_S = 15.0
 CONNECT_S = 5.0
 CLOSE_S = 0.5
