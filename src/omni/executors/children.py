@@ -77,6 +77,7 @@ class Book:
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(".tmp")
+        draft.touch(mode=0o600)
         draft.write_bytes(msgspec.json.encode(list(self._records.values())))
         draft.replace(self._path)
 

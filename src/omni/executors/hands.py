@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from omni.config import ExecutorConfig, RunbookCommand
@@ -21,6 +22,7 @@ from omni.domain.errors import ConfigError, ExecutorUnavailable
 from omni.domain.template import Template, compile_template
 from omni.executors.bundled import completed
 from omni.executors.contract import Report, brief, failure
+from omni.redact import Redactor
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
 
@@ -53,6 +55,7 @@ class Hands:
         owner_id: str = "",
         runbook: Mapping[str, RunbookCommand] | None = None,
         connect_s: float = CONNECT_S,
+        redactor: Redactor | None = None,
     ) -> None:
         used = [each for each in executors if each.enabled and each.available and each.transport != "null"]
         self._configs = {each.name: completed(each, runbook or {}) for each in used}
@@ -64,6 +67,7 @@ class Hands:
         self._data_dir = data_dir
         self._base_url = base_url
         self._connect_s = connect_s
+        self._redactor = redactor or Redactor()
         self._owner = owner_id or owner_of(data_dir)
         self._connections: dict[str, Connection] = {}
         self._keepers: set[asyncio.Task[None]] = set()
@@ -111,7 +115,7 @@ class Hands:
         if swept:
             log.warning("children.swept", processes=swept)
         wiring = await asyncio.to_thread(_import_wiring)
-        plug = wiring.Plug(self._data_dir, self._owner)
+        plug = wiring.Plug(self._data_dir, self._owner, self._redactor)
         for name, config in self._configs.items():
             self._connections[name] = plug.connection(config, self._observe)
             keeper = asyncio.create_task(self._connections[name].run(), name=f"executor {name}")
@@ -271,8 +275,12 @@ class Hands:
         return await inquire(self._configs[name], session, task_id, n, handle, key, evidence, stop)
 
     def _say(self, message: Any) -> None:
+        """Report without the secrets that an executor let slip: what is posted here reaches the log."""
         if not self._stopping:
-            self._post.send(POOL, NAME, (message,))
+            self._post.send(POOL, NAME, (self._masked(message),))
+
+    def _masked(self, message: Any) -> Any:
+        return msgspec.convert(self._redactor.value(msgspec.to_builtins(message)), type(message))
 
 
 def owner_of(data_dir: Path) -> str:

@@ -14,6 +14,7 @@ from omni.executors.stdio import open_stdio
 from omni.executors.streamable import open_streamable
 from omni.executors.websocket import open_websocket
 from omni.executors.wire import Wire
+from omni.redact import Redactor
 
 __all__ = ["Plug", "call", "inquiry"]
 
@@ -21,10 +22,11 @@ __all__ = ["Plug", "call", "inquiry"]
 class Plug:
     """Makes the connections of one daemon; its children share a book and an owner."""
 
-    def __init__(self, data_dir: Path, owner: str) -> None:
+    def __init__(self, data_dir: Path, owner: str, redactor: Redactor) -> None:
         self._data_dir = data_dir
         self._owner = owner
         self._book = Book(data_dir)
+        self._redactor = redactor
 
     def connection(self, config: ExecutorConfig, observe: Observe) -> Connection:
         """A connection that has not begun yet."""
@@ -35,7 +37,7 @@ class Plug:
             return open_websocket(config.url, config.headers)
         if config.transport == "http":
             return open_streamable(config.url, config.headers)
-        return open_stdio(lambda: self._spawn(config), LogFile(self._data_dir, config.name))
+        return open_stdio(lambda: self._spawn(config), LogFile(self._data_dir, config.name, self._redactor))
 
     async def _spawn(self, config: ExecutorConfig) -> Child:
         return await spawn(

@@ -16,6 +16,7 @@ from omni.executors.wire import MAX_MESSAGE_BYTES, Wire, parse, unparse
 
 EXIT_PATIENCE_S = 0.5
 GARBAGE_CHARS = 200
+LINE_BYTES = 65_536
 
 
 @asynccontextmanager
@@ -86,5 +87,13 @@ async def _write(child: Child, messages: MemoryObjectReceiveStream[SessionMessag
 
 
 async def _keep(child: Child, log: LogFile) -> None:
-    while data := await child.stderr.read(65_536):
-        log.write(data)
+    """Whole lines at a time: half a secret would not be known for one."""
+    rest = b""
+    try:
+        while data := await child.stderr.read(LINE_BYTES):
+            whole, end, rest = (rest + data).rpartition(b"\n")
+            if len(rest) > LINE_BYTES:
+                whole, end, rest = whole + end + rest, b"", b""
+            log.write(whole + end)
+    finally:
+        log.write(rest)
