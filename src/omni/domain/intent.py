@@ -160,18 +160,27 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+_WORDS_OF = {i: [w[1:] for w in WORDS if w[0] == i] for i in {w[0] for w in WORDS}}
+_RULES_OF = {kind: [(r, points, holds) for r, k, points, holds in RULES if k == kind] for kind in BARS}
+
+
 def _weigh(evidence: Evidence) -> tuple[dict[str, int], list[str]]:
     scores = dict.fromkeys(BARS, 0)
     signals: list[str] = []
-    for idea, kind, first, more, most in WORDS:
-        if words := evidence.get(idea):
+    for idea in evidence.keys() & _WORDS_OF.keys():
+        words = evidence[idea]
+        for kind, first, more, most in _WORDS_OF[idea]:
             points = first + more * (min(len(words), most) - 1)
             scores[kind] += points
             signals.append(f"{kind}: '{words[0]}' {points:+d}")
-    for reason, kind, points, holds in RULES:
-        if scores[kind] > 0 and holds(evidence):
-            scores[kind] += points
-            signals.append(f"{kind}: {reason} {points:+d}")
+    signals.sort()  # a set has no order, and the same text is to give the same reasons
+    for kind, rules in _RULES_OF.items():
+        for reason, points, holds in rules:
+            if scores[kind] <= 0:
+                break  # rules only weigh what words spoke for
+            if holds(evidence):
+                scores[kind] += points
+                signals.append(f"{kind}: {reason} {points:+d}")
     return scores, signals
 
 
