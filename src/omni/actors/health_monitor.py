@@ -30,6 +30,7 @@ class Watched(msgspec.Struct):
 
     health: ExecutorHealth = ExecutorHealth()
     since: Millis = 0
+    seen: bool = False  # in this life of the daemon
     seen_up: bool = False  # in this life of the daemon; what an earlier one saw earns no patience
     tools: tuple[str, ...] = ()
     failures: int = 0
@@ -69,7 +70,7 @@ class HealthMonitor(Quiet):
 
     def owed(self, state: HealthState, boot: str) -> Sequence[Send]:
         told = state.executors.items()
-        return [send for name, seen in told for send in _tell(name, seen.health, seen, seen.since)]
+        return [send for name, seen in told for send in _tell(name, seen.health, seen.health, seen, seen.since)]
 
 
 def _observe(state: HealthState, seen: cmd.ExecutorObserved, at: Millis) -> Outcome:
@@ -79,10 +80,13 @@ def _observe(state: HealthState, seen: cmd.ExecutorObserved, at: Millis) -> Outc
     watched.tools = seen.tools or watched.tools
     watched.evidence = (*watched.evidence, seen.detail or ("connected" if seen.ok else "failed"))[-EVIDENCE_KEPT:]
     health = _judge(watched, seen)
-    if health == watched.health:  # the Router forgets health at each boot, so it is told even without an edge
-        return Outcome((), _tell(seen.executor, health, watched, watched.since))
+    first, watched.seen = not watched.seen, True
+    if health == watched.health or (health.state == watched.health.state and not first):
+        # The Router forgets health at each boot, so it is told even without an edge. Other words for the same state go
+        # to people only: a failure that reads differently at each try would fill the log.
+        return Outcome((), _tell(seen.executor, watched.health, health, watched, watched.since))
     changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
-    return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, watched, at))
+    return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, health, watched, at))
 
 
 def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
@@ -93,6 +97,8 @@ def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
     return ExecutorHealth("failed", seen.detail)
 
 
-def _tell(executor: str, health: ExecutorHealth, watched: Watched, since: Millis) -> list[Send]:
-    status = cmd.ExecutorStatus(executor, health, watched.tools, since)
-    return [Send(ROUTER, cmd.NoteExecutor(executor, health)), Send(GATEWAY, status)]
+def _tell(
+    executor: str, recorded: ExecutorHealth, shown: ExecutorHealth, watched: Watched, since: Millis
+) -> list[Send]:
+    status = cmd.ExecutorStatus(executor, shown, watched.tools, since)
+    return [Send(ROUTER, cmd.NoteExecutor(executor, recorded)), Send(GATEWAY, status)]
