@@ -61,6 +61,10 @@ def decide(task_id: str, held: dict[str, Any]) -> str:
     return f"omni task resolve {task_id} {options}" if options else ""
 
 
+def _by_itself(held: dict[str, Any]) -> str:
+    return "; it goes on by itself once one can" if held.get("kind") == "no_executor" else ""
+
+
 def _title(task: dict[str, Any]) -> str:
     return one_line(task["description"])
 
@@ -103,7 +107,7 @@ def _took(attempt: dict[str, Any]) -> str:
 def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if held := task.get("held"):
-        lines.append(f"  {out.state('held')}      {one_line(held['reason'])}")
+        lines.append(f"  {out.state('held')}      {one_line(held['reason'])}{_by_itself(held)}")
         lines += [f"  next      {todo}"] if (todo := decide(task["id"], held)) else []
     elif task["state"] == "completed" and all(a["state"] != "succeeded" for a in task.get("attempts") or ()):
         lines.append("  accepted  by hand")
@@ -120,7 +124,7 @@ def _held(answer: dict[str, Any]) -> list[str]:
     if not held:
         return []
     todo = decide(answer["task_id"], held)
-    return [f"  held     {one_line(held['reason'])}", *([f"  next: {todo}"] if todo else [])]
+    return [f"  held     {one_line(held['reason'])}{_by_itself(held)}", *([f"  next: {todo}"] if todo else [])]
 
 
 def _went(answer: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omni.cli.arguments import FOREVER
 from omni.cli.context import Context
-from omni.cli.exits import HELD, OK, BadUsage, code_of_task
+from omni.cli.exits import HELD, INTERRUPTED, OK, BadUsage, code_of_task
 from omni.cli.ids import full_id
 from omni.cli.output import one_line
 from omni.cli.show import task_lines
@@ -151,7 +151,14 @@ def _report(context: Context, client: Client, task: dict[str, Any], wait: bool, 
         if not context.out.as_json:
             context.out.note(_next_step(task))
         return OK
-    task = wait_for(client, task, wait_s, context.out)
+    try:
+        task = wait_for(client, task, wait_s, context.out)
+    except KeyboardInterrupt:
+        context.out.redraw("")
+        context.out.note(
+            f"\n{task['id']} goes on\n  next: omni task tail {task['id']}, or omni task cancel {task['id']}"
+        )
+        return INTERRUPTED
     context.out.show("task", {"task": task}, task_lines(context.out, task))
     if not at_rest(task):
         context.out.note(f"not finished after {wait_s:g} s; it goes on\n  next: omni task tail {task['id']}")
