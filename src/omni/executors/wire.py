@@ -6,6 +6,7 @@ Imports the SDK, which takes half a second: load it off the loop.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -62,8 +63,31 @@ MARK: ContextVar[Mark | None] = ContextVar("omni_mark", default=None)
 
 
 def parse(data: bytes | str) -> SessionMessage:
-    """Read one JSON-RPC message; ValueError for anything else."""
-    return SessionMessage(types.jsonrpc_message_adapter.validate_json(data, by_name=False))
+    """Read one JSON-RPC message; ValueError for anything else.
+
+    An answer with half a character in it is mended, one that nests too deeply becomes an error under its id: dropped,
+    it would leave the one who asked waiting until the timeout.
+    """
+    try:
+        return SessionMessage(types.jsonrpc_message_adapter.validate_json(data, by_name=False))
+    except ValueError:
+        return SessionMessage(_mended(data))
+
+
+def _mended(data: bytes | str) -> types.JSONRPCMessage:
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    try:
+        message = json.loads(text)
+        whole = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+    try:
+        return types.jsonrpc_message_adapter.validate_json(whole, by_name=False)
+    except ValueError:
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or "result" not in message:
+            raise
+        error = types.ErrorData(code=types.PARSE_ERROR, message="its answer cannot be read: does it nest too deeply?")
+        return types.JSONRPCError(jsonrpc="2.0", id=message.get("id"), error=error)
 
 
 def unparse(message: SessionMessage) -> str:
