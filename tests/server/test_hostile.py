@@ -18,6 +18,7 @@ from omni.server.desk import Desk
 from omni.server.mcp_resources import MAX_FEEDS, TASK_PREFIX, Feeds
 from omni.server.refusals import BadArgument
 from omni.server.requests import NewTask, SpecMaker
+from omni.server.ws import Unanswered
 
 
 async def ask(socket: Any, request: Any) -> Any:
@@ -69,3 +70,70 @@ async def _watch_too_many() -> int:
 
 def test_the_resources_that_are_watched_are_bounded_over_all_connections() -> None:
     assert asyncio.run(_watch_too_many()) <= MAX_FEEDS + 2
+
+
+def test_what_waits_to_be_answered_is_bounded_in_bytes_and_flows_on_when_the_client_reads() -> None:
+    async def test() -> None:
+        taken: list[int] = []
+        reading = asyncio.Event()
+
+        async def receive() -> Any:
+            taken.append(1)
+            return {"type": "websocket.receive", "text": "x" * 400}
+
+        async def send(message: Any) -> None:
+            await reading.wait()
+
+        queue = Unanswered(receive, send, most=1000, first=100)
+        for _ in range(3):
+            await queue.receive()
+        more = asyncio.create_task(queue.receive())
+        await asyncio.sleep(0)
+        assert (len(taken), more.done()) == (3, False)  # 1,300 characters wait
+        reading.set()
+        await queue.send("the answer to the first")
+        await asyncio.sleep(0)
+        assert not more.done()
+        await queue.send("the answer to the second")
+        await asyncio.wait_for(more, 5)
+
+    asyncio.run(test())
+
+
+def test_a_client_that_vanishes_under_an_answer_does_not_leave_its_reader_waiting() -> None:
+    async def test() -> None:
+        async def receive() -> Any:
+            return {"type": "websocket.disconnect"}
+
+        async def send(message: Any) -> None:
+            raise OSError("gone")
+
+        queue = Unanswered(receive, send, most=10, first=100)
+        waiting = asyncio.create_task(queue.receive())
+        await asyncio.sleep(0)
+        with pytest.raises(OSError, match="gone"):
+            await queue.send("an answer")
+        assert (await asyncio.wait_for(waiting, 5))["type"] == "websocket.disconnect"
+
+    asyncio.run(test())
+
+
+async def send_often(socket: Any, frame: str, times: int) -> None:
+    for _ in range(times):
+        await socket.send(frame)
+
+
+def test_a_deaf_client_without_the_token_is_read_no_further_than_a_few_frames(in_house: InHouse) -> None:
+    async def test(house: House) -> None:
+        url = house.url()
+        async with websockets.connect(url, compression=None, max_size=None, ping_interval=None) as deaf:
+            deaf.transport.pause_reading()
+            big = json.dumps({"method": "ping", "id": "z" * 900_000})
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(send_often(deaf, big, 100), 2)
+            async with websockets.connect(url, additional_headers=house.headers) as socket:
+                assert await ask(socket, {"method": "ping"}) == {"result": "pong"}
+            deaf.transport.resume_reading()
+            assert len(await deaf.recv()) > 900_000
+
+    in_house(test)

@@ -105,7 +105,7 @@ def build_app(desk: Desk, config: Config, auth: TokenFile | None, readiness: api
     rates = RequestRates(limits.requests_per_minute, now)
     make_spec = SpecMaker(config.allowed_workdirs)
     mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
-    sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting)
+    sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting, limits.frame_bytes)
     router = Starlette(
         routes=[
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import Any
 
 import msgspec
 
@@ -22,12 +24,15 @@ CLOSE_WITHIN_S = 1.0
 class WebSocketDoor:
     """ASGI endpoint for `/` and `/ws`."""
 
-    def __init__(self, desk: Desk, make_spec: SpecMaker, mcp: McpDoor, rates: RequestRates, nesting: int) -> None:
+    def __init__(
+        self, desk: Desk, make_spec: SpecMaker, mcp: McpDoor, rates: RequestRates, nesting: int, frame_bytes: int
+    ) -> None:
         self._desk = desk
         self._make_spec = make_spec
         self._mcp = mcp
         self._rates = rates
         self._nesting = nesting
+        self._frame_bytes = frame_bytes
         self._logged_in: set[Send] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,17 +84,62 @@ class WebSocketDoor:
         return ""
 
     async def _plain(self, first: str, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        unanswered = Unanswered(receive, send, self._frame_bytes, len(first))
         session = PlainSession(
             self._desk,
             self._make_spec,
-            receive,
-            send,
+            unanswered.receive,
+            unanswered.send,
             client=f"plain@{caller.address}",
             logged_in=caller.logged_in,
             rate=self._rates.of(caller.address),
             nesting=self._nesting,
         )
         await session.run(first)
+
+
+class Unanswered:
+    """Reads no further while the requests without an answer hold more than one full frame together.
+
+    The plain dialect answers each frame with one, in order. Without this bound a client that sends much and reads
+    nothing, even one without the token, fills the memory: an `id` may be as large as a frame, and waits to be echoed.
+    """
+
+    def __init__(self, receive: Receive, send: Send, most: int, first: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._sizes = deque((first,))
+        self._total = first
+        self._room: asyncio.Future[None] | None = None
+
+    async def receive(self) -> Any:
+        """The next event, when there is room for it."""
+        if self._total > self._most:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        message = await self._receive()
+        size = len(message.get("text") or "")
+        self._sizes.append(size)
+        self._total += size
+        return message
+
+    async def send(self, message: Any) -> None:
+        """Send the answer to the oldest request; its room is free then, however it ended."""
+        try:
+            await self._send(message)
+        except BaseException:
+            self._most = self._total  # nothing will be sent any more: let the reader see the disconnect
+            raise
+        finally:
+            self._total -= self._sizes.popleft()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None and self._total <= self._most:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
 
 
 async def _close(send: Send) -> None:
