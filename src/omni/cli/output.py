@@ -21,7 +21,10 @@ _STATE_STYLES = {
     "completed": "good", "ready": "good", "NORMAL": "good", "failed": "bad", "cancelled": "dim", "held": "warn",
     "BRAINSTEM": "bad", "DEGRADED": "warn", "paused": "warn", "interrupted": "warn",
 }  # fmt: skip
+_TURNS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))  # they reorder what a person reads
 _CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\t"}
+_CONTROLS |= {c: f"\\u{c:04x}" for c in _TURNS}
+_JSON_CONTROLS = {c: f"\\u{c:04x}" for c in (*range(127, 160), *_TURNS)}  # JSON itself escapes only those below 32
 
 
 class Output:
@@ -43,7 +46,7 @@ class Output:
         raw = msgspec.json.encode({"schema": f"omni.{name}/1", **body})
         if sys.stdout.isatty():
             raw = msgspec.json.format(raw, indent=2)
-        self.text(raw.decode())
+        self.text(raw.decode().translate(_JSON_CONTROLS))
 
     def show(self, name: str, body: dict[str, Any], lines: Sequence[str]) -> None:
         """Print `body` for programs or `lines` for people."""
