@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 KEEP_ALIVE_S = 5
 OVERSIZE_LINGER_S = 1.0
+SMALL_FRAME_BYTES = 65_536
 
 
 class Patience:
@@ -75,8 +76,10 @@ class DoorWebSocket(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         # Upstream stops and starts reading for every single frame; a short queue saves those system calls.
+        # Large frames are not read ahead: eight of them on each connection would fill the memory.
         paused = self.read_paused
-        if not paused and self.queue.qsize() < self.frames_ahead:
+        small = sum(map(len, self.frames)) <= SMALL_FRAME_BYTES
+        if small and not paused and self.queue.qsize() < self.frames_ahead:
             self.read_paused = True
             super().send_receive_event_to_app()
             self.read_paused = False
