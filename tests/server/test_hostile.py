@@ -18,6 +18,7 @@ from omni.server.desk import Desk
 from omni.server.mcp_resources import MAX_FEEDS, TASK_PREFIX, Feeds
 from omni.server.refusals import BadArgument
 from omni.server.requests import NewTask, SpecMaker
+from omni.server.tokens import TokenFile
 from omni.server.ws import Unanswered
 
 
@@ -137,3 +138,13 @@ def test_a_deaf_client_without_the_token_is_read_no_further_than_a_few_frames(in
             assert len(await deaf.recv()) > 900_000
 
     in_house(test)
+
+
+def test_a_token_file_that_is_opened_to_others_while_the_daemon_runs_lets_nobody_in(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path / "token")
+    token = tokens.path.read_text().strip()
+    assert tokens.matches(token)
+    tokens.path.chmod(0o644)
+    assert not tokens.matches(token)
+    tokens.path.chmod(0o600)
+    assert tokens.matches(token)

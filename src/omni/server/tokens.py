@@ -18,7 +18,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._token = b""
         self.generation = 0  # goes up with every change of the token
         make_token(path)
@@ -35,7 +35,7 @@ class TokenFile:
         before = self._token
         try:
             status = self.path.stat()
-            if (status.st_mtime_ns, status.st_ino, status.st_size) != self._seen:
+            if _marks(status) != self._seen:
                 self._read(status)
         except (OSError, ConfigError):
             self._seen, self._token = None, b""
@@ -43,7 +43,11 @@ class TokenFile:
 
     def _read(self, status: os.stat_result) -> None:
         self._token = _checked(self.path, status)
-        self._seen = (status.st_mtime_ns, status.st_ino, status.st_size)
+        self._seen = _marks(status)
+
+
+def _marks(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode
 
 
 def read_token(path: Path) -> str:
