@@ -167,6 +167,15 @@ def test_what_may_have_run_is_repeated_by_its_own_executor_only() -> None:
     assert names(desk.note("worker", ExecutorHealth("ready"))) == ["router.executor_noted", "attempt.planned"]
 
 
+def test_a_repetition_has_the_key_of_what_it_repeats_so_that_an_executor_can_recognise_it() -> None:
+    desk = delayed()
+    desk.at = desk.task("a").retry_at or 0
+    desk.put(cmd.TimerFired("a"))
+    first, second = desk.task("a").attempts
+    assert second.key == first.key
+    assert second.handle != first.handle
+
+
 def test_what_may_have_run_is_a_question_when_its_executor_left_the_configuration() -> None:
     desk = delayed()
     desk.settings = Desk(worker("other"), ready=False).settings

@@ -52,6 +52,22 @@ def test_an_unknown_executor_is_refused_with_the_names_that_exist() -> None:
     assert "worker" in desk.refusal.message
 
 
+def test_an_unknown_tier_is_refused_with_the_names_that_exist() -> None:
+    desk = Desk(worker())
+    assert desk.create("a", tier="P9") == []
+    assert desk.refusal is not None
+    assert "P1, P2" in desk.refusal.message
+
+
+def test_a_gateway_that_lost_its_memory_is_told_everything_again() -> None:
+    desk = Desk(worker())
+    desk.create("a")
+    assert desk.put(cmd.ActorRestarted("gateway")) == []
+    told = {type(s.message): s.message for s in desk.sends}
+    assert [t.id for t in told[cmd.TasksChanged].tasks] == ["a"]
+    assert told[cmd.Boot].settings == desk.settings
+
+
 def test_slots_bound_what_runs_and_a_freed_slot_goes_to_the_next() -> None:
     desk = Desk(worker(max_concurrency=2))
     for name in "abc":

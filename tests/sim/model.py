@@ -207,7 +207,12 @@ class Judge:
         assert event.n == len(life.tries) + 1, f"{life.id}: attempt {event.n} after {len(life.tries)}"
         assert executor == life.route, f"{life.id}: planned on {executor}, routed to {life.route}"
         assert executor in self.ready, f"{life.id}: planned on {executor}, which is not ready"
-        assert event.key not in {t.key for t in life.tries}, f"{life.id}: key {event.key} used twice"
+        repeats = life.tries and life.tries[-1].outcome == "interrupted" and not life.decided
+        if repeats:  # so that an executor can recognise what it may have done already
+            assert event.key == life.tries[-1].key, f"{life.id}: repeated under another key"
+            assert event.route.executor == life.tries[-1].executor, f"{life.id}: repeated by another executor"
+        else:
+            assert event.key not in {t.key for t in life.tries}, f"{life.id}: key {event.key} used twice"
         assert not life.cancel, f"{life.id}: planned although it is to be cancelled"
         if life.tries:
             self._repeat(life, event, row.at_ms)

@@ -75,7 +75,7 @@ class ExecutorPool(Quiet):
             case cmd.Boot():
                 ready = [cmd.ExecutorObserved(name, ok=True, detail="dry run") for name in self._dry_run]
                 return Outcome((), [Send(HEALTH, m) for m in ready])
-            case cmd.TimerFired():
+            case cmd.TimerFired() | cmd.ActorRestarted():
                 return NOTHING
         return self._report(state, message)
 

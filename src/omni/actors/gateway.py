@@ -7,7 +7,8 @@ goes away is forgotten; the task it asked for goes on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from heapq import nlargest
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
-from omni.domain.values import ExecutorHealth, RoutingSettings, TaskState
+from omni.domain.values import RUNNING, ExecutorHealth, RoutingSettings, TaskState
 
 NAME = "gateway"
 ROUTER = "router"
@@ -158,19 +159,14 @@ def _forward(state: GatewayState, message: cmd.CancelTask | cmd.ResolveTask | cm
 
 def _list(state: GatewayState, query: cmd.ListTasks) -> list[Send]:
     limit = max(1, min(query.limit, PAGE_MAX))
-    found = []
-    for task in _newest_first(state, query.before):
-        if not query.state or task.state == query.state:
-            found.append(task)
-        if len(found) > limit:
-            break
+    wanted = (
+        task
+        for task in state.tasks.values()
+        if (not query.before or task.id < query.before) and (not query.state or task.state == query.state)
+    )
+    found = nlargest(limit + 1, wanted, key=lambda task: task.id)  # ids are UUIDv7: they sort by time
     following = found[limit - 1].id if len(found) > limit else ""
     return [_reply(query.request, cmd.TaskPage(tuple(found[:limit]), following))]
-
-
-def _newest_first(state: GatewayState, before: str) -> Iterator[Task]:
-    tasks = reversed(state.tasks.values())
-    return (t for t in tasks if t.id < before) if before else iter(tasks)  # ids are UUIDv7: they sort by time
 
 
 def _follow(state: GatewayState, follow: cmd.Follow) -> list[Send]:
@@ -194,8 +190,12 @@ def _status(state: GatewayState, query: cmd.GetStatus) -> list[Send]:
     running: Counter[str] = Counter()
     queued: Counter[str] = Counter()
     for task in state.tasks.values():
-        if task.route is not None and not task.ended:
-            (running if task.open_attempt else queued)[task.route.executor] += 1
+        if task.route is None:
+            continue
+        if task.state in RUNNING:
+            running[task.route.executor] += 1
+        elif task.state is TaskState.IDLE:
+            queued[task.route.executor] += 1
     reports = []
     for spec in state.settings.executors:
         seen = state.executors.get(spec.name, cmd.ExecutorStatus(spec.name, ExecutorHealth()))

@@ -57,6 +57,8 @@ class HealthMonitor(Quiet):
     def handle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
         if isinstance(envelope.message, cmd.ExecutorObserved):
             return _observe(state, envelope.message, envelope.at)
+        if envelope.message == cmd.ActorRestarted(GATEWAY):
+            return Outcome((), [send for send in self.owed(state, "") if send.to == GATEWAY])
         return NOTHING
 
     def evolve(self, state: HealthState, stream: str, event: Any, at: Millis, position: int) -> None:

@@ -142,6 +142,12 @@ class NoteExecutor(Message, frozen=True):
     health: ExecutorHealth
 
 
+class ActorRestarted(Message, frozen=True):
+    """An actor lost what it had only in memory: whoever told it something tells it again."""
+
+    actor: str
+
+
 class TimerFired(Message, frozen=True):
     """The time that was asked for has come."""
 

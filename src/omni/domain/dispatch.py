@@ -82,6 +82,8 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
         return _answer(message.request, message.task_id)
     if spec.executor and spec.executor not in board.executors:
         return _refuse(message.request, _unknown_executor(board, spec.executor))
+    if spec.tier and spec.tier not in {t.name for t in board.settings.tiers}:
+        return _refuse(message.request, _unknown_tier(board, spec.tier))
     fingerprint = digest(spec) if spec.idempotency_key else ""
     known = board.tasks.get(board.keys.get(spec.idempotency_key or "", ""))
     if known is not None:
@@ -208,6 +210,13 @@ def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
     return Outcome((), [Send(TIMERS, cmd.WakeAt(ROUTER, max(task.retry_at, at + LOOK_AGAIN_MS), task.id))])
 
 
+def _tell_again(board: Board, message: cmd.ActorRestarted, at: Millis) -> Outcome:
+    if message.actor != GATEWAY:
+        return NOTHING
+    known = cmd.TasksChanged(tuple(board.tasks.values()))
+    return Outcome((), [Send(GATEWAY, cmd.Boot(board.boot, board.settings)), Send(GATEWAY, known)])
+
+
 # --- who goes next --------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +244,7 @@ def _plan(board: Board, task: Task) -> Outcome:
     planned = ev.AttemptPlanned(
         n,
         task.route,
-        attempts.key(task.id, n),
+        task.last.key if task.last and attempts.uncertain(task) else attempts.key(task.id, n),
         earlier.handle if earlier else attempts.handle(task.id, n),
         executor.on_crash,
         int(task.spec.timeout_s * 1000) if task.spec.timeout_s else executor.timeout_ms,
@@ -355,6 +364,11 @@ def _unknown_executor(board: Board, name: str) -> cmd.Refusal:
     return cmd.Refusal("unknown_executor", f"no executor is called {name!r}; configured: {known}", "omni status")
 
 
+def _unknown_tier(board: Board, name: str) -> cmd.Refusal:
+    known = ", ".join(t.name for t in board.settings.tiers) or "none"
+    return cmd.Refusal("unknown_tier", f"no tier is called {name!r}; configured: {known}", "omni config show")
+
+
 def _conflict(key: str, task_id: str) -> cmd.Refusal:
     message = f"the idempotency key {key!r} already stands for task {task_id}, which asked for something else"
     return cmd.Refusal("idempotency_conflict", message, f"omni task show {task_id}")
@@ -386,5 +400,6 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.ReportCancelled: _report(attempts.cancelled),
     cmd.Boot: _boot,
     cmd.NoteExecutor: _note,
+    cmd.ActorRestarted: _tell_again,
     cmd.TimerFired: _ring,
 }

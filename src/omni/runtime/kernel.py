@@ -27,6 +27,7 @@ from omni import __version__
 from omni.domain.board import Fact
 from omni.domain.commands import Envelope, Refusal
 from omni.domain.effects import Outcome, Send
+from omni.domain.errors import EventLogError
 from omni.domain.values import Millis
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.store import Entry, EventStore
@@ -127,10 +128,13 @@ class Kernel(Generic[S]):
         """Write the state down as a cache for the next start; a failure costs only time."""
         if self.snapshots is None or self.store is None or not self.position:
             return
-        payload = msgspec.msgpack.encode(self.behaviour.dump(self.state))
-        head = self.store.head
-        self.snapshots.save(self.behaviour.name, head.position, head.hash, self._fingerprint, payload)
-        self._saved_at = head.position
+        self._saved_at = self.position  # also when it fails: the next try comes after as many events again
+        try:
+            head = self.store.head
+            payload = msgspec.msgpack.encode(self.behaviour.dump(self.state))
+            self.snapshots.save(self.behaviour.name, head.position, head.hash, self._fingerprint, payload)
+        except (OSError, EventLogError) as error:
+            log.warning("snapshot.failed", actor=self.behaviour.name, error=str(error))
 
     def next_id(self) -> str:
         """Name a message; with the boot id of its row it is unique for good."""

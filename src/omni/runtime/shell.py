@@ -23,10 +23,10 @@ from typing import Any
 import pykka
 import structlog
 
-from omni.domain.commands import Refusal, WakeAt
+from omni.domain.commands import Refusal, TimerFired, WakeAt
 from omni.domain.effects import Send
-from omni.domain.errors import EventLogError, LogLocked, LogUnavailable
-from omni.eventlog.store import OutcomeUnknown
+from omni.domain.errors import EventLogError, LogUnavailable, VersionConflict
+from omni.eventlog.store import BadEvent, OutcomeUnknown
 from omni.runtime.kernel import Kernel
 from omni.runtime.post import Post
 
@@ -34,7 +34,8 @@ log = structlog.get_logger()
 
 DRAIN = 256  # messages a turn: more gains nothing and makes the first one wait
 STORAGE_RETRY_MS = 1_000
-NOT_ITS_FAULT = (OutcomeUnknown, LogLocked)  # the log failed, not the message: it is never dropped for that
+LAST_TURNS = 64  # at the end; what is left then is owed at the next start
+STORAGE = "storage"  # the key of the timer that tries the disk again
 _WAKE = object()
 
 
@@ -43,6 +44,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.queue: deque[tuple[str, Any]] = deque()
+        self.doubtful: list[tuple[str, Any]] = []  # decided in a turn whose commit nobody knows: they go first
         self.suspects = 0  # so many messages at the front were in a turn that failed: take them one at a time
         self.ref: pykka.ActorRef[Any] | None = None
         self._awake = False
@@ -62,6 +64,9 @@ class Mailbox:
 
     def take(self) -> list[tuple[str, Any]]:
         """The messages of the next turn."""
+        if self.doubtful:
+            batch, self.doubtful = self.doubtful, []
+            return batch
         limit = 1 if self.suspects else DRAIN
         return [self.queue.popleft() for _ in range(min(len(self.queue), limit))]
 
@@ -73,7 +78,7 @@ class Mailbox:
     def rest(self) -> bool:
         """Declare the actor idle; true when something came in meanwhile and it must look again."""
         self._awake = False
-        return bool(self.queue)
+        return bool(self.queue or self.doubtful)
 
 
 class Shell(pykka.ThreadingActor):
@@ -102,30 +107,32 @@ class Shell(pykka.ThreadingActor):
             self._mailbox.wake()
 
     def on_receive(self, message: Any) -> None:
-        """Take one turn; look again when more has come."""
-        self._batch = self._mailbox.take()
-        go_on = self._turn() if self._batch else True
-        self._batch = []
+        """Take one turn; look again when more has come, unless the disk takes nothing."""
+        go_on = self._hold_back() if self._storage_failed_lately() else self._turn()
         if self._mailbox.rest() and go_on:
             self._mailbox.wake()
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         """Give the batch back and ask the supervisor for a successor."""
         batch, self._batch = self._batch, []
-        if self._mailbox.suspects and len(batch) == 1 and not isinstance(exception_value, NOT_ITS_FAULT):
+        if self._mailbox.suspects and len(batch) == 1 and not _is_the_logs_fault(exception_value):
             self._drop(batch[0], exception_value)
         else:
             self._mailbox.put_back(batch)
         self._on_death(self._name, exception_value)
 
     def on_stop(self) -> None:
-        """Leave a snapshot, so that the next start is quick."""
+        """Take what waits, for it may be how work ended; then leave a snapshot, so that the next start is quick."""
+        for _ in range(LAST_TURNS):
+            if not self._mailbox.rest() or not self._turn():
+                break
         self._kernel.save_snapshot()
 
     def _turn(self) -> bool:
-        """Process the batch; false when the disk does not take it and there is no point in going on at once."""
-        if self._kernel.clock.mono_ms() - self._storage_failed_at < STORAGE_RETRY_MS:
-            return self._hold_back()
+        """Process the next batch; false when the disk does not take it and there is no point in going on at once."""
+        self._batch = self._mailbox.take()
+        if not self._batch:
+            return True
         try:
             sends = self._kernel.turn(self._batch)
         except (LogUnavailable, OutcomeUnknown) as error:
@@ -137,34 +144,41 @@ class Shell(pykka.ThreadingActor):
             self._kernel.save_snapshot()
         return True
 
+    def _storage_failed_lately(self) -> bool:
+        return self._kernel.clock.mono_ms() - self._storage_failed_at < STORAGE_RETRY_MS
+
     def _storage_failed(self, error: EventLogError) -> bool:
         """Memory ran ahead of the log, so read it again; then wait a second before the next try."""
         log.error("storage.failed", actor=self._name, error=error.message, hint=error.hint)
         self._kernel.refold()
         self._storage_failed_at = self._kernel.clock.mono_ms()
         self._refusal = Refusal("storage_unavailable", error.message, error.hint)
-        if isinstance(
-            error, OutcomeUnknown
-        ):  # what was decided may be in the log: neither refuse it nor leave it unsaid
-            self._mailbox.queue.extendleft(reversed(self._batch))
-            self._batch = []
+        batch, self._batch = self._batch, []
+        if isinstance(error, OutcomeUnknown):
+            self._mailbox.doubtful = batch  # it may be in the log: neither refuse it nor leave it unsaid
             self._send(self._kernel.owed())
+        else:
+            self._mailbox.queue.extendleft(reversed(batch))
         return self._hold_back()
 
     def _hold_back(self) -> bool:
-        """Refuse requests, so that nothing is acknowledged; keep reports, so that nothing is lost."""
+        """Refuse all requests that wait, so that nothing is acknowledged; keep reports, so that nothing is lost."""
         self._wake_later()
-        answers = [(m, self._kernel.behaviour.refuse(m[1], self._refusal)) for m in self._batch]
-        self._send([send for _, sends in answers for send in sends])
-        self._mailbox.queue.extendleft(reversed([m for m, sends in answers if not sends]))
-        self._batch = []
+        queue = self._mailbox.queue
+        kept = []
+        for sender, message in [queue.popleft() for _ in range(len(queue))]:
+            if answer := self._kernel.behaviour.refuse(message, self._refusal):
+                self._send(answer)
+            elif not isinstance(message, TimerFired) or message.key != STORAGE:
+                kept.append((sender, message))
+        queue.extendleft(reversed(kept))
         return False
 
     def _wake_later(self) -> None:
         """Ask for a wake-up after the wait, each time: timers go by the wall clock, so one may have rung too early."""
         waited_ms = self._kernel.clock.mono_ms() - self._storage_failed_at
         at = self._kernel.clock.wall_ms() + STORAGE_RETRY_MS - waited_ms + 50
-        self._post.send("timers", self._name, (WakeAt(self._name, at, "storage"),))
+        self._post.send("timers", self._name, (WakeAt(self._name, at, STORAGE),))
 
     def _drop(self, suspect: tuple[str, Any], error: BaseException) -> None:
         """Answer a message that fails even alone, and go on without it."""
@@ -182,3 +196,8 @@ class Shell(pykka.ThreadingActor):
                 j += 1
             self._post.send(to, self._name, [s.message for s in sends[i:j]])
             i = j
+
+
+def _is_the_logs_fault(error: BaseException) -> bool:
+    """Whether the log failed and not the message, which is then never dropped."""
+    return isinstance(error, EventLogError) and not isinstance(error, BadEvent | VersionConflict)

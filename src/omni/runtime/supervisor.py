@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import pykka
 import structlog
 
+from omni.domain.commands import ActorRestarted
 from omni.runtime.kernel import Kernel
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
@@ -64,14 +66,19 @@ class Supervisor:
             self._stopping = True
         for mailbox in reversed(self._mailboxes.values()):
             if mailbox.ref is not None and mailbox.ref.is_alive():
-                mailbox.ref.stop(block=True, timeout=timeout_s)
+                try:
+                    mailbox.ref.stop(block=True, timeout=timeout_s)
+                except pykka.Timeout:  # the log keeps all that was said; what is not said yet is owed at the next start
+                    log.warning("actor.slow_to_stop", after_s=timeout_s)
 
     def _restart(self, name: str) -> None:
         kernel, mailbox = self._kernels[name], self._mailboxes[name]
         kernel.refold()
-        Shell.start(kernel, mailbox, self._post, self.on_death)
-        for send in kernel.owed():
+        for send in kernel.owed():  # before the successor runs: the state is nobody else's yet
             self._post.send(send.to, name, (send.message,))
+        Shell.start(kernel, mailbox, self._post, self.on_death)
+        for other in self._kernels.keys() - {name}:
+            self._post.send(other, "supervisor", (ActorRestarted(name),))
 
     def _too_often(self, name: str) -> bool:
         now, deaths = self._clock.mono_ms(), self._deaths[name]
