@@ -41,6 +41,12 @@ class Count(msgspec.Struct, frozen=True, tag=True):
     by: int = 1
 
 
+class Kept(msgspec.Struct, frozen=True, tag=True):
+    """A report: nobody waits for an answer, and it must not be lost."""
+
+    by: int = 1
+
+
 class Counter(Quiet):
     """Adds up; a request for 13 cannot be decided, one for 666 breaks the state."""
 
@@ -52,6 +58,8 @@ class Counter(Quiet):
 
     def handle(self, state: list[int], envelope: cmd.Envelope) -> Outcome:
         message = envelope.message
+        if isinstance(message, Kept):
+            return Outcome([(STREAM, Counted(message.by))])
         if not isinstance(message, Count):
             return Outcome()
         if message.by == 13:
@@ -208,3 +216,18 @@ def test_messages_for_an_actor_that_is_down_wait_for_its_successor(running: Runn
     answers.append(running.answers.get(timeout=10))
     assert len(answers) == 201
     assert running.recorded() == [1] * 200
+
+
+def test_a_full_disk_refuses_requests_behind_any_number_of_reports(running: Running) -> None:
+    running.store.broken = lambda: LogUnavailable("the disk is full", hint="df -h")
+    running.post.send("counter", "test", [Kept() for _ in range(600)])
+    assert running.ask(("a", 1)) == [("a", "storage_unavailable")]
+
+
+def test_what_waits_is_taken_before_the_actor_stops(tmp_path: Path) -> None:
+    under = Running(tmp_path / "log.db")
+    under.post.send("counter", "test", [Count(str(n)) for n in range(2_000)])
+    under.supervisor.stop()
+    recorded = len(under.recorded())
+    under.store.store.close()
+    assert recorded == 2_000
