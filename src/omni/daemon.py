@@ -103,6 +103,7 @@ class Daemon:
             data_dir=data_dir,
             base_url=self.config.lite_llm_url,
             runbook=self.config.runbook_commands,
+            redactor=Redactor(loaded.secrets),
         )
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
         self.door = make_door(self.config, self.desk, data_dir)
@@ -130,8 +131,10 @@ class Daemon:
         self._timers.stop()
         if self._announced:  # else a start that failed half-way, whose own error counts: some actors are not there
             self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
-        await asyncio.to_thread(self._supervisor.stop)
-        self.store.close()
+        try:
+            await asyncio.to_thread(self._supervisor.stop)
+        finally:
+            self.store.close()
         log.info("daemon.stopped", reason=reason)
 
     def _register_adapters(self) -> None:
@@ -176,6 +179,7 @@ def run(
 ) -> int:
     """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
     console = sys.stderr.isatty()
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = logs.RotatingFile(data_dir / "logs" / "omni.log")
     journal = logs.configure(file, loaded.config.log_level, Redactor(loaded.secrets), console=console)
     return asyncio.run(_serve(loaded, data_dir, journal, on_ready, accept_loss=accept_loss))

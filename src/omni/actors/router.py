@@ -13,7 +13,7 @@ from omni.domain import dispatch
 from omni.domain import events as ev
 from omni.domain.board import Board, BoardSnapshot, Fact
 from omni.domain.effects import Outcome, Send
-from omni.domain.values import Millis
+from omni.domain.values import Millis, TaskError
 
 NAME = "router"
 
@@ -58,8 +58,14 @@ class Router:
         return [Send(dispatch.GATEWAY, cmd.TasksChanged(tuple(state.tasks.values()))), *dispatch.owed(state, boot)]
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
+        """Answer a request; let an outcome that cannot be written down fail its attempt, which would else hang."""
         request = getattr(message, "request", None)
-        return [Send(dispatch.GATEWAY, cmd.Answered(request, "", refusal))] if request else []
+        if request:
+            return [Send(dispatch.GATEWAY, cmd.Answered(request, "", refusal))]
+        if refusal.kind == "internal" and isinstance(message, cmd.ReportSucceeded):
+            error = TaskError("bad_result", f"the result could not be recorded: {refusal.message}", refusal.hint)
+            return [Send(NAME, cmd.ReportFailed(message.task_id, message.n, error))]
+        return []
 
     def dump(self, state: Board) -> BoardSnapshot:
         return state.snapshot()

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 NAME = "hands"
 POOL = "pool"
 CONNECT_S = 10.0  # how long an attempt waits for an executor that is not connected
+ASK_PATIENCE = 6  # times that, before a question about an interrupted attempt is given up: nobody asks it again
 STOP_S = 5.0
 PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
 
@@ -109,6 +110,14 @@ class Hands:
 
     async def _load(self) -> None:
         """Sweep what an earlier daemon left, import the SDK, connect. The slow parts run off the loop."""
+        try:
+            await self._connect_all()
+        except Exception as error:  # without this nobody would hear why no executor ever comes
+            log.exception("executors.failed")
+            for name in self._configs:
+                self._say(cmd.ExecutorObserved(name, ok=False, detail=f"Omni could not start its hands: {error!r}"))
+
+    async def _connect_all(self) -> None:
         from omni.executors.children import sweep
 
         swept = await asyncio.to_thread(sweep, self._data_dir, self._owner)
@@ -126,9 +135,9 @@ class Hands:
         log.info("executor.connected" if seen.ok else "executor.lost", executor=seen.executor, detail=seen.detail)
         self._say(seen)
 
-    async def _session(self, name: str, stop: asyncio.Event) -> Session | None:
+    async def _session(self, name: str, stop: asyncio.Event, within_s: float) -> Session | None:
         """The executor's session; None when the wish to stop came first."""
-        getting = asyncio.create_task(self._connected(name))
+        getting = asyncio.create_task(self._connected(name, within_s))
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({getting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -137,15 +146,15 @@ class Hands:
             getting.cancel()
             stopped.cancel()
 
-    async def _connected(self, name: str) -> Session:
+    async def _connected(self, name: str, within_s: float) -> Session:
         if name not in self._configs:
             raise ExecutorUnavailable(f"there is no executor {name!r} that can run", hint="omni config check")
         began = asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(self._loaded.wait(), self._connect_s)
+            await asyncio.wait_for(self._loaded.wait(), within_s)
         except TimeoutError:
             raise ExecutorUnavailable(f"{name} is still being started", hint="omni status") from None
-        left_s = self._connect_s - (asyncio.get_running_loop().time() - began)
+        left_s = within_s - (asyncio.get_running_loop().time() - began)
         return await self._connections[name].session(max(0.1, left_s))
 
     # --- attempts
@@ -176,7 +185,7 @@ class Hands:
         name, stop = message.route.executor, self._attempts[message.task_id, message.n][1]
         began = asyncio.get_running_loop().time()
         try:
-            session = await self._session(name, stop)
+            session = await self._session(name, stop, self._connect_s)
             if session is None:
                 self._say(cmd.ReportCancelled(message.task_id, message.n))
                 return
@@ -267,7 +276,7 @@ class Hands:
         from omni.executors.inquiry import inquire
 
         try:
-            session = await self._session(name, stop)
+            session = await self._session(name, stop, self._connect_s * ASK_PATIENCE)
         except ExecutorUnavailable as error:
             return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}")
         if session is None:

@@ -24,7 +24,7 @@ async def inquire(
     until = loop.time() + config.timeout_s
     while loop.time() < until:
         found = await look_up(session, handle, key)
-        if found.state == "finished":
+        if found.state == "finished" and found.result is not None:
             return report(task_id, n, Answer(structured=found.result), adapter=True)
         if found.state != "running":
             return cmd.ReportInterrupted(

@@ -27,7 +27,6 @@ from omni import __version__
 from omni.domain.board import Fact
 from omni.domain.commands import Envelope, Refusal
 from omni.domain.effects import Outcome, Send
-from omni.domain.errors import EventLogError
 from omni.domain.values import Millis
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.store import Entry, EventStore
@@ -133,8 +132,8 @@ class Kernel(Generic[S]):
             head = self.store.head
             payload = msgspec.msgpack.encode(self.behaviour.dump(self.state))
             self.snapshots.save(self.behaviour.name, head.position, head.hash, self._fingerprint, payload)
-        except (OSError, EventLogError) as error:
-            log.warning("snapshot.failed", actor=self.behaviour.name, error=str(error))
+        except Exception as error:  # it is a cache: whatever fails, costs only time
+            log.warning("snapshot.failed", actor=self.behaviour.name, error=repr(error))
 
     def next_id(self) -> str:
         """Name a message; with the boot id of its row it is unique for good."""
