@@ -82,7 +82,7 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
         return _answer(message.request, message.task_id)
     if spec.executor and spec.executor not in board.executors:
         return _refuse(message.request, _unknown_executor(board, spec.executor))
-    if spec.tier and spec.tier not in {t.name for t in board.settings.tiers}:
+    if spec.tier and board.settings.tiers and spec.tier not in {t.name for t in board.settings.tiers}:
         return _refuse(message.request, _unknown_tier(board, spec.tier))
     fingerprint = digest(spec) if spec.idempotency_key else ""
     known = board.tasks.get(board.keys.get(spec.idempotency_key or "", ""))
