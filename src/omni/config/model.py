@@ -113,7 +113,7 @@ class NotifyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the door lets in. `requests_per_minute`, `open_tasks`: per client; `pending_tasks`: of all."""
+    """What the door lets in. `requests_per_minute`: per client address; `open_tasks`: of all clients together."""
 
     connections: Count = 64
     connections_before_login: Count = 8
@@ -124,7 +124,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     failed_logins_per_minute: Count = 5
     requests_per_minute: Count = 1_000_000
     open_tasks: Count = 10_000
-    pending_tasks: Count = 100_000
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
