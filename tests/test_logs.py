@@ -76,6 +76,16 @@ def test_an_exception_keeps_its_traceback(tmp_path: Path, file: RotatingFile) ->
     assert "ValueError: invalid literal" in str(line["exception"])
 
 
+def test_nothing_from_outside_reaches_the_terminal_as_a_control_sequence(
+    file: RotatingFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(file, "info", Redactor(), console=True)
+    structlog.get_logger().warning("executor.lost", detail="\x1b]0;owned\x07\x9b31m\u202ereversed")
+    said = capsys.readouterr().err
+    assert "owned" in said
+    assert not set(said) & set("\x1b\x07\x9b\u202e")
+
+
 def test_what_libraries_log_becomes_a_line_too(tmp_path: Path, file: RotatingFile) -> None:
     logs.configure(file, "info", Redactor(["canary-4711"]))
     logging.getLogger("uvicorn.error").warning("odd request from %s", "canary-4711")

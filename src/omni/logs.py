@@ -106,7 +106,8 @@ class _Render:
         line = self._redact(_encode(event).decode())
         if self._console and LEVELS.get(event["level"], 40) >= LEVELS["warning"]:
             fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "at"})
-            sys.stderr.write(self._redact(f"{event['level']}: {event['event']} {fields}") + "\n")
+            said = self._redact(f"{event['level']}: {event['event']} {fields}")
+            sys.stderr.write("".join(c if c.isprintable() else " " for c in said) + "\n")  # it may quote outsiders
         return line
 
 
