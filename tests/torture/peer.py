@@ -74,8 +74,8 @@ class Session:
 
     def _work(self, ident: Any, params: dict[str, Any]) -> None:
         told = params["arguments"]
+        remembered[told["key"]] = "running"  # first: whoever sees it begun in the ledger may ask
         self._ledger.write(begin=told["task"], attempt=int(told["attempt"]), key=told["key"], pid=os.getpid())
-        remembered[told["key"]] = "running"
         found = DURATION.search(told["text"])
         cancelled = self._running[ident].wait(int(found[1]) / 1000 if found else 0)
         del self._running[ident]

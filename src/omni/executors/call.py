@@ -221,12 +221,12 @@ def read_answer(result: types.CallToolResult) -> Answer:
 
 
 async def look_up(session: Session, handle: str, key: str) -> Lookup:
-    """Ask the server what became of an attempt; `unknown` when it cannot say."""
+    """Ask the server what became of an attempt; `unknown` when it cannot say, `silent` when it gave no answer."""
     arguments = {"handle": handle, "key": key}
     try:
         result = await session.client.call_tool(LOOKUP_TOOL, arguments, read_timeout_seconds=LOOKUP_S)
-    except Exception:  # no answer to this question is an answer too
-        return Lookup()
+    except Exception:  # a busy server may answer the next time
+        return Lookup("silent")
     return read_lookup(read_answer(result))
 
 

@@ -11,6 +11,7 @@ from omni.executors.connection import Session
 from omni.executors.contract import LOOKUP_TOOL, Answer, Report, report
 
 ASK_EVERY_S = 1.0
+SILENCES = 5  # questions in a row without an answer
 
 
 async def inquire(
@@ -22,11 +23,15 @@ async def inquire(
         return cmd.ReportInterrupted(task_id, n, f"{evidence}; {config.name} keeps no record that could be asked")
     loop = asyncio.get_running_loop()
     until = loop.time() + config.timeout_s
+    silent = 0
     while loop.time() < until:
         found = await look_up(session, handle, key)
         if found.state == "finished" and found.result is not None:
             return report(task_id, n, Answer(structured=found.result), adapter=True)
-        if found.state != "running":
+        silent = silent + 1 if found.state == "silent" else 0
+        if silent == SILENCES or (silent and session.ended.is_set()):
+            return cmd.ReportInterrupted(task_id, n, f"{evidence}; {config.name} did not answer what became of it")
+        if found.state not in {"running", "silent"}:
             return cmd.ReportInterrupted(
                 task_id, n, f"{evidence}; {config.name} has no outcome for it", found.resumable
             )
