@@ -90,7 +90,6 @@ class Daemon:
         self.failed = asyncio.Event()
         self.failure = ""
         self._announced = False
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.store = SqliteEventStore.open(log_path(data_dir), log_codec(), accept_loss=accept_loss)
         self._journal = journal
         self._loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from typing import Any
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
 from omni.domain.effects import NOTHING, Outcome, Send
-from omni.domain.template import Template
+from omni.domain.template import Template, values_for
 from omni.domain.values import Result, TaskError
 
 NAME = "pool"
@@ -107,14 +107,4 @@ class ExecutorPool(Quiet):
 
 def _rehearse(template: Template, start: cmd.StartAttempt) -> cmd.ReportSucceeded:
     """The arguments that a real executor would have been called with."""
-    values = {
-        "description": start.description,
-        "task_id": start.task_id,
-        "attempt": start.n,
-        "key": start.key,
-        "workdir": start.workdir,
-        "model": start.route.model,
-        "base_url": "",
-        "session": start.session or start.handle,
-    }
-    return cmd.ReportSucceeded(start.task_id, start.n, Result("dry run", template.fill(values)))
+    return cmd.ReportSucceeded(start.task_id, start.n, Result("dry run", template.fill(values_for(start))))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from omni.domain.commands import StartAttempt
 from omni.domain.errors import ConfigError
 
 PLACEHOLDERS = ("description", "task_id", "attempt", "key", "workdir", "model", "base_url", "session")
@@ -111,3 +112,17 @@ def _joined(pieces: list[str], used: list[str]) -> _Filler:
 
 def _written(value: Any) -> str:
     return value if type(value) is str else "" if value is None else str(value)
+
+
+def values_for(start: StartAttempt, base_url: str = "") -> dict[str, Any]:
+    """What the placeholders stand for in one attempt; `base_url` is where its model calls go."""
+    return {
+        "description": start.description,
+        "task_id": start.task_id,
+        "attempt": start.n,
+        "key": start.key,
+        "workdir": start.workdir,
+        "model": start.route.model,
+        "base_url": base_url,
+        "session": start.session or start.handle,
+    }

@@ -19,7 +19,7 @@ import structlog
 from omni.config import ExecutorConfig, RunbookCommand
 from omni.domain import commands as cmd
 from omni.domain.errors import ConfigError, ExecutorUnavailable
-from omni.domain.template import Template, compile_template
+from omni.domain.template import Template, compile_template, values_for
 from omni.executors.bundled import completed
 from omni.executors.contract import Report, brief, failure
 from omni.redact import Redactor
@@ -199,17 +199,7 @@ class Hands:
         await self._call(message, session, arguments, stop, began)
 
     def _arguments(self, message: cmd.StartAttempt) -> dict[str, Any]:
-        values = {
-            "description": message.description,
-            "task_id": message.task_id,
-            "attempt": message.n,
-            "key": message.key,
-            "workdir": message.workdir,
-            "model": message.route.model,
-            "base_url": self._base_url,
-            "session": message.session or message.handle,
-        }
-        filled = self._templates[message.route.executor].fill(values)
+        filled = self._templates[message.route.executor].fill(values_for(message, self._base_url))
         if not isinstance(filled, dict):
             raise ConfigError(f"`arguments` of {message.route.executor} is not a mapping", hint="omni config check")
         return filled
