@@ -12,11 +12,17 @@ import msgspec
 
 from omni.domain.task import Task
 from omni.domain.values import (
+    Cause,
+    CostSource,
     Decision,
+    Evidence,
     ExecutorHealth,
     ExecutorSpec,
+    HealthSettings,
+    KeyRole,
     Millis,
     Mode,
+    RepairSettings,
     Result,
     Route,
     RoutingSettings,
@@ -142,6 +148,163 @@ class NoteExecutor(Message, frozen=True):
     health: ExecutorHealth
 
 
+class NoteMode(Message, frozen=True):
+    """HealthMonitor's word on the mode, to Router, Brainstem and Gateway; `cleared` once the first probes are in."""
+
+    mode: Mode
+    cause: Cause = ""
+    reason: str = ""
+    cleared: bool = False
+    since: Millis = 0
+
+
+# --- to the Router: model calls -------------------------------------------------------------------------------------
+
+
+class ReserveCall(Message, frozen=True):
+    """Ask whether a model call may be made, before it is. `task_id` and `n` are empty for a client with a key of its own.
+
+    `estimate_usd` is the most that it should cost, null when nobody can say; `channel` and `model` are where it goes.
+    """
+
+    request: str
+    call: str
+    channel: str
+    model: str
+    mode: Mode
+    task_id: str = ""
+    n: int = 0
+    client: str = ""
+    paid: bool = False
+    estimate_usd: float | None = None
+
+
+class SettleCall(Message, frozen=True):
+    """Say how a reserved call ended; the fields are those of `CallSettled`."""
+
+    call: str
+    verdict: str
+    task_id: str = ""
+    billed_usd: float | None = None
+    imputed_usd: float | None = None
+    source: CostSource = "unknown"
+    usage: Usage | None = None
+    model: str = ""
+    first_byte_ms: int | None = None
+    duration_ms: int = 0
+    detail: str = ""
+
+
+class CallAnswered(Message, frozen=True):
+    """To the model port: the call may go out, or not; with `degrade` a free one may."""
+
+    request: str
+    refusal: Refusal | None = None
+    degrade: bool = False
+
+
+# --- to HealthMonitor -----------------------------------------------------------------------------------------------
+
+
+class StartWatch(Message, frozen=True):
+    """A new boot: what to watch."""
+
+    boot: str
+    settings: HealthSettings
+
+
+class Observed(Message, frozen=True):
+    """What one probe, ping or real call showed. `target` is "proxy" or a cloud; `verdict` a word of `domain.verdict`.
+
+    `key` says with which of the cloud's keys it was made, and `model` on which model, where that is known.
+    """
+
+    target: str
+    source: str
+    verdict: str
+    detail: str = ""
+    key: KeyRole | None = None
+    model: str = ""
+    retry_after_ms: int | None = None
+
+
+class ForceMode(Message, frozen=True):
+    """A person wants BRAINSTEM (`brainstem`), or the derived mode again."""
+
+    request: str
+    brainstem: bool
+    by: str = ""
+
+
+class Probe(Message, frozen=True):
+    """To the probes: look at "proxy" or a cloud once, and answer `Observed` within `timeout_ms`, always."""
+
+    target: str
+    timeout_ms: int
+
+
+class ComponentReport(msgspec.Struct, frozen=True):
+    """One component as it is now. `kind`: proxy, cloud, key (`name` is "cloud/role") or breaker ("channel/model")."""
+
+    kind: str
+    name: str
+    state: str
+    since: Millis = 0
+    until: Millis | None = None
+    reason: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+
+class HealthReported(Message, frozen=True):
+    """All components and the mode, to Gateway and model port, whenever something changed."""
+
+    mode: NoteMode
+    components: tuple[ComponentReport, ...]
+
+
+# --- to Brainstem and its adapters ----------------------------------------------------------------------------------
+
+
+class WakeLocal(Message, frozen=True):
+    """To the local model: load it, let it say something, and answer `LocalObserved`."""
+
+
+class SleepLocal(Message, frozen=True):
+    """To the local model: unload it, see that it is gone, and answer `LocalObserved`."""
+
+
+class LocalObserved(Message, frozen=True):
+    """`state`: checked (loaded, and it answered), unloaded (and seen to be), failed."""
+
+    state: str
+    detail: str = ""
+
+
+class Deliver(Message, frozen=True):
+    """To the notifier: tell the user, and answer `Delivered`. The same `key` is the same notice."""
+
+    key: str
+    kind: str
+    facts: dict[str, str]
+    at: Millis
+
+
+class Delivered(Message, frozen=True):
+    """Whether a sink took the notice."""
+
+    key: str
+    ok: bool
+    detail: str = ""
+
+
+class RepairReported(Message, frozen=True):
+    """The Router's word on a repair task that ended."""
+
+    task_id: str
+    state: str
+    detail: str = ""
+
+
 class ActorRestarted(Message, frozen=True):
     """An actor lost what it had only in memory: whoever told it something tells it again."""
 
@@ -174,6 +337,14 @@ class StartAttempt(Message, frozen=True):
 
 
 class CancelAttempt(Message, frozen=True):
+    task_id: str
+    n: int
+    executor: str
+
+
+class PauseAttempt(Message, frozen=True):
+    """The cloud is gone: an executor that can pause should; one that cannot goes on, and its outcome counts."""
+
     task_id: str
     n: int
     executor: str
@@ -336,6 +507,14 @@ class WakeAt(Message, frozen=True):
     key: str = ""
 
 
+class WakeIn(Message, frozen=True):
+    """Post `TimerFired(key)` to `actor` after `delay_ms` of running time, whatever the wall clock does meanwhile."""
+
+    actor: str
+    delay_ms: int
+    key: str = ""
+
+
 class DaemonUp(Message, frozen=True):
     """To Brainstem: this daemon holds the log now."""
 
@@ -345,6 +524,7 @@ class DaemonUp(Message, frozen=True):
     config_digest: str
     config_body: dict[str, Any]
     accepted_loss: int = 0
+    repair: RepairSettings = RepairSettings()
 
 
 class DaemonDown(Message, frozen=True):

@@ -5,9 +5,10 @@ into `omni.eventlog.upcasters` in the same commit.
 
     stream       written by      holds
     task-<id>    Router          the life of one task
-    router       Router          what the Router was told and decides by: settings, executor health, boots
-    health       HealthMonitor   component health at each edge, with the evidence
-    system       Brainstem       starts and stops of the daemon, configuration
+    router       Router          what the Router was told and decides by: settings, executor health, mode, boots
+    calls        Router          model calls that belong to no task
+    health       HealthMonitor   component health and the mode at each edge, with the evidence
+    system       Brainstem       starts and stops, configuration, suspensions, notices, repairs, the local model
 """
 
 from __future__ import annotations
@@ -17,11 +18,20 @@ from typing import Any, ClassVar, TypeAlias
 import msgspec
 
 from omni.domain.values import (
+    BreakerState,
     Candidate,
+    Cause,
+    ComponentState,
+    CostSource,
     Decision,
+    Evidence,
     ExecutorHealth,
+    HealthSettings,
     Held,
+    KeyRole,
+    KeyState,
     Millis,
+    Mode,
     OnCrash,
     Result,
     Route,
@@ -33,6 +43,7 @@ from omni.domain.values import (
 
 TASK_PREFIX = "task-"
 ROUTER_STREAM = "router"
+CALLS_STREAM = "calls"
 HEALTH_STREAM = "health"
 SYSTEM_STREAM = "system"
 
@@ -101,6 +112,56 @@ class TaskCancelled(Event, frozen=True, tag="task.cancelled"):
     """Terminal: stopped on request."""
 
     by: str
+
+
+class TaskSuspended(Event, frozen=True, tag="task.suspended"):
+    """The cloud is gone, and the task needs it: it waits. An attempt that runs may still finish, and that counts."""
+
+    reason: str
+
+
+class TaskRestored(Event, frozen=True, tag="task.restored"):
+    """The cloud is back and it is this task's turn to go on."""
+
+
+class CallReserved(Event, frozen=True, tag="call.reserved"):
+    """Durable before a model call leaves: what it may cost. `n` and `client` say for whom; null cost: not known."""
+
+    call: str
+    channel: str
+    model: str
+    mode: Mode
+    n: int = 0
+    client: str = ""
+    paid: bool = False
+    estimate_usd: float | None = None
+
+
+class CallSettled(Event, frozen=True, tag="call.settled"):
+    """How a reserved call ended. Billed is what the provider or its price list says; imputed is what a free or prepaid
+    call would have cost. Null is not known, never zero. Times in milliseconds from the reservation.
+    """
+
+    call: str
+    verdict: str
+    billed_usd: float | None = None
+    imputed_usd: float | None = None
+    source: CostSource = "unknown"
+    usage: Usage | None = None
+    model: str = ""
+    first_byte_ms: int | None = None
+    duration_ms: int = 0
+    detail: str = ""
+
+
+class CallRefused(Event, frozen=True, tag="call.refused"):
+    """A call that would have gone over a budget was not made."""
+
+    call: str
+    cap: str
+    reason: str
+    n: int = 0
+    client: str = ""
 
 
 class AttemptPlanned(Event, frozen=True, tag="attempt.planned"):
@@ -190,6 +251,20 @@ class ExecutorNoted(Event, frozen=True, tag="router.executor_noted"):
     health: ExecutorHealth
 
 
+class ModeNoted(Event, frozen=True, tag="router.mode_noted"):
+    """The Router learnt of the mode; until it is `cleared`, the first round of probes of this boot is not done."""
+
+    mode: Mode
+    cleared: bool
+    reason: str = ""
+
+
+class RampMoved(Event, frozen=True, tag="router.ramp_moved"):
+    """After a suspension: how many restored tasks may be under way at once; 0 when the ramp is over."""
+
+    window: int
+
+
 # --- health and system ----------------------------------------------------------------------------------------------
 
 
@@ -199,6 +274,78 @@ class ExecutorHealthChanged(Event, frozen=True, tag="health.executor_changed"):
     executor: str
     health: ExecutorHealth
     evidence: tuple[str, ...] = ()
+
+
+class HealthStarted(Event, frozen=True, tag="health.started"):
+    """A new boot: what was observed before is void, what was known of components is not."""
+
+    boot: str
+
+
+class HealthConfigured(Event, frozen=True, tag="health.configured"):
+    """What is watched from here on, and the thresholds."""
+
+    settings: HealthSettings
+
+
+class ProxyChanged(Event, frozen=True, tag="health.proxy_changed"):
+    """The LiteLLM proxy went down or came up."""
+
+    state: ComponentState
+    evidence: tuple[Evidence, ...] = ()
+
+
+class CloudChanged(Event, frozen=True, tag="health.cloud_changed"):
+    """A cloud went out of reach or came back; `network`: every failure was this machine's own (no route, no DNS)."""
+
+    cloud: str
+    state: ComponentState
+    network: bool = False
+    evidence: tuple[Evidence, ...] = ()
+
+
+class KeyChanged(Event, frozen=True, tag="health.key_changed"):
+    """A key was accepted, refused, or is out of credit until `until_ms`."""
+
+    cloud: str
+    key: KeyRole
+    state: KeyState
+    until_ms: Millis | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+class BreakerChanged(Event, frozen=True, tag="health.breaker_changed"):
+    """A model on a channel is left alone until `until_ms` (limited, or failing too often), or is used again."""
+
+    channel: str
+    model: str
+    state: BreakerState
+    reason: str = ""
+    until_ms: Millis | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+class ClockJumped(Event, frozen=True, tag="health.clock_jumped"):
+    """Wall clock and monotonic clock went apart (sleep, clock set): observations before it are void."""
+
+    by_ms: int
+
+
+class ModeForced(Event, frozen=True, tag="health.mode_forced"):
+    """A person asked for BRAINSTEM, or gave the decision back."""
+
+    brainstem: bool
+    by: str
+
+
+class ModeChanged(Event, frozen=True, tag="health.mode_changed"):
+    """The mode as it follows from health, with what led to it."""
+
+    before: Mode
+    after: Mode
+    cause: Cause
+    reason: str
+    evidence: tuple[Evidence, ...] = ()
 
 
 class DaemonStarted(Event, frozen=True, tag="system.started"):
@@ -228,11 +375,82 @@ class LossAccepted(Event, frozen=True, tag="system.loss_accepted"):
     events: int
 
 
+class Suspended(Event, frozen=True, tag="system.suspended"):
+    """BRAINSTEM began: what needs the cloud waits."""
+
+    reason: str
+
+
+class Restored(Event, frozen=True, tag="system.restored"):
+    """BRAINSTEM is over."""
+
+    mode: Mode
+
+
+class LocalModelChanged(Event, frozen=True, tag="system.local_model_changed"):
+    """The local model was asked for, is loaded and checked, failed, or is gone from memory again."""
+
+    state: str
+    detail: str = ""
+
+
+class NoticeQueued(Event, frozen=True, tag="system.notice_queued"):
+    """Something that the user is to be told; `key` tells one notice from another wherever it is delivered."""
+
+    key: str
+    kind: str
+    facts: dict[str, str] = {}
+
+
+class NoticeDelivered(Event, frozen=True, tag="system.notice_delivered"):
+    """A sink took it for good."""
+
+    key: str
+
+
+class NoticeDelayed(Event, frozen=True, tag="system.notice_delayed"):
+    """No sink took it; it is tried again, under the same key."""
+
+    key: str
+    detail: str
+    retry_at: Millis
+
+
+class NoticeDropped(Event, frozen=True, tag="system.notice_dropped"):
+    """It was tried for so long that it is news no more."""
+
+    key: str
+    detail: str
+
+
+class RepairStarted(Event, frozen=True, tag="system.repair_started"):
+    """A task was made that repairs the proxy; the `n`-th of this outage."""
+
+    n: int
+    task_id: str
+
+
+class RepairEnded(Event, frozen=True, tag="system.repair_ended"):
+    """The repair task ended, or is not wanted any more. Its word is evidence only: probes decide."""
+
+    task_id: str
+    outcome: str
+    next_at: Millis | None = None
+
+
+class RepairGivenUp(Event, frozen=True, tag="system.repair_given_up"):
+    """The last repair of this outage failed; a person has to look."""
+
+    attempts: int
+
+
 TaskEvent: TypeAlias = (
     TaskCreated
     | TaskRouted
     | TaskHeld
     | TaskResolved
+    | TaskSuspended
+    | TaskRestored
     | CancelRequested
     | TaskCompleted
     | TaskFailed
@@ -244,8 +462,38 @@ TaskEvent: TypeAlias = (
     | AttemptInterrupted
     | AttemptCancelled
     | LateOutcomeArrived
+    | CallReserved
+    | CallSettled
+    | CallRefused
 )
-RouterEvent: TypeAlias = RouterStarted | RoutingConfigured | ExecutorNoted
-HealthEvent: TypeAlias = ExecutorHealthChanged
-SystemEvent: TypeAlias = DaemonStarted | DaemonStopped | ConfigLoaded | LossAccepted
+CallEvent: TypeAlias = CallReserved | CallSettled | CallRefused
+RouterEvent: TypeAlias = RouterStarted | RoutingConfigured | ExecutorNoted | ModeNoted | RampMoved
+HealthEvent: TypeAlias = (
+    ExecutorHealthChanged
+    | HealthStarted
+    | HealthConfigured
+    | ProxyChanged
+    | CloudChanged
+    | KeyChanged
+    | BreakerChanged
+    | ClockJumped
+    | ModeForced
+    | ModeChanged
+)
+SystemEvent: TypeAlias = (
+    DaemonStarted
+    | DaemonStopped
+    | ConfigLoaded
+    | LossAccepted
+    | Suspended
+    | Restored
+    | LocalModelChanged
+    | NoticeQueued
+    | NoticeDelivered
+    | NoticeDelayed
+    | NoticeDropped
+    | RepairStarted
+    | RepairEnded
+    | RepairGivenUp
+)
 AnyEvent: TypeAlias = TaskEvent | RouterEvent | HealthEvent | SystemEvent

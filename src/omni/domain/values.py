@@ -12,6 +12,17 @@ OnCrash: TypeAlias = Literal["resume", "retry", "ask", "fail"]
 Decision: TypeAlias = Literal["retry", "accept", "fail"]
 HealthState: TypeAlias = Literal["unknown", "ready", "failed", "paused"]
 Mode: TypeAlias = Literal["NORMAL", "DEGRADED", "BRAINSTEM"]
+Cause: TypeAlias = Literal["", "proxy", "network", "cloud", "no_path", "operator"]
+ComponentState: TypeAlias = Literal["up", "down", "absent"]
+KeyRole: TypeAlias = Literal["primary", "backup"]
+KeyState: TypeAlias = Literal["ok", "invalid", "cooldown", "absent"]
+BreakerState: TypeAlias = Literal["closed", "open"]
+Source: TypeAlias = Literal["probe", "call", "ping"]
+CostSource: TypeAlias = Literal["provider", "table", "unknown"]
+AtCap: TypeAlias = Literal["hold", "degrade", "ask"]
+
+PROXY = "proxy"  # the channel and the component; clouds go by the names of their providers
+LOCAL_MODEL = "brainstem"  # the channel of the model on this machine
 
 MAX_ATTEMPTS = 3  # crashes count (failover.md: an attempt survives a crash honestly)
 DEFAULT_PRIORITY = 5
@@ -166,12 +177,75 @@ class Tier(msgspec.Struct, frozen=True, gc=False):
     paid: bool = False
 
 
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """Caps on spending, None for no cap; a day begins at midnight, `utc_offset_ms` away from UTC."""
+
+    daily_usd: float | None = None
+    task_usd: float | None = None
+    at_cap: AtCap = "hold"
+    utc_offset_ms: int = 0
+
+
 class RoutingSettings(msgspec.Struct, frozen=True):
     """The part of the configuration that decisions depend on; it enters the log, so that replay decides alike."""
 
     executors: tuple[ExecutorSpec, ...] = ()
     tiers: tuple[Tier, ...] = ()
     complexity_threshold: int = 50
+    budget: Budget = Budget()
+
+
+class Thresholds(msgspec.Struct, frozen=True, gc=False):
+    """When a component counts as down, and when as up again (`fault_handler` of the configuration)."""
+
+    proxy_every_ms: int = 2_000
+    proxy_timeout_ms: int = 1_000
+    proxy_confirm_ms: int = 500
+    proxy_failures: int = 2
+    proxy_successes: int = 2
+    proxy_recent_ms: int = 10_000
+    rate_percent: int = 50
+    rate_window: int = 10
+    rate_minimum: int = 5
+    dwell_ms: int = 15_000
+    dwell_cap_ms: int = 600_000
+    cloud_every_ms: int = 30_000
+    cloud_timeout_ms: int = 10_000
+    cloud_failures: int = 3
+    cloud_span_ms: int = 5_000
+    cloud_successes: int = 2
+    cloud_successes_cap: int = 6
+    jump_ms: int = 5_000
+    grace_ms: int = 20_000
+
+
+class HealthSettings(msgspec.Struct, frozen=True):
+    """What HealthMonitor watches and by which thresholds; it enters the log. Keys by the clouds that have one."""
+
+    proxy: bool = False
+    clouds: tuple[str, ...] = ()
+    primary_keys: tuple[str, ...] = ()
+    backup_keys: tuple[str, ...] = ()
+    thresholds: Thresholds = Thresholds()
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One observation as it is kept beside the edge that it led to; `verdict` is a word of `omni.domain.verdict`."""
+
+    at: Millis
+    source: Source
+    verdict: str
+    detail: str = ""
+
+
+class RepairSettings(msgspec.Struct, frozen=True, gc=False):
+    """How Brainstem has the proxy repaired; no executor means that nobody can."""
+
+    executor: str = ""
+    attempts: int = 5
+    backoff_ms: int = 60_000
+    backoff_cap_ms: int = 600_000
+    budget_usd: float | None = None
 
 
 class ExecutorHealth(msgspec.Struct, frozen=True, gc=False):
