@@ -162,7 +162,7 @@ class NoteMode(Message, frozen=True):
 
 
 class ReserveCall(Message, frozen=True):
-    """Ask whether a model call may be made, before it is. `task_id` and `n` are empty for a client with a key of its own.
+    """Ask whether a model call may be made, before it is. A client with a key of its own has no `task_id` and `n`.
 
     `estimate_usd` is the most that it should cost, null when nobody can say; `channel` and `model` are where it goes.
     """

@@ -1,6 +1,6 @@
 """What one answer, or the lack of one, says about whom: the words that health is folded from.
 
-Theory of operation. Whoever calls a proxy or a cloud turns what came back into one Verdict (`omni.llm.classify`). What a
+Theory of operation. Whoever calls a proxy or a cloud turns what came back into a Verdict (`omni.llm.classify`). What a
 verdict means stands here, in one table: whether the side that was called is alive, whether its key is good, and
 whether the same question may be put to somebody else. Where a column says None, the answer says nothing about it.
 
