@@ -13,6 +13,8 @@
     │   ├── ExecutorUnavailable     it cannot be reached or started
     │   ├── ExecutorTimeout         it was too slow or too quiet
     │   └── ExecutorFailed          it answered, and the answer is a failure
+    ├── ModelError                  a model call gave no answer
+    │   └── UpstreamFailed          why, and what upstream said (omni.llm.answer)
     ├── ProtocolError               a peer sent what the protocol does not allow
     ├── NotFound                    no task has that id
     ├── NotAuthorised               the token is missing or wrong
@@ -84,6 +86,10 @@ class ExecutorTimeout(ExecutorError):
 
 class ExecutorFailed(ExecutorError):
     """The executor answered, and its answer is a failure."""
+
+
+class ModelError(OmniError):
+    """A model call gave no answer."""
 
 
 class ProtocolError(OmniError):

@@ -119,10 +119,12 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Tokens that an attempt used, as the provider counted them."""
+    """Tokens that were used, as the provider counted them. Input includes what was read from and written to a cache."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -193,6 +195,7 @@ class RoutingSettings(msgspec.Struct, frozen=True):
     tiers: tuple[Tier, ...] = ()
     complexity_threshold: int = 50
     budget: Budget = Budget()
+    watched: bool = False  # HealthMonitor has something to look at: nothing that needs the cloud goes before it has
 
 
 class Thresholds(msgspec.Struct, frozen=True, gc=False):
