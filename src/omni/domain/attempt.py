@@ -11,6 +11,8 @@ Then one of:
     interrupted                 nobody knows what ran: the executor's `on_crash` policy decides (POLICY)
     cancelled                   the task is cancelled
 
+While the task is suspended for the cloud, a failure is an interruption: the cloud may be all that was wrong.
+
 A success of the last attempt counts even when it had been given up as interrupted, as long as the task has not ended:
 what really finished wins. Anything else is late: kept, and without effect.
 """
@@ -23,7 +25,17 @@ import uuid
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.task import Task
-from omni.domain.values import MAX_ATTEMPTS, OPEN_ATTEMPT, Attempt, AttemptState, Held, Millis, OnCrash, TaskError
+from omni.domain.values import (
+    MAX_ATTEMPTS,
+    OPEN_ATTEMPT,
+    Attempt,
+    AttemptState,
+    Held,
+    Millis,
+    OnCrash,
+    TaskError,
+    TaskState,
+)
 
 UNSENT = frozenset({"unavailable", "rate_limited"})  # the executor never began: safe to try again under any policy
 MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes it is a matter for a person
@@ -76,6 +88,8 @@ def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEven
         return _late(task, report.n, "failed", report.error.message)
     if task.cancel_requested:
         return [ev.AttemptCancelled(report.n), ev.TaskCancelled("")]
+    if report.error.kind not in UNSENT and task.state is TaskState.WAITING:
+        return _cut_off(task, attempt, f"it failed while the cloud was gone: {report.error.message}", at)
     if report.error.kind not in UNSENT:
         return [ev.AttemptFailed(report.n, report.error), ev.TaskFailed(report.error)]
     if _unsent(task) + 1 >= MAX_UNSENT:
@@ -93,14 +107,18 @@ def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[e
         return []
     if task.cancel_requested:
         return [ev.AttemptCancelled(report.n, confirmed=False), ev.TaskCancelled("")]
-    policy = _effective(task, attempt, at, resumable=report.resumable)
+    return _cut_off(task, attempt, report.evidence, at, resumable=report.resumable)
+
+
+def _cut_off(task: Task, attempt: Attempt, evidence: str, at: Millis, *, resumable: bool = False) -> list[ev.TaskEvent]:
+    policy = _effective(task, attempt, at, resumable=resumable)
     if policy in {"retry", "resume"}:
-        return [ev.AttemptInterrupted(report.n, report.evidence, at + backoff_ms(task.id, report.n))]
-    lost = ev.AttemptInterrupted(report.n, report.evidence)
-    if policy == "fail":
+        return [ev.AttemptInterrupted(attempt.n, evidence, at + backoff_ms(task.id, attempt.n))]
+    lost = ev.AttemptInterrupted(attempt.n, evidence)
+    if policy == "fail" and task.state is not TaskState.WAITING:
         hint = f"omni task retry {task.id}"
-        return [lost, ev.TaskFailed(TaskError("interrupted", f"outcome unknown: {report.evidence}", hint))]
-    return [lost, ev.TaskHeld(question(attempt, report.evidence))]
+        return [lost, ev.TaskFailed(TaskError("interrupted", f"outcome unknown: {evidence}", hint))]
+    return [lost, ev.TaskHeld(question(attempt, evidence))]
 
 
 def cancelled(task: Task, report: cmd.ReportCancelled) -> list[ev.TaskEvent]:

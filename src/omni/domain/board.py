@@ -7,6 +7,8 @@ question cheap:
     ("queue", executor, 9 - priority)   idle, may go when the executor has a free slot; first come, first served
     ("delayed",)                        idle, not before `retry_at`
     ("running", executor)               dispatching or executing: takes a slot
+    ("waiting", executor, 9 - priority) suspended for the cloud, nothing runs
+    ("suspended", executor)             suspended, and its attempt still runs: takes a slot
     ("stranded",)                       held because no executor can take it; goes on when one comes
     ("held",)                           waits for a person
 
@@ -24,7 +26,7 @@ import msgspec
 from omni.domain import events as ev
 from omni.domain import task as tasks
 from omni.domain.task import Task
-from omni.domain.values import ENDED, RUNNING, ExecutorHealth, ExecutorSpec, Millis, RoutingSettings, TaskState
+from omni.domain.values import ENDED, RUNNING, ExecutorHealth, ExecutorSpec, Millis, Mode, RoutingSettings, TaskState
 
 KEEP_ENDED = 10_000
 TOP = 9  # the highest priority; queues sort by `TOP - priority`
@@ -45,6 +47,11 @@ class BoardSnapshot(msgspec.Struct, frozen=True):
     version: int
     boot: str
     booted: int
+    mode: Mode = "NORMAL"
+    cleared: bool = False
+    ramp: int = 0
+    ramp_until: Millis = 0
+    ramped: tuple[str, ...] = ()
 
 
 class Board:
@@ -63,6 +70,11 @@ class Board:
         self.version = 0
         self.boot = ""
         self.booted = 0  # where in the log this boot began
+        self.mode: Mode = "NORMAL"
+        self.cleared = False  # this boot's first round of probes is in
+        self.ramp = 0  # after a suspension: how many restored tasks may run at once; 0: as many as there are slots
+        self.ramp_until: Millis = 0  # and none is restored before
+        self.ramped: dict[str, None] = {}  # those that were restored in this ramp and run
 
     def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
@@ -71,7 +83,19 @@ class Board:
     def free_slots(self, executor: str) -> int:
         """How many more attempts an executor may be given."""
         spec = self.executors.get(executor)
-        return spec.max_concurrency - len(self.at("running", executor)) if spec else 0
+        if spec is None:
+            return 0
+        return spec.max_concurrency - len(self.at("running", executor)) - len(self.at("suspended", executor))
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether what needs the cloud waits: there is none, or it has just come back."""
+        return self.mode == "BRAINSTEM" or self.ramp > 0
+
+    def needs_cloud(self, executor: str) -> bool:
+        """Whether an executor can do nothing without the cloud; of one that is no longer configured, who knows."""
+        spec = self.executors.get(executor)
+        return spec is None or spec.needs_cloud
 
     def next_in_queue(self, executor: str) -> Task:
         """The task that goes next: highest priority, then longest in the queue."""
@@ -81,6 +105,15 @@ class Board:
         """The ids in an executor's queue, in the order in which they go."""
         for rank in range(TOP + 1):
             yield from self.at("queue", executor, rank)
+
+    def waiting_for(self, executor: str) -> Iterator[str]:
+        """The ids that are suspended on an executor and do not run, in the order in which they come back."""
+        for rank in range(TOP + 1):
+            yield from self.at("waiting", executor, rank)
+
+    def spots(self, kind: str) -> list[str]:
+        """The executors on which somebody stands in a place of this kind."""
+        return list(dict.fromkeys(str(spot[1]) for spot, ids in self.places.items() if spot[0] == kind and ids))
 
     @property
     def open_tasks(self) -> int:
@@ -103,6 +136,11 @@ class Board:
             self.version,
             self.boot,
             self.booted,
+            self.mode,
+            self.cleared,
+            self.ramp,
+            self.ramp_until,
+            tuple(self.ramped),
         )
 
 
@@ -115,6 +153,11 @@ def place(task: Task) -> Place:
         return ("queue", task.route.executor, TOP - task.spec.priority)
     if state in RUNNING:
         return ("running", task.attempts[-1].route.executor)
+    if state is TaskState.WAITING:
+        running = task.open_attempt
+        if running is not None:
+            return ("suspended", running.route.executor)
+        return ("waiting", task.route.executor if task.route else "", TOP - task.spec.priority)
     if state is TaskState.HELD and task.held is not None and task.held.kind == "no_executor":
         return ("stranded",)
     return (state.value,)
@@ -146,6 +189,8 @@ def fold(board: Board, facts: Iterable[Fact]) -> None:
         before = known.get(task_id)
         if before is not None:
             known[task_id] = after = tasks.evolve(before, event, at, position)
+            if board.ramp:
+                _count_ramped(board, before, after)
             if after.state in ENDED and before.state not in ENDED:
                 board.ended.append(task_id)
                 _forget_oldest(board)
@@ -159,6 +204,8 @@ def restore(snapshot: BoardSnapshot) -> Board:
     board = Board()
     board.settings, board.health = snapshot.settings, dict(snapshot.health)
     board.version, board.boot, board.booted = snapshot.version, snapshot.boot, snapshot.booted
+    board.mode, board.cleared = snapshot.mode, snapshot.cleared
+    board.ramp, board.ramp_until, board.ramped = snapshot.ramp, snapshot.ramp_until, dict.fromkeys(snapshot.ramped)
     board.executors = {e.name: e for e in snapshot.settings.executors}
     board.tasks = {t.id: t for t in snapshot.tasks}
     board.ended = deque(snapshot.ended)
@@ -187,7 +234,9 @@ def _stand(board: Board, task: Task) -> None:
 
 def _move(board: Board, before: Task, after: Task) -> None:
     board.tasks[after.id] = after
-    if after.state is before.state and after.queued == before.queued:
+    if board.ramp:
+        _count_ramped(board, before, after)
+    if after.state is before.state and after.queued == before.queued and after.state is not TaskState.WAITING:
         return  # the place follows from these, so it is the same
     if before.state in ENDED:
         return
@@ -220,9 +269,18 @@ def _forget_oldest(board: Board) -> None:
             del board.keys[key]
 
 
+def _count_ramped(board: Board, before: Task, after: Task) -> None:
+    """Follow which tasks run since the cloud came back: they bound how many more may."""
+    if after.open_attempt is None:
+        board.ramped.pop(after.id, None)
+    elif before.open_attempt is None and board.needs_cloud(after.open_attempt.route.executor):
+        board.ramped[after.id] = None
+
+
 def _started(board: Board, event: ev.RouterStarted, position: int) -> None:
     board.boot, board.booted = event.boot, position
     board.health = {}
+    board.cleared = False
 
 
 def _configured(board: Board, event: ev.RoutingConfigured, position: int) -> None:
@@ -234,8 +292,26 @@ def _noted(board: Board, event: ev.ExecutorNoted, position: int) -> None:
     board.health[event.executor] = event.health
 
 
+def _mode_noted(board: Board, event: ev.ModeNoted, position: int) -> None:
+    board.mode, board.cleared = event.mode, event.cleared
+    if event.mode == "BRAINSTEM":
+        _end_ramp(board)
+
+
+def _ramp_moved(board: Board, event: ev.RampMoved, position: int) -> None:
+    board.ramp, board.ramp_until = event.window, event.until_ms or 0
+    if not event.window:
+        _end_ramp(board)
+
+
+def _end_ramp(board: Board) -> None:
+    board.ramp, board.ramp_until, board.ramped = 0, 0, {}
+
+
 _EVOLVE_ROUTER: dict[type[Any], Callable[[Board, Any, int], None]] = {
     ev.RouterStarted: _started,
     ev.RoutingConfigured: _configured,
     ev.ExecutorNoted: _noted,
+    ev.ModeNoted: _mode_noted,
+    ev.RampMoved: _ramp_moved,
 }

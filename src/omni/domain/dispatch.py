@@ -17,7 +17,7 @@ import msgspec
 from omni.domain import attempt as attempts
 from omni.domain import commands as cmd
 from omni.domain import events as ev
-from omni.domain import intent, routing
+from omni.domain import intent, routing, suspension
 from omni.domain.board import Board
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
@@ -26,6 +26,7 @@ from omni.domain.values import (
     ExecutorHealth,
     Held,
     Millis,
+    Mode,
     RoutingSettings,
     TaskError,
     TaskSpec,
@@ -45,6 +46,8 @@ def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
 
 def settle(board: Board, at: Millis) -> Outcome:
     """Take the next step that follows from the state alone; nothing when all is settled."""
+    if board.holds_back and (step := _hold_back(board, at)).events:
+        return step
     if board.at("delayed") and (step := _settle_delayed(board, at)).events:
         return step  # these have waited longest: behind a queue that never empties they would wait for ever
     for executor in board.executors:  # in the order of the configuration, so that replay decides in the same order
@@ -52,7 +55,7 @@ def settle(board: Board, at: Millis) -> Outcome:
             continue
         if _gone(board, executor):
             return _reroute(board, board.next_in_queue(executor))
-        if _ready(board, executor) and board.free_slots(executor) > 0:
+        if _can_take(board, executor):
             return _plan(board, board.next_in_queue(executor))
     return NOTHING
 
@@ -64,7 +67,7 @@ def owed(board: Board, boot: str) -> list[Send]:
     """
     since = board.booted if board.boot == boot else None
     flights = [send for t in board.tasks.values() for send in _in_flight(t, since)]
-    return flights + [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
+    return flights + _owed_timers(board)
 
 
 def digest(spec: TaskSpec) -> str:
@@ -91,7 +94,8 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
             return _answer(message.request, known.id)
         return _refuse(message.request, _conflict(spec.idempotency_key or "", known.id))
     stream = ev.TASK_PREFIX + message.task_id
-    events = [ev.TaskCreated(spec, message.client, fingerprint), *_routing(spec, board.settings, board.health)]
+    routing_events = _routing(spec, board.settings, board.health, board.mode)
+    events = [ev.TaskCreated(spec, message.client, fingerprint), *routing_events]
     return Outcome([(stream, e) for e in events], [Send(GATEWAY, cmd.Answered(message.request, message.task_id))])
 
 
@@ -126,7 +130,7 @@ def _after_decision(board: Board, task: Task, message: cmd.ResolveTask) -> list[
         return [ev.TaskCompleted(len(task.attempts), message.by)]
     if message.decision == "fail":
         return [ev.TaskFailed(TaskError("given_up", f"given up by {message.by or 'a person'}: {_reason(task)}"))]
-    return _routing(task.spec, board.settings, board.health)
+    return _routing(task.spec, board.settings, board.health, board.mode)
 
 
 def _retry(board: Board, message: cmd.RetryTask, at: Millis) -> Outcome:
@@ -150,7 +154,8 @@ def _report(rule: Callable[..., list[ev.TaskEvent]], *, dated: bool = False) -> 
         if task is None:
             return NOTHING
         events = rule(task, message, at) if dated else rule(task, message)
-        return Outcome([(task.stream, e) for e in events], _timers(task.id, events))
+        ramp = suspension.moved(board, task, events, at) if board.ramp else NOTHING
+        return Outcome([*((task.stream, e) for e in events), *ramp.events], [*_timers(task.id, events), *ramp.sends])
 
     return decide_report
 
@@ -169,7 +174,7 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
         events.append((ev.ROUTER_STREAM, ev.RoutingConfigured(message.settings)))
     events += _release(board, message.settings, {}) + _move_on(board, message.settings)
     flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
-    timers = [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")]
+    timers = _owed_timers(board)
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
     return Outcome(events, [known, *flights, *timers])
 
@@ -188,7 +193,7 @@ def _release(board: Board, settings: RoutingSettings, health: Mapping[str, Execu
     released = []
     for task_id in board.at("stranded"):
         task = board.tasks[task_id]
-        choice = routing.choose(task.spec, _intent(task.spec), settings, health)
+        choice = _choose(task.spec, settings, health, board.mode)
         if choice.route is not None:
             released.append((task.stream, _routed(choice)))
     return released
@@ -199,7 +204,7 @@ def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
     names = {e.name for e in settings.executors}
     left = [i for name in board.waiting if name not in names for i in board.queued(name)]
     left += [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
-    return [(board.tasks[i].stream, e) for i in left for e in _elsewhere(board.tasks[i], settings, {})]
+    return [(board.tasks[i].stream, e) for i in left for e in _elsewhere(board.tasks[i], settings, {}, board.mode)]
 
 
 def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
@@ -231,9 +236,40 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
             return _ask(task, "it waited so long for its next attempt that the world has moved on")
         if _gone(board, executor) and not _comes_back_for(board, task):
             return _reroute(board, task)
-        if _ready(board, executor) and board.free_slots(executor) > 0:
+        if _can_take(board, executor):
             return _plan(board, task)
     return NOTHING
+
+
+def _hold_back(board: Board, at: Millis) -> Outcome:
+    """Suspend who came since the cloud went; bring back who may go now that it is there again."""
+    if newcomers := suspension.newcomers(board):
+        return Outcome(newcomers)
+    if board.mode == "BRAINSTEM":
+        return NOTHING
+    if not board.spots("waiting"):
+        return Outcome([(ev.ROUTER_STREAM, ev.RampMoved(0))])
+    task = suspension.next_back(board, at, lambda task: _can_move(board, task))
+    if task is None:
+        return NOTHING
+    step = _go_on(board, task, at)
+    return Outcome([(task.stream, ev.TaskRestored()), *step.events], step.sends)
+
+
+def _can_move(board: Board, task: Task) -> bool:
+    executor = task.route.executor if task.route else ""
+    if _gone(board, executor):
+        return not _comes_back_for(board, task)
+    return _can_take(board, executor) and len(board.ramped) < board.ramp
+
+
+def _go_on(board: Board, task: Task, at: Millis) -> Outcome:
+    """Whatever comes next for a restored task; what had started has passed its reconciliation by now."""
+    if attempts.uncertain(task) and attempts.too_old(task, at):
+        return _ask(task, "the cloud was gone for so long that the world has moved on")
+    if task.route is None or _gone(board, task.route.executor):
+        return _reroute(board, task)
+    return _plan(board, task)
 
 
 def _plan(board: Board, task: Task) -> Outcome:
@@ -243,7 +279,7 @@ def _plan(board: Board, task: Task) -> Outcome:
     earlier = task.last if task.resume else None
     planned = ev.AttemptPlanned(
         n,
-        task.route,
+        task.route if task.route.mode == board.mode else msgspec.structs.replace(task.route, mode=board.mode),
         task.last.key if task.last and attempts.uncertain(task) else attempts.key(task.id, n),
         earlier.handle if earlier else attempts.handle(task.id, n),
         executor.on_crash,
@@ -262,14 +298,16 @@ def _comes_back_for(board: Board, task: Task) -> bool:
 
 
 def _reroute(board: Board, task: Task) -> Outcome:
-    return Outcome([(task.stream, e) for e in _elsewhere(task, board.settings, board.health)])
+    return Outcome([(task.stream, e) for e in _elsewhere(task, board.settings, board.health, board.mode)])
 
 
-def _elsewhere(task: Task, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
+def _elsewhere(
+    task: Task, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], mode: Mode
+) -> list[ev.TaskEvent]:
     """Route a task whose executor is gone, unless it may have done the work: another one would do it twice."""
     if attempts.uncertain(task) and task.last is not None:
         return [ev.TaskHeld(attempts.question(task.last, "only it could go on, and it is no longer there"))]
-    return _routing(task.spec, settings, health)
+    return _routing(task.spec, settings, health, mode)
 
 
 def _ask(task: Task, evidence: str) -> Outcome:
@@ -277,11 +315,24 @@ def _ask(task: Task, evidence: str) -> Outcome:
     return Outcome([(task.stream, ev.TaskHeld(attempts.question(task.last, evidence)))])
 
 
-def _routing(spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[ev.TaskEvent]:
-    choice = routing.choose(spec, _intent(spec), settings, health)
+def _routing(
+    spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], mode: Mode
+) -> list[ev.TaskEvent]:
+    choice = _choose(spec, settings, health, mode)
     if choice.route is not None:
         return [_routed(choice)]
     return [_routed(choice), ev.TaskHeld(Held("no_executor", choice.reason, ("retry", "fail")))]
+
+
+def _choose(
+    spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], mode: Mode
+) -> routing.Choice:
+    """Without the cloud whoever can do without it, and if nobody can, whoever will take it when the cloud is back."""
+    described = _intent(spec)
+    choice = routing.choose(spec, described, settings, health, mode)
+    if choice.route is None and mode == "BRAINSTEM":
+        return routing.choose(spec, described, settings, health)
+    return choice
 
 
 def _routed(choice: routing.Choice) -> ev.TaskRouted:
@@ -290,6 +341,18 @@ def _routed(choice: routing.Choice) -> ev.TaskRouted:
 
 def _intent(spec: TaskSpec) -> intent.Intent:
     return intent.classify(spec.description)
+
+
+def _can_take(board: Board, executor: str) -> bool:
+    """Whether an executor may be given an attempt now."""
+    if not _ready(board, executor) or board.free_slots(executor) <= 0:
+        return False
+    return suspension.may_plan(board) or not board.needs_cloud(executor)
+
+
+def _owed_timers(board: Board) -> list[Send]:
+    ramp = [suspension.wake(board.ramp_until)] if board.ramp_until else []
+    return [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")] + ramp
 
 
 def _ready(board: Board, executor: str) -> bool:
@@ -400,6 +463,7 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.ReportCancelled: _report(attempts.cancelled),
     cmd.Boot: _boot,
     cmd.NoteExecutor: _note,
+    cmd.NoteMode: suspension.noted,
     cmd.ActorRestarted: _tell_again,
     cmd.TimerFired: _ring,
 }

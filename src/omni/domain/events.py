@@ -260,9 +260,10 @@ class ModeNoted(Event, frozen=True, tag="router.mode_noted"):
 
 
 class RampMoved(Event, frozen=True, tag="router.ramp_moved"):
-    """After a suspension: how many restored tasks may be under way at once; 0 when the ramp is over."""
+    """After a suspension: how many restored tasks may run at once, and none before `until_ms`; 0 ends the ramp."""
 
     window: int
+    until_ms: Millis | None = None
 
 
 # --- health and system ----------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ one is kept and changes nothing (ADR-0003).
                  └──resolved──┘                               │
                                    COMPLETED · FAILED · CANCELLED     (terminal, at most one, never left)
 
-WAITING is IDLE while the cloud is gone; it belongs to the Brainstem.
+WAITING is IDLE, DISPATCHING or EXECUTING while the cloud is gone: `suspended` leads there and `restored` back, to where
+the open attempt says. An attempt that ends meanwhile ends as ever, but nothing is planned before the task is restored.
 """
 
 from __future__ import annotations
@@ -147,7 +148,19 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
 def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) -> Changes:
     session = event.session or task.attempts[-1].session
     details: Changes = {"started_at": at, "pid": event.pid, "session": session}
-    return {"state": TaskState.EXECUTING, **_last(task, AttemptState.STARTED, **details)}
+    state = task.state if task.state is TaskState.WAITING else TaskState.EXECUTING
+    return {"state": state, **_last(task, AttemptState.STARTED, **details)}
+
+
+def _suspended(task: Task, event: ev.TaskSuspended, at: Millis, position: int) -> Changes:
+    return {"state": TaskState.WAITING}
+
+
+def _restored(task: Task, event: ev.TaskRestored, at: Millis, position: int) -> Changes:
+    attempt = task.open_attempt
+    if attempt is None:
+        return {"state": TaskState.IDLE}
+    return {"state": TaskState.EXECUTING if attempt.state is AttemptState.STARTED else TaskState.DISPATCHING}
 
 
 def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int) -> Changes:
@@ -158,13 +171,13 @@ def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int
 
 def _failed(task: Task, event: ev.AttemptFailed, at: Millis, position: int) -> Changes:
     ended = _last(task, AttemptState.FAILED, ended_at=at, error=event.error)
-    return {**ended, **_again(event.retry_at, position)}
+    return {**ended, **_again(task, event.retry_at, position)}
 
 
 def _interrupted(task: Task, event: ev.AttemptInterrupted, at: Millis, position: int) -> Changes:
     error = TaskError("interrupted", event.evidence)
     resume = task.attempts[-1].policy == "resume"
-    again = {**_again(event.retry_at, position), "resume": resume and event.retry_at is not None}
+    again = {**_again(task, event.retry_at, position), "resume": resume and event.retry_at is not None}
     return {**_last(task, AttemptState.INTERRUPTED, ended_at=at, error=error), **again}
 
 
@@ -196,10 +209,11 @@ def _last(task: Task, state: AttemptState, **changes: Any) -> Changes:
     return {"attempts": (*task.attempts[:-1], replace(task.attempts[-1], state=state, **changes))}
 
 
-def _again(retry_at: Millis | None, position: int) -> Changes:
+def _again(task: Task, retry_at: Millis | None, position: int) -> Changes:
     if retry_at is None:
         return {}
-    return {"state": TaskState.IDLE, "retry_at": retry_at, "queued": position}
+    state = task.state if task.state is TaskState.WAITING else TaskState.IDLE
+    return {"state": state, "retry_at": retry_at, "queued": position}
 
 
 def _cost(task: Task, cost_usd: float | None) -> Changes:
@@ -211,6 +225,8 @@ _EVOLVE: dict[type[Any], Callable[..., Changes]] = {
     ev.TaskHeld: _held,
     ev.TaskResolved: _resolved,
     ev.CancelRequested: _cancel_requested,
+    ev.TaskSuspended: _suspended,
+    ev.TaskRestored: _restored,
     ev.TaskCompleted: _completed,
     ev.TaskFailed: _task_failed,
     ev.TaskCancelled: _cancelled,
