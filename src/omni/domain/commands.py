@@ -297,6 +297,14 @@ class Delivered(Message, frozen=True):
     detail: str = ""
 
 
+class Tell(Message, frozen=True):
+    """To Brainstem: the user should hear of this. The same `dedup`, where there is one, makes one notice only."""
+
+    kind: str
+    facts: dict[str, str] = {}
+    dedup: str = ""
+
+
 class RepairReported(Message, frozen=True):
     """The Router's word on a repair task that ended."""
 

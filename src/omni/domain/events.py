@@ -33,6 +33,7 @@ from omni.domain.values import (
     Millis,
     Mode,
     OnCrash,
+    RepairSettings,
     Result,
     Route,
     RoutingSettings,
@@ -350,11 +351,12 @@ class ModeChanged(Event, frozen=True, tag="health.mode_changed"):
 
 
 class DaemonStarted(Event, frozen=True, tag="system.started"):
-    """A daemon took the log."""
+    """A daemon took the log; `repair` is how it will have the proxy repaired."""
 
     version: str
     pid: int
     boot: str
+    repair: RepairSettings = RepairSettings()
 
 
 class DaemonStopped(Event, frozen=True, tag="system.stopped"):
@@ -374,6 +376,13 @@ class LossAccepted(Event, frozen=True, tag="system.loss_accepted"):
     """A person started the daemon although acknowledged events were missing."""
 
     events: int
+
+
+class ModeFollowed(Event, frozen=True, tag="system.mode_followed"):
+    """Brainstem learnt of a new mode, and does from here on what it asks."""
+
+    mode: Mode
+    reason: str = ""
 
 
 class Suspended(Event, frozen=True, tag="system.suspended"):
@@ -396,11 +405,15 @@ class LocalModelChanged(Event, frozen=True, tag="system.local_model_changed"):
 
 
 class NoticeQueued(Event, frozen=True, tag="system.notice_queued"):
-    """Something that the user is to be told; `key` tells one notice from another wherever it is delivered."""
+    """Something that the user is to be told; `key` tells one notice from another wherever it is delivered.
+
+    `dedup` is the word of whoever asked for it: while it is remembered, the same word makes no second notice.
+    """
 
     key: str
     kind: str
     facts: dict[str, str] = {}
+    dedup: str = ""
 
 
 class NoticeDelivered(Event, frozen=True, tag="system.notice_delivered"):
@@ -486,6 +499,7 @@ SystemEvent: TypeAlias = (
     | DaemonStopped
     | ConfigLoaded
     | LossAccepted
+    | ModeFollowed
     | Suspended
     | Restored
     | LocalModelChanged

@@ -242,9 +242,10 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class RepairSettings(msgspec.Struct, frozen=True, gc=False):
-    """How Brainstem has the proxy repaired; no executor means that nobody can."""
+    """How Brainstem has the proxy repaired; no executor means that nobody can. `where` is the proxy's address."""
 
     executor: str = ""
+    where: str = ""
     attempts: int = 5
     backoff_ms: int = 60_000
     backoff_cap_ms: int = 600_000
