@@ -90,10 +90,11 @@ class BrainstemConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Spending caps; None is no cap."""
+    """Spending caps; None is no cap. `channel_usd`: for each day, by the name of a tier or channel."""
 
     daily_usd: Usd | None = None
     task_usd: Usd | None = None
+    channel_usd: dict[str, Usd] = {}
     at_cap: Literal["hold", "degrade", "ask"] = "hold"
 
 

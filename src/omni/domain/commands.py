@@ -12,6 +12,7 @@ import msgspec
 
 from omni.domain.task import Task
 from omni.domain.values import (
+    Budget,
     Cause,
     CostSource,
     Decision,
@@ -177,6 +178,7 @@ class ReserveCall(Message, frozen=True):
     client: str = ""
     paid: bool = False
     estimate_usd: float | None = None
+    tier: str = ""
 
 
 class SettleCall(Message, frozen=True):
@@ -425,6 +427,21 @@ class GetTask(Message, frozen=True):
     until_end: bool = False
 
 
+class Spend(Message, frozen=True):
+    """What the model calls of the newest day with calls came to, and the caps; that day ends at `until`.
+
+    `kept_usd` are estimates that stand for bills nobody knows, `unknown` the number of calls without a known bill.
+    """
+
+    until: Millis
+    billed_usd: float = 0.0
+    imputed_usd: float = 0.0
+    reserved_usd: float = 0.0
+    kept_usd: float = 0.0
+    unknown: int = 0
+    budget: Budget = Budget()
+
+
 class ListTasks(Message, frozen=True):
     """A page of tasks, newest first; `before` is the id to go on from."""
 
@@ -485,6 +502,7 @@ class SystemReport(msgspec.Struct, frozen=True):
     executors: tuple[ExecutorReport, ...]
     counts: dict[str, int]
     position: int = 0
+    spend: Spend | None = None
 
 
 # --- to the door ----------------------------------------------------------------------------------------------------

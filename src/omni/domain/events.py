@@ -20,6 +20,7 @@ import msgspec
 from omni.domain.values import (
     BreakerState,
     Candidate,
+    Capped,
     Cause,
     ComponentState,
     CostSource,
@@ -78,9 +79,10 @@ class TaskRouted(Event, frozen=True, tag="task.routed"):
 
 
 class TaskHeld(Event, frozen=True, tag="task.held"):
-    """The task waits for a person, or for an executor to come back."""
+    """The task waits for a person, or for an executor to come back, or for a budget (`capped`)."""
 
     held: Held
+    capped: Capped | None = None
 
 
 class TaskResolved(Event, frozen=True, tag="task.resolved"):
@@ -136,11 +138,14 @@ class CallReserved(Event, frozen=True, tag="call.reserved"):
     client: str = ""
     paid: bool = False
     estimate_usd: float | None = None
+    tier: str = ""
 
 
 class CallSettled(Event, frozen=True, tag="call.settled"):
     """How a reserved call ended. Billed is what the provider or its price list says; imputed is what a free or prepaid
     call would have cost. Null is not known, never zero. Times in milliseconds from the reservation.
+
+    `kept_usd` is what counts against budgets where nobody knows the bill: the estimate of the reservation.
     """
 
     call: str
@@ -153,16 +158,18 @@ class CallSettled(Event, frozen=True, tag="call.settled"):
     first_byte_ms: int | None = None
     duration_ms: int = 0
     detail: str = ""
+    kept_usd: float = 0.0
 
 
 class CallRefused(Event, frozen=True, tag="call.refused"):
-    """A call that would have gone over a budget was not made."""
+    """A call that would have gone over a budget was not made; the caps are named as in `Capped`."""
 
     call: str
     cap: str
     reason: str
     n: int = 0
     client: str = ""
+    capped: Capped | None = None
 
 
 class AttemptPlanned(Event, frozen=True, tag="attempt.planned"):

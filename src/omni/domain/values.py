@@ -179,13 +179,44 @@ class Tier(msgspec.Struct, frozen=True, gc=False):
     paid: bool = False
 
 
-class Budget(msgspec.Struct, frozen=True, gc=False):
-    """Caps on spending, None for no cap; a day begins at midnight, `utc_offset_ms` away from UTC."""
+class Budget(msgspec.Struct, frozen=True):
+    """Caps on spending, None for no cap; a day begins at midnight, `utc_offset_ms` away from UTC.
+
+    `channel_usd` caps a day's spending on single tiers and channels, by name.
+    """
 
     daily_usd: float | None = None
     task_usd: float | None = None
     at_cap: AtCap = "hold"
     utc_offset_ms: int = 0
+    channel_usd: dict[str, float] = {}
+
+
+class Capped(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Which cap a task ran into: "day", "task", or the name of a tier or channel; `day` counts days since the epoch.
+
+    `estimate_usd`, `tier` and `channel` are those of the call that did not fit, so that the same question can be put
+    again when there is more room.
+    """
+
+    cap: str
+    day: int
+    at_cap: AtCap
+    reason: str
+    estimate_usd: float | None = None
+    tier: str = ""
+    channel: str = ""
+
+
+class Meter(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What the model calls of one task came to: what counts against its caps, and the newest attempt that made one.
+
+    `lifted` names the caps that a person raised by one more of the same, once for each time.
+    """
+
+    spent_usd: float = 0.0
+    n: int = 0
+    lifted: tuple[str, ...] = ()
 
 
 class RoutingSettings(msgspec.Struct, frozen=True):
