@@ -24,11 +24,11 @@ from omni.actors.executor_pool import ExecutorPool
 from omni.actors.gateway import Gateway
 from omni.actors.health_monitor import HealthMonitor
 from omni.actors.router import Router
-from omni.config import Config, ExecutorConfig, Loaded, config_hash, log_path, redacted
+from omni.config import Config, Loaded, config_hash, log_path, redacted
+from omni.config.settings import own_url, routing_settings
 from omni.domain import commands as cmd
 from omni.domain import intent
 from omni.domain.template import Template, compile_template
-from omni.domain.values import ExecutorSpec, RoutingSettings, Tier
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
@@ -46,31 +46,6 @@ from omni.server.door import make_door
 log = structlog.get_logger()
 
 EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
-
-
-def routing_settings(config: Config) -> RoutingSettings:
-    """The part of the configuration that routing decides by."""
-    executors = tuple(_spec(e) for e in config.executors.values())
-    tiers = tuple(Tier(t.name, t.light, t.heavy, t.cost == "paid") for t in config.model_tiers if t.runs_tasks)
-    return RoutingSettings(executors, tiers, config.router.complexity_threshold)
-
-
-def _spec(executor: ExecutorConfig) -> ExecutorSpec:
-    everything = () if executor.keywords else ("general",)  # a lone server without any rule takes what comes
-    return ExecutorSpec(
-        name=executor.name,
-        types=executor.types or everything,
-        keywords=executor.keywords,
-        local=executor.local,
-        gpu=executor.gpu,
-        always_on=executor.always_on,
-        needs_cloud=executor.needs_cloud,
-        max_concurrency=executor.max_concurrency,
-        timeout_ms=int(executor.timeout_s * 1000),
-        idle_timeout_ms=int(executor.idle_timeout_s * 1000),
-        on_crash=executor.on_crash,
-        unavailable=executor.unavailable_reason if executor.enabled else "disabled in the configuration",
-    )
 
 
 def _dry_runs(config: Config) -> dict[str, Template]:
@@ -100,7 +75,7 @@ class Daemon:
             post=self.post,
             clock=self.clock,
             data_dir=data_dir,
-            base_url=self.config.lite_llm_url,
+            model_access=self._model_access,
             runbook=self.config.runbook_commands,
             redactor=Redactor(loaded.secrets),
         )
@@ -135,6 +110,10 @@ class Daemon:
         finally:
             self.store.close()
         log.info("daemon.stopped", reason=reason)
+
+    def _model_access(self, task_id: str, n: int) -> tuple[str, str]:
+        """Where an attempt finds its models, and with which key; the port is bound before the hands start."""
+        return own_url(self.config.host, self.door.port), ""
 
     def _register_adapters(self) -> None:
         adapters = {"timers": self._timers.receive, "hands": self.hands.receive, "door": self.desk.receive}

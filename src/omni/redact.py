@@ -13,7 +13,7 @@ MAX_DEPTH = 200
 # Without one of these words no pattern below can match. One character decides whether to look for its words:
 # a search for a single character costs a third of a search for a word.
 _HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("-", ("sk-", "glpat-", "xox", "xapp-", "-----BEGIN")),
+    ("-", ("sk-", "glpat-", "xox", "xapp-", "omni-a-", "omni-c-", "-----BEGIN")),
     ("_", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_")),
     ("I", ("AKIA", "ASIA", "AIza")),
     ("J", ("eyJ",)),
@@ -37,6 +37,7 @@ _TOKENS = re.compile(
       | (?:AKIA|ASIA)[A-Z0-9]{12,}
       | AIza[A-Za-z0-9_\-]{20,}
       | hf_[A-Za-z0-9]{16,}
+      | omni-[ac]-[A-Za-z0-9._~:+/=\-]{8,}
       )
     | (?P<scheme>://)[^/\s@]+(?=@)
     """,

@@ -90,12 +90,12 @@ async def workbench(
 ) -> AsyncIterator[Bench]:
     """Hands with these executors, started; stopped at the end, with whatever they had started."""
     post = Post()
+    other.setdefault("model_access", lambda task_id, n: ("http://127.0.0.1:1", f"omni-a-{task_id}.{n}.canary"))
     hands = Hands(
         executors,
         post=post,
         clock=SystemClock(),
         data_dir=data_dir,
-        base_url="http://127.0.0.1:1",
         runbook=runbook,
         **other,
     )

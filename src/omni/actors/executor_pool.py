@@ -64,8 +64,8 @@ class ExecutorPool(Quiet):
         match message:
             case cmd.StartAttempt():
                 return self._start(state, message)
-            case cmd.CancelAttempt():
-                return self._stop(message)
+            case cmd.CancelAttempt() | cmd.PauseAttempt():
+                return self._pass_on(message)
             case cmd.ReconcileAttempt():
                 return self._reconcile(message)
             case cmd.ProgressMade():
@@ -92,10 +92,10 @@ class ExecutorPool(Quiet):
             return Outcome((), [Send(HANDS, start)])
         return self._report(state, _rehearse(template, start))
 
-    def _stop(self, cancel: cmd.CancelAttempt) -> Outcome:
-        if cancel.executor in self._dry_run:
+    def _pass_on(self, wish: cmd.CancelAttempt | cmd.PauseAttempt) -> Outcome:
+        if wish.executor in self._dry_run:
             return NOTHING  # it has answered already
-        return Outcome((), [Send(HANDS, cancel)])
+        return Outcome((), [Send(HANDS, wish)])
 
     def _reconcile(self, message: cmd.ReconcileAttempt) -> Outcome:
         if message.executor not in self._dry_run:

@@ -12,7 +12,9 @@ Transport = Literal["stdio", "ws", "http", "null", "bundled"]
 OnCrash = Literal["resume", "retry", "ask", "fail"]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 
-PLACEHOLDERS = ("description", "task_id", "attempt", "key", "workdir", "model", "base_url", "session")
+PLACEHOLDERS = (
+    "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
+)  # fmt: skip
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ADAPTERS = ("claude_code", "openclaw", "moltworker", "model", "memos", "runbook")

@@ -14,7 +14,9 @@ from typing import Any, TypeAlias
 from omni.domain.commands import StartAttempt
 from omni.domain.errors import ConfigError
 
-PLACEHOLDERS = ("description", "task_id", "attempt", "key", "workdir", "model", "base_url", "session")
+PLACEHOLDERS = (
+    "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
+)  # fmt: skip
 MAX_DEPTH = 64
 
 _Values: TypeAlias = Mapping[str, Any]
@@ -114,8 +116,11 @@ def _written(value: Any) -> str:
     return value if type(value) is str else "" if value is None else str(value)
 
 
-def values_for(start: StartAttempt, base_url: str = "") -> dict[str, Any]:
-    """What the placeholders stand for in one attempt; `base_url` is where its model calls go."""
+def values_for(start: StartAttempt, base_url: str = "", api_key: str = "") -> dict[str, Any]:
+    """What the placeholders stand for in one attempt; `base_url` is where its model calls go, `api_key` lets them in.
+
+    A dry run leaves both out: what it renders goes into the event log.
+    """
     return {
         "description": start.description,
         "task_id": start.task_id,
@@ -123,6 +128,8 @@ def values_for(start: StartAttempt, base_url: str = "") -> dict[str, Any]:
         "key": start.key,
         "workdir": start.workdir,
         "model": start.route.model,
+        "tier": start.route.tier,
         "base_url": base_url,
+        "api_key": api_key,
         "session": start.session or start.handle,
     }

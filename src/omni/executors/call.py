@@ -26,7 +26,18 @@ from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS, METHOD_NOT_FOUND
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.executors.connection import Session
-from omni.executors.contract import LOOKUP_TOOL, Answer, Lookup, Report, failure, read_lookup, report
+from omni.executors.contract import (
+    LOOKUP_TOOL,
+    PAUSE_TOOL,
+    Answer,
+    Lookup,
+    Report,
+    brief,
+    failure,
+    read_lookup,
+    report,
+    text_of,
+)
 from omni.executors.streamable import HTTP_FAILED, PROVEN
 from omni.executors.wire import MARK, Mark
 
@@ -228,6 +239,16 @@ async def look_up(session: Session, handle: str, key: str) -> Lookup:
     except Exception:  # a busy server may answer the next time
         return Lookup("silent")
     return read_lookup(read_answer(result))
+
+
+async def ask_to_pause(session: Session, handle: str, key: str) -> str:
+    """Tell the server that an attempt should pause; what went wrong, empty when it took the wish."""
+    arguments = {"handle": handle, "key": key}
+    try:
+        result = await session.client.call_tool(PAUSE_TOOL, arguments, read_timeout_seconds=LOOKUP_S)
+    except Exception as error:  # the attempt goes on, and its own outcome counts
+        return brief(str(error) or type(error).__name__)
+    return brief(text_of(read_answer(result).blocks) or "it gave no reason") if result.is_error else ""
 
 
 async def _bounded(wait: Awaitable[Any], limit_s: float) -> bool:

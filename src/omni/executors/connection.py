@@ -23,7 +23,7 @@ import omni
 from omni.config import ExecutorConfig
 from omni.domain.commands import ExecutorObserved
 from omni.domain.errors import ExecutorUnavailable, OmniError
-from omni.executors.contract import LOOKUP_TOOL, brief
+from omni.executors.contract import LOOKUP_TOOL, PAUSE_TOOL, brief
 from omni.executors.wire import Tapped, Wire
 
 CONNECT_S = 30.0  # a server may first have to be fetched by its launcher
@@ -162,7 +162,7 @@ class Connection:
             raise ExecutorUnavailable(f"the server has no tool {self.config.tool!r}; its tools are: {offered}")
         if len(names) <= MAX_TOOLS:
             return names
-        needed = (each for each in (self.config.tool, LOOKUP_TOOL) if each in names)
+        needed = (each for each in (self.config.tool, LOOKUP_TOOL, PAUSE_TOOL) if each in names)
         return tuple(dict.fromkeys((*needed, *names)))[:MAX_TOOLS]
 
 

@@ -12,6 +12,9 @@ Bundled adapters, and any server whose `structuredContent` says `"contract": "om
                     timeout, unavailable. `unavailable` and `rate_limited` promise that nothing was begun
     resumable       with `interrupted`: whether the executor can go on from the handle
 
+A server that offers the tool `pause_attempt` (arguments `handle`, `key`) hears of it when the cloud is gone. It goes
+on, or ends the call as `interrupted` with `resumable`. The answer to `pause_attempt` itself says only whether it was taken.
+
 A server that offers the tool `lookup_attempt` (arguments `handle`, `key`) can be asked after a crash. It answers with
 `{"state": "finished" | "running" | "unknown", "result": the contract above, "resumable": bool}`.
 """
@@ -29,6 +32,7 @@ from omni.domain.values import Result, TaskError, Usage
 
 VERSION = "omni.result/1"
 LOOKUP_TOOL = "lookup_attempt"
+PAUSE_TOOL = "pause_attempt"
 MAX_TEXT_BYTES = 1024 * 1024
 MAX_ERROR_CHARS = 4_000
 MAX_DEPTH = 64  # well within what the log takes, with the events and views that are laid around a result

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import structlog
@@ -40,10 +41,31 @@ STOP_S = 5.0
 PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
 
 _Key = tuple[str, int]
+ModelAccess: TypeAlias = Callable[[str, int], tuple[str, str]]
+
+
+@dataclass(eq=False)
+class _Running:
+    """An attempt in these hands. `session` is there from the moment that its executor is connected."""
+
+    task: asyncio.Task[None]
+    key: str
+    handle: str
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    session: Session | None = None
+
+
+def no_models(task_id: str, n: int) -> tuple[str, str]:
+    """The model access of hands whose executors get none: neither address nor key."""
+    return "", ""
 
 
 class Hands:
-    """Adapter between the post and MCP servers; `receive` belongs behind a LoopMailbox named "hands"."""
+    """Adapter between the post and MCP servers; `receive` belongs behind a LoopMailbox named "hands".
+
+    `model_access` gives the base URL and the key for the model calls of one attempt (task id, n). It is asked when the
+    attempt is called; the key goes into the arguments and nowhere else.
+    """
 
     def __init__(
         self,
@@ -52,7 +74,7 @@ class Hands:
         post: Post,
         clock: Clock,
         data_dir: Path,
-        base_url: str = "",
+        model_access: ModelAccess = no_models,
         owner_id: str = "",
         runbook: Mapping[str, RunbookCommand] | None = None,
         connect_s: float = CONNECT_S,
@@ -66,13 +88,14 @@ class Hands:
         self._post = post
         self._clock = clock
         self._data_dir = data_dir
-        self._base_url = base_url
+        self._model_access = model_access
         self._connect_s = connect_s
         self._redactor = redactor or Redactor()
         self._owner = owner_id or owner_of(data_dir)
         self._connections: dict[str, Connection] = {}
         self._keepers: set[asyncio.Task[None]] = set()
-        self._attempts: dict[_Key, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._attempts: dict[_Key, _Running] = {}
+        self._pauses: set[asyncio.Task[None]] = set()
         self._loaded = asyncio.Event()
         self._stopping = False
         self._starter: asyncio.Task[None] | None = None
@@ -90,13 +113,16 @@ class Hands:
                 self._carry(message, message.executor, self._reconcile(message))
             case cmd.CancelAttempt():
                 self._cancel(message)
+            case cmd.PauseAttempt():
+                self._pause(message)
 
     async def stop(self) -> None:
         """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
         self._stopping = True
         for connection in self._connections.values():
             connection.stop()
-        tasks = {task for task, _ in self._attempts.values()} | ({self._starter} if self._starter else set())
+        tasks = {each.task for each in self._attempts.values()} | self._pauses
+        tasks |= {self._starter} if self._starter else set()
         for task in tasks:
             task.cancel()
         waited = tasks | self._keepers
@@ -165,7 +191,7 @@ class Hands:
             work.close()
             return
         task = asyncio.create_task(work, name=f"attempt {message.task_id}:{message.n} on {name}")
-        self._attempts[key] = (task, asyncio.Event())
+        self._attempts[key] = _Running(task, message.key, message.handle)
         task.add_done_callback(lambda done: self._ended(key, done))
 
     def _ended(self, key: _Key, task: asyncio.Task[None]) -> None:
@@ -179,16 +205,39 @@ class Hands:
         """Wish an attempt stopped. One that is not here was lost with an earlier process, or has just been reported."""
         found = self._attempts.get((message.task_id, message.n))
         if found:
-            found[1].set()
+            found.stop.set()
+
+    def _pause(self, message: cmd.PauseAttempt) -> None:
+        """Pass on the wish to pause where the executor takes one. Whatever comes of it, only an outcome counts."""
+        from omni.executors.contract import PAUSE_TOOL
+
+        found = self._attempts.get((message.task_id, message.n))
+        if found is None or found.session is None or PAUSE_TOOL not in found.session.tools:
+            return
+        task = asyncio.create_task(self._wish_pause(message, found, found.session))
+        self._pauses.add(task)
+        task.add_done_callback(self._pauses.discard)
+
+    async def _wish_pause(self, message: cmd.PauseAttempt, attempt: _Running, session: Session) -> None:
+        from omni.executors.call import ask_to_pause
+
+        trouble = await ask_to_pause(session, attempt.handle, attempt.key)
+        fields = {"task": message.task_id, "attempt": message.n, "executor": message.executor}
+        if trouble:
+            log.warning("attempt.pause_failed", **fields, error=trouble)
+        else:
+            log.info("attempt.pause_requested", **fields)
 
     async def _attempt(self, message: cmd.StartAttempt) -> None:
-        name, stop = message.route.executor, self._attempts[message.task_id, message.n][1]
+        running = self._attempts[message.task_id, message.n]
+        name, stop = message.route.executor, running.stop
         began = asyncio.get_running_loop().time()
         try:
             session = await self._session(name, stop, self._connect_s)
             if session is None:
                 self._say(cmd.ReportCancelled(message.task_id, message.n))
                 return
+            running.session = session
             arguments = self._arguments(message)
         except ExecutorUnavailable as error:
             self._say(failure(message.task_id, message.n, "unavailable", error.message, error.hint))
@@ -199,7 +248,9 @@ class Hands:
         await self._call(message, session, arguments, stop, began)
 
     def _arguments(self, message: cmd.StartAttempt) -> dict[str, Any]:
-        filled = self._templates[message.route.executor].fill(values_for(message, self._base_url))
+        filled = self._templates[message.route.executor].fill(
+            values_for(message, *self._model_access(message.task_id, message.n))
+        )
         if not isinstance(filled, dict):
             raise ConfigError(f"`arguments` of {message.route.executor} is not a mapping", hint="omni config check")
         return filled
@@ -253,7 +304,7 @@ class Hands:
         return await self._inquire(config.name, order.task_id, order.n, order.handle, order.key, evidence, stop)
 
     async def _reconcile(self, message: cmd.ReconcileAttempt) -> None:
-        stop = self._attempts[message.task_id, message.n][1]
+        stop = self._attempts[message.task_id, message.n].stop
         evidence = f"Omni was restarted while {message.executor} ran it"
         found = await self._inquire(
             message.executor, message.task_id, message.n, message.handle, message.key, evidence, stop
@@ -271,6 +322,7 @@ class Hands:
             return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}")
         if session is None:
             return cmd.ReportCancelled(task_id, n, confirmed=False)
+        self._attempts[task_id, n].session = session
         return await inquire(self._configs[name], session, task_id, n, handle, key, evidence, stop)
 
     def _say(self, message: Any) -> None:

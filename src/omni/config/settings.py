@@ -1,0 +1,130 @@
+"""From the configuration to the settings that the domain decides by; each of them enters the log.
+
+A cloud is an entry of `providers`. One on this machine (a loopback `api_base`) needs no key and counts as having both.
+"""
+
+from __future__ import annotations
+
+from omni.config.checks import is_loopback
+from omni.config.executors import ExecutorConfig
+from omni.config.model import Config, FaultHandler, Provider
+from omni.domain import values
+from omni.domain.values import (
+    Budget,
+    ExecutorSpec,
+    HealthSettings,
+    RepairSettings,
+    RoutingSettings,
+    Thresholds,
+)
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
+
+
+def own_url(host: str, port: int) -> str:
+    """The address at which programs on this machine reach the daemon that is bound to `host`."""
+    host = _ANYWHERE.get(host.strip("[]"), host.strip("[]"))
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def routing_settings(config: Config, utc_offset_ms: int = 0) -> RoutingSettings:
+    """The part of the configuration that routing decides by."""
+    watched = health_settings(config)
+    tiers = (t for t in config.model_tiers if t.runs_tasks)
+    return RoutingSettings(
+        executors=tuple(_spec(each) for each in config.executors.values()),
+        tiers=tuple(values.Tier(t.name, t.light, t.heavy, t.cost == "paid") for t in tiers),
+        complexity_threshold=config.router.complexity_threshold,
+        budget=budget_settings(config, utc_offset_ms),
+        watched=watched.proxy or bool(watched.clouds),
+    )
+
+
+def budget_settings(config: Config, utc_offset_ms: int = 0) -> Budget:
+    """The caps; `utc_offset_ms` is this machine's distance from UTC, so that a day begins at its owner's midnight."""
+    budget = config.budget
+    return Budget(budget.daily_usd, budget.task_usd, budget.at_cap, utc_offset_ms)
+
+
+def health_settings(config: Config) -> HealthSettings:
+    """What HealthMonitor watches: the proxy where there is one, and every cloud with a usable definition."""
+    clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
+    keys = config.api_keys
+    return HealthSettings(
+        proxy=bool(config.lite_llm_url),
+        clouds=tuple(clouds),
+        primary_keys=tuple(name for name, each in clouds.items() if keys.primary.get(name) or is_on_this_machine(each)),
+        backup_keys=tuple(name for name, each in clouds.items() if keys.backup.get(name) or is_on_this_machine(each)),
+        thresholds=_thresholds(config.fault_handler),
+    )
+
+
+def repair_settings(config: Config) -> RepairSettings:
+    """Who repairs the proxy: the first `claude_code`, else the first that takes coding, else nobody."""
+    rules = config.fault_handler
+    return RepairSettings(
+        executor=_repairer(config),
+        attempts=rules.repair_attempts,
+        backoff_ms=_ms(rules.repair_backoff_s),
+        backoff_cap_ms=_ms(rules.repair_backoff_cap_s),
+        budget_usd=config.budget.task_usd,
+    )
+
+
+def is_on_this_machine(provider: Provider) -> bool:
+    """Whether a provider is a server of this machine, which wants no key."""
+    from urllib.parse import urlsplit
+
+    return is_loopback(urlsplit(provider.api_base).hostname or "")
+
+
+def _repairer(config: Config) -> str:
+    able = [each for each in config.executors.values() if each.enabled and each.available]
+    named = [each.name for each in able if each.adapter == "claude_code"]
+    return next(iter([*named, *(each.name for each in able if "coding" in each.types)]), "")
+
+
+def _thresholds(rules: FaultHandler) -> Thresholds:
+    return Thresholds(
+        proxy_every_ms=_ms(rules.proxy_check_interval_s),
+        proxy_timeout_ms=_ms(rules.lite_llm_timeout),
+        proxy_confirm_ms=_ms(rules.proxy_confirm_delay_s),
+        proxy_failures=rules.consecutive_failures,
+        proxy_successes=rules.proxy_recovery_successes,
+        proxy_recent_ms=_ms(rules.proxy_recent_success_s),
+        rate_percent=rules.failure_rate_percent,
+        rate_window=rules.failure_rate_window,
+        rate_minimum=rules.failure_rate_minimum,
+        dwell_ms=_ms(rules.dwell_s),
+        dwell_cap_ms=_ms(rules.dwell_cap_s),
+        cloud_every_ms=_ms(rules.check_interval),
+        cloud_timeout_ms=_ms(rules.cloud_check_timeout),
+        cloud_failures=rules.cloud_failure_threshold,
+        cloud_span_ms=_ms(rules.cloud_failure_span_s),
+        cloud_successes=rules.cloud_recovery_successes,
+        cloud_successes_cap=rules.cloud_recovery_cap,
+        jump_ms=_ms(rules.clock_jump_s),
+        grace_ms=_ms(rules.clock_grace_s),
+    )
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000)) if seconds else 0
+
+
+def _spec(executor: ExecutorConfig) -> ExecutorSpec:
+    everything = () if executor.keywords else ("general",)  # a lone server without any rule takes what comes
+    return ExecutorSpec(
+        name=executor.name,
+        types=executor.types or everything,
+        keywords=executor.keywords,
+        local=executor.local,
+        gpu=executor.gpu,
+        always_on=executor.always_on,
+        needs_cloud=executor.needs_cloud,
+        max_concurrency=executor.max_concurrency,
+        timeout_ms=int(executor.timeout_s * 1000),
+        idle_timeout_ms=int(executor.idle_timeout_s * 1000),
+        on_crash=executor.on_crash,
+        unavailable=executor.unavailable_reason if executor.enabled else "disabled in the configuration",
+    )
