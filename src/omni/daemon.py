@@ -33,6 +33,7 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.executors.hands import Hands
+from omni.notify.notifier import Notifier
 from omni.redact import Redactor
 from omni.runtime.archive import LogArchive
 from omni.runtime.kernel import Behaviour, Kernel
@@ -79,6 +80,9 @@ class Daemon:
             runbook=self.config.runbook_commands,
             redactor=Redactor(loaded.secrets),
         )
+        self.notifier = Notifier(
+            self.config.notify, self.post, language=self.config.language, redactor=Redactor(loaded.secrets)
+        )
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
         self.door = make_door(self.config, self.desk, data_dir)
 
@@ -102,6 +106,7 @@ class Daemon:
         """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""
         await self.door.stop()
         await self.hands.stop()
+        await self.notifier.stop()
         self._timers.stop()
         if self._announced:  # else a start that failed half-way, whose own error counts: some actors are not there
             self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
@@ -116,7 +121,12 @@ class Daemon:
         return own_url(self.config.host, self.door.port), ""
 
     def _register_adapters(self) -> None:
-        adapters = {"timers": self._timers.receive, "hands": self.hands.receive, "door": self.desk.receive}
+        adapters: dict[str, Callable[[Any], None]] = {
+            "timers": self._timers.receive,
+            "hands": self.hands.receive,
+            "door": self.desk.receive,
+            "notifier": self.notifier.receive,
+        }
         for name, receive in adapters.items():
             self.post.register(name, LoopMailbox(self._loop, receive).deliver)
         self.post.register("journal", self._journal.deliver)

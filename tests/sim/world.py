@@ -262,10 +262,19 @@ class World:
             "hands": self.hands.receive,
             "timers": self._set_timer,
             "door": self._to_client,
+            "notifier": self._tell_user,
+            "local": self._local_model,
         }
         for name, receive in adapters.items():
             self.post.register(name, partial(each, receive))
         self.post.register("journal", lambda _sender, _tasks: None)
+
+    def _tell_user(self, notice: cmd.Deliver) -> None:
+        self.post.send("brainstem", "notifier", (cmd.Delivered(notice.key, ok=True),))
+
+    def _local_model(self, wish: cmd.WakeLocal | cmd.SleepLocal) -> None:
+        state = "checked" if isinstance(wish, cmd.WakeLocal) else "unloaded"
+        self.post.send("brainstem", "local", (cmd.LocalObserved(state),))
 
     def _announce(self) -> None:
         up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {})

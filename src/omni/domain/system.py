@@ -1,0 +1,142 @@
+"""The state of Brainstem: the fold of the stream `system`, one table of what each event changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from omni.domain import events as ev
+from omni.domain.values import Millis, Mode, RepairSettings
+
+REMEMBERED = 1_000  # words of `Tell.dedup`
+NOT_WANTED = "not wanted any more"
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """One piece of news that no sink has taken yet; `tries` failed so far."""
+
+    key: str
+    kind: str
+    facts: dict[str, str]
+    at: Millis
+    tries: int = 0
+
+
+class SystemState:
+    """What the system stream says so far. Mutable, owned by one actor, rebuilt from the log."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.boot = ""
+        self.running = False  # a daemon took the log and has not let go of it
+        self.config_digest = ""
+        self.mode: Mode = "NORMAL"
+        self.reason = ""
+        self.outbox: OrderedDict[str, Notice] = OrderedDict()
+        self.dedups: OrderedDict[str, None] = OrderedDict()
+        self.settings = RepairSettings()
+        self.repair = ""  # the task of the open one
+        self.unwanted = ""  # the last one that was called off: its cancel may have been lost
+        self.repairs = 0  # of this outage
+        self.repair_at: Millis = 0  # not before; 0 for at once
+        self.last_outcome = ""
+        self.given_up = False
+        self.nobody_told = False  # that nobody can repair
+        self.local = ""
+        self.sleep_tries = 0
+
+    @property
+    def lingering(self) -> bool:
+        """Whether the local model may still be in memory although nobody needs it."""
+        return self.mode != "BRAINSTEM" and self.local not in {"", "unloaded"}
+
+
+def initial() -> SystemState:
+    """The state before any event."""
+    return SystemState()
+
+
+def evolve(state: SystemState, event: ev.SystemEvent, at: Millis) -> None:
+    """Apply one recorded event of the system stream."""
+    state.version += 1
+    if apply := _EVOLVE.get(type(event)):
+        apply(state, event, at)
+
+
+def _started(state: SystemState, event: ev.DaemonStarted, at: Millis) -> None:
+    state.boot, state.running, state.settings = event.boot, True, event.repair
+
+
+def _stopped(state: SystemState, event: ev.DaemonStopped, at: Millis) -> None:
+    state.running = False
+
+
+def _configured(state: SystemState, event: ev.ConfigLoaded, at: Millis) -> None:
+    state.config_digest = event.digest
+
+
+def _followed(state: SystemState, event: ev.ModeFollowed, at: Millis) -> None:
+    state.mode, state.reason = event.mode, event.reason
+    if event.mode == "NORMAL":  # the outage is over: the next one begins a new count
+        state.repairs = state.repair_at = 0
+        state.given_up = state.nobody_told = False
+        state.last_outcome = ""
+
+
+def _queued(state: SystemState, event: ev.NoticeQueued, at: Millis) -> None:
+    state.outbox[event.key] = Notice(event.key, event.kind, event.facts, at)
+    state.nobody_told = state.nobody_told or event.kind == "no_repair"
+    if event.dedup:
+        state.dedups[event.dedup] = None
+        if len(state.dedups) > REMEMBERED:
+            state.dedups.popitem(last=False)
+
+
+def _gone(state: SystemState, event: ev.NoticeDelivered | ev.NoticeDropped, at: Millis) -> None:
+    state.outbox.pop(event.key, None)
+
+
+def _delayed(state: SystemState, event: ev.NoticeDelayed, at: Millis) -> None:
+    notice = state.outbox[event.key]
+    state.outbox[event.key] = msgspec.structs.replace(notice, tries=notice.tries + 1)
+
+
+def _repair_started(state: SystemState, event: ev.RepairStarted, at: Millis) -> None:
+    state.repair, state.repairs = event.task_id, event.n
+    state.unwanted, state.given_up = "", False
+
+
+def _repair_ended(state: SystemState, event: ev.RepairEnded, at: Millis) -> None:
+    state.repair, state.repair_at = "", event.next_at or 0
+    if event.outcome == NOT_WANTED:
+        state.unwanted = event.task_id
+    else:
+        state.last_outcome = event.outcome
+
+
+def _repair_given_up(state: SystemState, event: ev.RepairGivenUp, at: Millis) -> None:
+    state.given_up = True
+
+
+def _local_changed(state: SystemState, event: ev.LocalModelChanged, at: Millis) -> None:
+    state.sleep_tries = state.sleep_tries + 1 if event.state == "failed" and state.lingering else 0
+    state.local = event.state
+
+
+_EVOLVE: dict[type[Any], Callable[[SystemState, Any, Millis], None]] = {
+    ev.DaemonStarted: _started,
+    ev.DaemonStopped: _stopped,
+    ev.ConfigLoaded: _configured,
+    ev.ModeFollowed: _followed,
+    ev.NoticeQueued: _queued,
+    ev.NoticeDelivered: _gone,
+    ev.NoticeDropped: _gone,
+    ev.NoticeDelayed: _delayed,
+    ev.RepairStarted: _repair_started,
+    ev.RepairEnded: _repair_ended,
+    ev.RepairGivenUp: _repair_given_up,
+    ev.LocalModelChanged: _local_changed,
+}

@@ -1,0 +1,1 @@
+"""Telling the user: notices from Brainstem's outbox go to sinks, in the user's language."""

@@ -1,0 +1,60 @@
+"""Where notices end up. More come with executors that can reach people."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Protocol, TextIO
+
+import msgspec
+import structlog
+
+from omni.domain.values import Millis
+
+log = structlog.get_logger()
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One notice, ready to be told; the same `key` is the same notice, whoever delivers it and however often."""
+
+    key: str
+    kind: str
+    text: str
+    at: Millis
+
+
+class Sink(Protocol):
+    """One way to the user."""
+
+    name: str
+
+    async def deliver(self, notice: Told) -> None:
+        """Tell it for good, or raise; one that takes long is given up, and asked again later with the same key."""
+
+
+class LogSink:
+    """The daemon's own log."""
+
+    name = "log"
+
+    async def deliver(self, notice: Told) -> None:
+        """Write the notice as one line."""
+        log.info("notice.told", key=notice.key, kind=notice.kind, text=notice.text)
+
+
+class ConsoleSink:
+    """The terminal that the daemon was started in, if a person sits there."""
+
+    name = "console"
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    async def deliver(self, notice: Told) -> None:
+        """Write the notice as one line that cannot control the terminal; one that has closed is nobody to tell."""
+        stream = self._stream or sys.stderr
+        line = "".join(c if c.isprintable() else " " for c in f"omni: {notice.text}")
+        with contextlib.suppress(OSError, ValueError):
+            if stream.isatty():
+                stream.write(line + "\n")
+                stream.flush()

@@ -1,0 +1,100 @@
+"""What notices say, by kind, in each language; the one table that everything told to the user comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+Group: TypeAlias = Literal["mode", "held", "failed", "budget", "repair"]
+Language: TypeAlias = Literal["en", "zh"]
+
+UNSAID = "–"  # stands for a fact that nobody gave
+
+
+class Text(NamedTuple):
+    """One kind of notice; `{name}` stands for a fact."""
+
+    group: Group
+    en: str
+    zh: str
+
+
+TEXTS: dict[str, Text] = {
+    "cloud_offline": Text(
+        "mode",
+        "The cloud is out of reach ({reason}). Tasks that need it wait; nothing is lost. Omni goes on when it is back.",
+        "云端无法访问({reason})。需要云端的任务正在等待,不会丢失;恢复后自动继续。",
+    ),
+    "cloud_restored": Text(
+        "mode",
+        "The cloud is back; the mode is {mode}. Waiting tasks go on, a few at a time.",
+        "云端已恢复,当前模式 {mode}。等待中的任务将逐步继续。",
+    ),
+    "degraded": Text(
+        "mode",
+        "The LiteLLM proxy does not work ({reason}). Model calls go directly to the clouds with the backup keys.",
+        "LiteLLM 代理不可用({reason})。模型调用改用备用密钥直连云端。",
+    ),
+    "recovered": Text(
+        "mode",
+        "The LiteLLM proxy works again. Model calls go through it as before.",
+        "LiteLLM 代理已恢复,模型调用重新经由代理。",
+    ),
+    "restarted_after_crash": Text(
+        "mode",
+        "Omni {version} was started again after it had ended without a word. Accepted tasks are kept; what was running "
+        "is being looked into. See: omni logs",
+        "Omni {version} 曾异常退出,现已重新启动。已接受的任务均已保留,中断的任务正在核实。查看:omni logs",
+    ),
+    "local_model_stays": Text(
+        "mode",
+        "The local model is still in memory although it is not needed ({detail}). To unload it: ollama stop MODEL",
+        "本地模型已不再需要,但仍占用内存({detail})。手动卸载:ollama stop MODEL",
+    ),
+    "no_repair": Text(
+        "repair",
+        "Nobody can repair the LiteLLM proxy ({reason}): no executor for coding is configured. Please start it.",
+        "没有可修复 LiteLLM 代理的执行器({reason})。请手动启动代理。",
+    ),
+    "repair_given_up": Text(
+        "repair",
+        "{attempts} attempts did not repair the LiteLLM proxy; Omni tries no more and stays with direct calls. Please "
+        "look at it yourself. See: omni status",
+        "修复 LiteLLM 代理的 {attempts} 次尝试均未成功,Omni 不再尝试,继续直连云端。请手动检查。查看:omni status",
+    ),
+    "task_held": Text(
+        "held",
+        "Task {task} waits for you: {reason}. Decide with: omni task retry {task}, or omni task cancel {task}",
+        "任务 {task} 正等待您的决定:{reason}。可执行:omni task retry {task} 或 omni task cancel {task}",
+    ),
+    "task_failed": Text(
+        "failed",
+        "Task {task} failed: {reason}. See: omni task show {task}",
+        "任务 {task} 失败:{reason}。查看:omni task show {task}",
+    ),
+    "budget_reached": Text(
+        "budget",
+        "The budget is used up ({cap}): {reason}. See: omni costs",
+        "预算已用尽({cap}):{reason}。查看:omni costs",
+    ),
+}
+
+
+class _Facts(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return UNSAID
+
+
+def render(kind: str, facts: Mapping[str, str], language: Language) -> str:
+    """The notice in words; of a kind without a text, the facts as they are. Facts are values, never templates."""
+    text = TEXTS.get(kind)
+    if text is None:
+        return " ".join([f"{kind}:", *(f"{name}={value}" for name, value in facts.items())])
+    said = {name: value or UNSAID for name, value in facts.items()}
+    return (text.zh if language == "zh" else text.en).format_map(_Facts(said))
+
+
+def group(kind: str) -> Group | None:
+    """Which switch of `notify.events` covers a kind; None for one without a text, which is always told."""
+    text = TEXTS.get(kind)
+    return text.group if text else None
