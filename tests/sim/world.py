@@ -258,7 +258,7 @@ class World:
         return Kernel(behaviour, self.store, self.clock, Snapshots(self._home() / "snapshots"))
 
     def _register(self) -> None:
-        adapters = {
+        adapters: dict[str, Callable[[Any], None]] = {
             "hands": self.hands.receive,
             "timers": self._set_timer,
             "door": self._to_client,
