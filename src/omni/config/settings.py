@@ -9,7 +9,9 @@ from omni.config.checks import is_loopback
 from omni.config.executors import ExecutorConfig
 from omni.config.model import Config, FaultHandler, Provider
 from omni.domain import values
+from omni.domain.hops import LITELLM
 from omni.domain.values import (
+    PROXY,
     Budget,
     ExecutorSpec,
     HealthSettings,
@@ -43,7 +45,8 @@ def routing_settings(config: Config, utc_offset_ms: int = 0) -> RoutingSettings:
 def budget_settings(config: Config, utc_offset_ms: int = 0) -> Budget:
     """The caps; `utc_offset_ms` is this machine's distance from UTC, so that a day begins at its owner's midnight."""
     budget = config.budget
-    return Budget(budget.daily_usd, budget.task_usd, budget.at_cap, utc_offset_ms)
+    channels = {PROXY if name == LITELLM else name: usd for name, usd in budget.channel_usd.items()}
+    return Budget(budget.daily_usd, budget.task_usd, budget.at_cap, utc_offset_ms, channels)
 
 
 def health_settings(config: Config) -> HealthSettings:

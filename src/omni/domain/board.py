@@ -1,8 +1,8 @@
 """All tasks together: who may go next, who waits for what, which key stands for which task.
 
-Theory of operation. The board is the Router's state: the fold of the `router` stream and of every `task-*` stream.
-Each task stands in exactly one *place*, which follows from its state alone; the index of places is what makes every
-question cheap:
+Theory of operation. The board is the Router's state: the fold of the streams `router` and `calls` and of every
+`task-*` stream. Each task stands in exactly one *place*, which follows from its state alone; the index of places is
+what makes every question cheap:
 
     ("queue", executor, 9 - priority)   idle, may go when the executor has a free slot; first come, first served
     ("delayed",)                        idle, not before `retry_at`
@@ -10,6 +10,7 @@ question cheap:
     ("waiting", executor, 9 - priority) suspended for the cloud, nothing runs
     ("suspended", executor)             suspended, and its attempt still runs: takes a slot
     ("stranded",)                       held because no executor can take it; goes on when one comes
+    ("capped",)                         held because a day's budget is used up; goes on with the next day
     ("held",)                           waits for a person
 
 Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, and so does everything that reads the log.
@@ -24,7 +25,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from omni.domain import events as ev
+from omni.domain import ledger as ledgers
 from omni.domain import task as tasks
+from omni.domain.ledger import CALL_EVENTS, Ledger, LedgerSnapshot
 from omni.domain.task import Task
 from omni.domain.values import ENDED, RUNNING, ExecutorHealth, ExecutorSpec, Millis, Mode, RoutingSettings, TaskState
 
@@ -35,6 +38,7 @@ Place: TypeAlias = tuple[str | int, ...]
 Fact: TypeAlias = tuple[int, str, Millis, Any]  # position, stream, time, event
 _NOBODY: OrderedDict[str, None] = OrderedDict()
 _ID_STARTS = len(ev.TASK_PREFIX)
+_OWN_STREAMS = frozenset({ev.ROUTER_STREAM, ev.CALLS_STREAM})
 
 
 class BoardSnapshot(msgspec.Struct, frozen=True):
@@ -52,6 +56,7 @@ class BoardSnapshot(msgspec.Struct, frozen=True):
     ramp: int = 0
     ramp_until: Millis = 0
     ramped: tuple[str, ...] = ()
+    ledger: LedgerSnapshot = LedgerSnapshot()
 
 
 class Board:
@@ -75,6 +80,7 @@ class Board:
         self.ramp = 0  # after a suspension: how many restored tasks may run at once; 0: as many as there are slots
         self.ramp_until: Millis = 0  # and none is restored before
         self.ramped: dict[str, None] = {}  # those that were restored in this ramp and run
+        self.ledger = Ledger()
 
     def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
@@ -141,6 +147,7 @@ class Board:
             self.ramp,
             self.ramp_until,
             tuple(self.ramped),
+            self.ledger.snapshot(),
         )
 
 
@@ -160,6 +167,8 @@ def place(task: Task) -> Place:
         return ("waiting", task.route.executor if task.route else "", TOP - task.spec.priority)
     if state is TaskState.HELD and task.held is not None and task.held.kind == "no_executor":
         return ("stranded",)
+    if state is TaskState.HELD and task.capped is not None and task.capped.alone:
+        return ("capped",)
     return (state.value,)
 
 
@@ -169,6 +178,10 @@ def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: 
         _EVOLVE_ROUTER[type(event)](board, event, position)
         board.version += 1
         return
+    if type(event) in CALL_EVENTS:
+        board.ledger.evolve(stream, event, at, board.settings.budget.utc_offset_ms)  # type: ignore[arg-type]
+        if stream == ev.CALLS_STREAM:
+            return
     task_id = stream[_ID_STARTS:]
     before = board.tasks.get(task_id)
     if before is not None:
@@ -182,9 +195,11 @@ def fold(board: Board, facts: Iterable[Fact]) -> None:
     """Apply many recorded events at once: as `evolve` for each, but the index of places is built only at the end."""
     known = board.tasks
     for position, stream, at, event in facts:
-        if stream == ev.ROUTER_STREAM:
+        if stream in _OWN_STREAMS:
             evolve(board, stream, event, at, position)
             continue
+        if type(event) in CALL_EVENTS:
+            board.ledger.evolve(stream, event, at, board.settings.budget.utc_offset_ms)
         task_id = stream[_ID_STARTS:]
         before = known.get(task_id)
         if before is not None:
@@ -206,6 +221,7 @@ def restore(snapshot: BoardSnapshot) -> Board:
     board.version, board.boot, board.booted = snapshot.version, snapshot.boot, snapshot.booted
     board.mode, board.cleared = snapshot.mode, snapshot.cleared
     board.ramp, board.ramp_until, board.ramped = snapshot.ramp, snapshot.ramp_until, dict.fromkeys(snapshot.ramped)
+    board.ledger = ledgers.restore(snapshot.ledger)
     board.executors = {e.name: e for e in snapshot.settings.executors}
     board.tasks = {t.id: t for t in snapshot.tasks}
     board.ended = deque(snapshot.ended)

@@ -26,9 +26,12 @@ from omni.domain import events as ev
 from omni.domain.values import (
     ENDED,
     OPEN_ATTEMPT,
+    TASK_CAP,
     Attempt,
     AttemptState,
+    Capped,
     Held,
+    Meter,
     Millis,
     Result,
     Route,
@@ -37,6 +40,8 @@ from omni.domain.values import (
     TaskState,
     Usage,
 )
+
+NO_CALLS = Meter()
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,6 +70,8 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_at: Millis | None = None
     resume: bool = False
     cancel_requested: bool = False
+    meter: Meter = NO_CALLS
+    capped: Capped | None = None
 
     @property
     def stream(self) -> str:
@@ -113,18 +120,22 @@ Changes = dict[str, Any]
 
 
 def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Changes:
-    back = {"state": TaskState.IDLE, "held": None} if task.state is TaskState.HELD else {}
+    back = {"state": TaskState.IDLE, "held": None, **_uncapped(task)} if task.state is TaskState.HELD else {}
     return {"route": event.route, "kind": event.kind, "complexity": event.complexity, "queued": position, **back}
 
 
 def _held(task: Task, event: ev.TaskHeld, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.HELD, "held": event.held, "retry_at": None, "queued": position}
+    return {"state": TaskState.HELD, "held": event.held, "retry_at": None, "queued": position, "capped": event.capped}
 
 
 def _resolved(task: Task, event: ev.TaskResolved, at: Millis, position: int) -> Changes:
     if event.decision != "retry":
         return {}
-    return {"state": TaskState.IDLE, "held": None, "queued": position, "retry_at": None, "resume": False}
+    back = {"state": TaskState.IDLE, "held": None, "queued": position, "retry_at": None, "resume": False}
+    if task.capped is None:
+        return back
+    meter = replace(task.meter, lifted=(*task.meter.lifted, lifting(task.capped.cap, task.capped.day)))
+    return {**back, **_uncapped(task), "meter": meter}
 
 
 def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) -> Changes:
@@ -166,7 +177,10 @@ def _restored(task: Task, event: ev.TaskRestored, at: Millis, position: int) -> 
 def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int) -> Changes:
     last = task.attempts[-1]
     ended = _last(task, AttemptState.SUCCEEDED, ended_at=at, session=event.session or last.session)
-    return {"result": event.result, "usage": event.usage, **_cost(task, event.cost_usd), **ended}
+    if task.meter.n == event.n:  # its calls were metered here: that outweighs what the executor counted itself
+        return {"result": event.result, **ended}
+    usage = _used(task, event.usage)
+    return {"result": event.result, **usage, **_cost(task, event.cost_usd), **ended}
 
 
 def _failed(task: Task, event: ev.AttemptFailed, at: Millis, position: int) -> Changes:
@@ -201,6 +215,20 @@ def _cancel_requested(task: Task, event: ev.CancelRequested, at: Millis, positio
     return {"cancel_requested": True}
 
 
+def _call_reserved(task: Task, event: ev.CallReserved, at: Millis, position: int) -> Changes:
+    return {"meter": replace(task.meter, n=event.n)}
+
+
+def _call_settled(task: Task, event: ev.CallSettled, at: Millis, position: int) -> Changes:
+    meter = replace(task.meter, spent_usd=task.meter.spent_usd + (event.billed_usd or 0.0) + event.kept_usd)
+    return {"meter": meter, **_cost(task, event.billed_usd), **_used(task, event.usage)}
+
+
+def _call_refused(task: Task, event: ev.CallRefused, at: Millis, position: int) -> Changes:
+    stopped = event.capped is not None and event.capped.at_cap != "degrade"
+    return {"capped": event.capped} if stopped else {}
+
+
 def _nothing(task: Task, event: ev.LateOutcomeArrived, at: Millis, position: int) -> Changes:
     return {}
 
@@ -214,6 +242,27 @@ def _again(task: Task, retry_at: Millis | None, position: int) -> Changes:
         return {}
     state = task.state if task.state is TaskState.WAITING else TaskState.IDLE
     return {"state": state, "retry_at": retry_at, "queued": position}
+
+
+def lifting(cap: str, day: int) -> str:
+    """How `Meter.lifted` names a cap that was raised: a task's for good, any other for that day."""
+    return cap if cap == TASK_CAP else f"{cap}@{day}"
+
+
+def _uncapped(task: Task) -> Changes:
+    """Let a task that a budget had stopped go on where its executor can."""
+    if task.capped is None:
+        return {}
+    last = task.last
+    return {"capped": None, "resume": last is not None and last.policy == "resume" and bool(last.session)}
+
+
+def _used(task: Task, usage: Usage | None) -> Changes:
+    if usage is None or task.usage is None:
+        return {} if usage is None else {"usage": usage}
+    before = task.usage
+    together = Usage(before.input_tokens + usage.input_tokens, before.output_tokens + usage.output_tokens)
+    return {"usage": together}
 
 
 def _cost(task: Task, cost_usd: float | None) -> Changes:
@@ -237,4 +286,7 @@ _EVOLVE: dict[type[Any], Callable[..., Changes]] = {
     ev.AttemptInterrupted: _interrupted,
     ev.AttemptCancelled: _attempt_cancelled,
     ev.LateOutcomeArrived: _nothing,
+    ev.CallReserved: _call_reserved,
+    ev.CallSettled: _call_settled,
+    ev.CallRefused: _call_refused,
 }

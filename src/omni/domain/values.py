@@ -24,6 +24,9 @@ AtCap: TypeAlias = Literal["hold", "degrade", "ask"]
 PROXY = "proxy"  # the channel and the component; clouds go by the names of their providers
 LOCAL_MODEL = "brainstem"  # the channel of the model on this machine
 
+DAY_CAP = "day"
+TASK_CAP = "task"  # names of caps; any other is that of a tier or channel
+
 MAX_ATTEMPTS = 3  # crashes count (failover.md: an attempt survives a crash honestly)
 DEFAULT_PRIORITY = 5
 
@@ -196,7 +199,7 @@ class Capped(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Which cap a task ran into: "day", "task", or the name of a tier or channel; `day` counts days since the epoch.
 
     `estimate_usd`, `tier` and `channel` are those of the call that did not fit, so that the same question can be put
-    again when there is more room.
+    again when there is more room; `alone`: then the task goes on without anybody's word.
     """
 
     cap: str
@@ -206,6 +209,7 @@ class Capped(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     estimate_usd: float | None = None
     tier: str = ""
     channel: str = ""
+    alone: bool = False
 
 
 class Meter(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
