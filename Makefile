@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Both make .venv first, and again only when a lock changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup format torture bench lock clean
+.PHONY: help run test test-real setup format torture bench lock clean
 
 PY := .venv/bin/python
 WORKERS ?= 2
@@ -10,7 +10,7 @@ ARGS ?=
 step = @printf '\n== %s\n' '$(1)'
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start the daemon, send it a first task, show what happened; ONCE=1 stops after that
 	@scripts/setup.sh run
@@ -27,6 +27,11 @@ test: setup ## the gate: format, lint, imports, types, tests
 	@$(PY) -m mypy
 	$(call step,pytest)
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of its own
+	$(call step,pytest -m real)
+	@scripts/setup_real.sh
+	@$(PY) -m pytest -m real -n 0 -rA tests/real $(ARGS)
 
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
 	@scripts/setup.sh dev
@@ -49,7 +54,8 @@ lock: setup ## renew the locks from pyproject.toml (UPGRADE=1 takes newer versio
 	@$(compile) pyproject.toml --output-file requirements.lock
 	@$(compile) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(compile) --group build --output-file requirements-build.lock
+	@$(compile) requirements-real.in --output-file requirements-real.lock
 
-clean: ## remove .venv, caches and build leftovers; never a data directory
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+clean: ## remove .venv, .venv-real, caches and build leftovers; never a data directory
+	rm -rf .venv .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
