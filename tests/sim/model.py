@@ -85,6 +85,7 @@ class Life:
     decided: bool = False  # a person said "retry" since the last attempt ended
     cancel: bool = False
     terminal: str = ""
+    suspended: bool = False  # it waits for the cloud; what else is true of it stays true
     joined: int = 0
     not_before: int | None = None
 
@@ -104,10 +105,16 @@ class Judge:
         self.slots: dict[str, int] = {}
         self.ready: set[str] = set()
         self.boots = 0
+        self.mode = "NORMAL"
+        self.ramp = 0
+        self.cloudless: set[str] = set()  # the executors that can do without
+        self.cleared = True  # the first probes of this boot are in, or there are none
+        self.watched = False
         self._allowed: dict[str, int] = {}
         self._queued: dict[str, Life] = {}  # may go now; looked at again at each plan, so it is worth an index
         self._open: dict[str, Life] = {}
         self._touched: set[str] = set()
+        self._suspended: dict[str, None] = {}
 
     def see(self, row: Any) -> None:
         assert row.position == self.position + 1, f"gap in the log before {row.position}"
@@ -128,6 +135,9 @@ class Judge:
         for executor, slots in self.slots.items():
             running = self.running(executor)
             assert running <= slots, f"{executor} runs {running} of {slots}"
+        if self.mode != "BRAINSTEM" and not self.ramp:
+            waiting = [i for i in self._suspended if self.lives[i].suspended]
+            assert not waiting, f"wait for a cloud that is there: {waiting}"
 
     def running(self, executor: str) -> int:
         return sum(1 for life in self._open.values() if life.tries[-1].executor == executor)
@@ -136,10 +146,20 @@ class Judge:
         if name == "router.started":
             self.ready.clear()
             self.boots += 1
+            self.cleared = False
+        elif name == "router.mode_noted":
+            self.mode, self.cleared = event.mode, event.cleared
+            self.ramp = 0 if event.mode == "BRAINSTEM" else self.ramp
+        elif name == "router.ramp_moved":
+            assert self.mode != "BRAINSTEM", "a ramp without a cloud"
+            assert event.window <= max(1, 2 * self.ramp), f"the ramp leaps from {self.ramp} to {event.window}"
+            self.ramp = event.window
         elif name == "router.configured":
             # An attempt of an earlier configuration may hold a slot that no longer exists; see `_planned`.
             self.slots = {}
             self._allowed = {e.name: e.max_concurrency for e in event.settings.executors}
+            self.cloudless = {e.name for e in event.settings.executors if not e.needs_cloud}
+            self.watched = event.settings.watched
         elif event.health.state == "ready":
             self.ready.add(event.executor)
         else:
@@ -148,6 +168,9 @@ class Judge:
     def _task(self, life: Life, name: str, row: Any) -> None:
         if name == "attempt.late_outcome":
             assert any(t.n == row.event.n for t in life.tries), f"{life.id}: late outcome of no attempt"
+            return
+        if name in {"task.suspended", "task.restored"}:
+            self._suspension(life, name)
             return
         allowed = LIFE[life.state]
         assert name in allowed, f"{life.id}: {name} while {life.state}"
@@ -163,6 +186,20 @@ class Judge:
             check(self, life, row, before)
         if life.state == "queued":
             self._queued[life.id] = life
+
+    def _suspension(self, life: Life, name: str) -> None:
+        assert life.suspended == (name == "task.restored"), f"{life.id}: {name} twice"
+        assert life.state in {"queued", "planned", "started"}, f"{life.id}: {name} while {life.state}"
+        held_back = self.mode == "BRAINSTEM"
+        if name == "task.restored":
+            assert not held_back, f"{life.id}: restored without a cloud"
+            life.not_before = None
+        else:
+            executor = life.tries[-1].executor if life.open else life.route
+            assert held_back or self.ramp, f"{life.id}: suspended in {self.mode}"
+            assert executor not in self.cloudless, f"{life.id}: suspended, and {executor} needs no cloud"
+        life.suspended = not life.suspended
+        self._suspended[life.id] = None
 
     # --- what a single event may say ------------------------------------------------------------------------------
 
@@ -186,6 +223,7 @@ class Judge:
 
     def _held(self, life: Life, row: Any, before: str) -> None:
         life.held, life.not_before = row.event.held.kind, None
+        life.suspended = False
         if before == "unknown":
             assert life.held == "interrupted", f"{life.id}: an unknown outcome held as {life.held}"
         if before == "failed":
@@ -207,6 +245,11 @@ class Judge:
         assert event.n == len(life.tries) + 1, f"{life.id}: attempt {event.n} after {len(life.tries)}"
         assert executor == life.route, f"{life.id}: planned on {executor}, routed to {life.route}"
         assert executor in self.ready, f"{life.id}: planned on {executor}, which is not ready"
+        assert not life.suspended, f"{life.id}: planned although it is suspended"
+        if executor not in self.cloudless:
+            assert self.mode != "BRAINSTEM", f"{life.id}: planned without a cloud"
+            assert self.cleared or not self.watched, f"{life.id}: planned before the first probes"
+        assert event.route.mode == self.mode, f"{life.id}: planned for {event.route.mode} in {self.mode}"
         repeats = life.tries and life.tries[-1].outcome == "interrupted" and not life.decided
         if repeats:  # so that an executor can recognise what it may have done already
             assert event.key == life.tries[-1].key, f"{life.id}: repeated under another key"
@@ -261,6 +304,7 @@ class Judge:
         event = row.event
         assert not life.cancel, f"{life.id}: failed although it was cancelled"
         unsent = event.error.kind in NEVER_BEGAN
+        assert unsent or not life.suspended, f"{life.id}: failed for want of a cloud"
         self._ends(life, row, "unsent" if unsent else "failed")
         if event.retry_at is not None:
             assert unsent, f"{life.id}: {event.error.kind} is repeated"
@@ -291,6 +335,7 @@ class Judge:
     def _terminal(self, life: Life, row: Any, before: str) -> None:
         assert not life.terminal, f"{life.id} ended twice"
         life.terminal = type(row.event).__struct_config__.tag
+        life.suspended = False
         if life.terminal == "task.failed":
             policy = life.tries[-1].policy if life.tries else ""
             assert before != "unknown" or policy == "fail", f"{life.id}: an unknown outcome became a failure"

@@ -14,7 +14,7 @@ from tests.sim.conftest import make_scratch
 from tests.sim.world import EXECUTORS, KINDS, World
 
 from omni.domain import commands as cmd
-from omni.domain.values import Decision, Result, RoutingSettings, TaskError
+from omni.domain.values import Decision, Mode, Result, RoutingSettings, TaskError
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
 
@@ -130,7 +130,7 @@ class Storm(RuleBasedStateMachine):
         """About attempts that never were. (What it says of a real one is not nonsense, but its word.)"""
         task_id = self._task(pick)
         life = self.world.judge.lives.get(task_id)
-        n = n if life is None or n < 1 else len(life.tries) + n
+        n = n if n < 1 else n + 20 + (len(life.tries) if life else 0)  # never to be, not just not yet
         reports = [
             cmd.ReportStarted(task_id, n, session=text),
             cmd.ReportSucceeded(task_id, n, Result(text, {"x": [text]})),
@@ -152,6 +152,11 @@ class Storm(RuleBasedStateMachine):
             self.world.observe(executor, ok=False)
             self.world.observe(executor, ok=False)
             self.messages(picks)
+
+    @rule(mode=st.sampled_from(["NORMAL", "DEGRADED", "BRAINSTEM", "BRAINSTEM"]), picks=Picks)
+    def the_mode_turns(self, mode: Mode, picks: list[int]) -> None:
+        self.world.turns(mode)
+        self.messages(picks)
 
     # --- messages and time ----------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, RoutingSettings, TaskSpec
+from omni.domain.values import ExecutorSpec, Mode, RoutingSettings, TaskSpec
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -49,7 +49,7 @@ EXECUTORS = (
     ExecutorSpec("retrier", types=("coding",), max_concurrency=1, on_crash="retry"),
     ExecutorSpec("failer", types=("gpu",), max_concurrency=2, on_crash="fail"),
     ExecutorSpec("resumer", types=("research",), max_concurrency=1, on_crash="resume"),
-    ExecutorSpec("dry", types=("dry",), max_concurrency=1, on_crash="retry"),
+    ExecutorSpec("dry", types=("dry",), max_concurrency=1, on_crash="retry", needs_cloud=False),
 )
 KINDS = ("general", "coding", "gpu", "research", "dry")
 SIZES = (256, 1, 2, 5)
@@ -356,6 +356,10 @@ class World:
         detail = "" if ok else "connection refused"
         self._try(self.post.send, "pool", "hands", (cmd.ExecutorObserved(executor, ok=ok, detail=detail),))
 
+    def turns(self, mode: Mode) -> None:
+        """HealthMonitor has come to another view of the world."""
+        self._try(self.post.send, "router", "health", (cmd.NoteMode(mode, reason="as observed", cleared=True),))
+
     def everyone_ready(self) -> None:
         for executor in self.settings.executors:
             self.observe(executor.name, ok=True)
@@ -393,6 +397,7 @@ class World:
         """Let all executors answer, all timers ring and all messages arrive, until nothing is left to happen."""
         self.failpoints.disarm()
         self.settle()
+        self.turns("NORMAL")
         self.everyone_ready()
         for _ in range(CALM_ROUNDS):
             self.settle()
