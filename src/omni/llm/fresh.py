@@ -1,0 +1,86 @@
+"""One question over a connection of its own, and what a failure to ask it says.
+
+Probes and the local model ask rarely, and an answer must be news: a connection that was kept from before could be half
+dead, and prove nothing about whoever listens now.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from omni.domain.verdict import Verdict
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EHOSTDOWN})
+
+
+class Failure(NamedTuple):
+    """Why there is no answer; `detail` holds no address, key or body."""
+
+    verdict: Verdict
+    detail: str
+
+
+@asynccontextmanager
+async def ask(
+    method: str, url: str, *, headers: Mapping[str, str] | None = None, json: Any = None, via_environment: bool = True
+) -> AsyncIterator[httpx.Response]:
+    """The head of the answer, its body unread; nothing is followed, kept or retried.
+
+    Time is the caller's to limit. Raises httpx.HTTPError. A proxy that the environment names is used as for any other
+    call, unless the server is on this machine or `via_environment` is false.
+    """
+    trusted = via_environment and urlsplit(url).hostname not in LOOPBACK
+    async with (
+        httpx.AsyncClient(trust_env=trusted, timeout=None, verify=_trust(), follow_redirects=False) as client,  # noqa: S113 - the caller limits the whole
+        client.stream(method, url, headers=dict(headers or {}), json=json) as response,
+    ):
+        yield response
+
+
+def explain(error: Exception) -> Failure:
+    """What a failed connection says; of several addresses tried, a refusal says more than an unreachable one."""
+    causes = list(_causes(error))
+    numbers = {each.errno for each in causes if isinstance(each, OSError)}
+    if errno.ECONNREFUSED in numbers:
+        return Failure(Verdict.REFUSED, "connection refused")
+    if any(isinstance(each, socket.gaierror) for each in causes):
+        return Failure(Verdict.NO_ROUTE, "the name cannot be resolved")
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in causes):
+        return Failure(Verdict.NO_ROUTE, "the certificate is not theirs: somebody stands in between, or a clock is off")
+    if numbers & _NO_ROUTE:
+        return Failure(Verdict.NO_ROUTE, "the network cannot be reached")
+    if errno.ETIMEDOUT in numbers:
+        return Failure(Verdict.HUNG, "the connection timed out")
+    if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return Failure(Verdict.NO_ROUTE, f"no way there: {type(error).__name__}")
+    return Failure(Verdict.CLOSED, "the connection was closed before an answer")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Which certificates are believed; reading them takes some 20 ms, so it is done once."""
+    return httpx.create_ssl_context()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and everything that led to it."""
+    seen: set[int] = set()
+    open_ = [error]
+    while open_:
+        each = open_.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        open_ += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
+        open_ += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
