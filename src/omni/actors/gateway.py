@@ -21,6 +21,7 @@ from omni.domain.values import RUNNING, ExecutorHealth, RoutingSettings, TaskSta
 
 NAME = "gateway"
 ROUTER = "router"
+HEALTH = "health"
 DOOR = "door"
 JOURNAL = "journal"
 PAGE_MAX = 500
@@ -37,6 +38,7 @@ class GatewayState:
         self.followed: dict[str, list[str]] = {}  # task, or "" for all → requests that get updates
         self.executors: dict[str, cmd.ExecutorStatus] = {}
         self.settings = RoutingSettings()
+        self.health = cmd.HealthReported(cmd.NoteMode("NORMAL"))
 
     @property
     def open_tasks(self) -> int:
@@ -61,11 +63,13 @@ class Gateway(Quiet):
             cmd.CancelTask: _forward,
             cmd.ResolveTask: _forward,
             cmd.RetryTask: self._retry,
+            cmd.ForceMode: lambda _, message: [Send(HEALTH, message)],
             cmd.Follow: _follow,
             cmd.Forget: _forget,
             cmd.GetStatus: _status,
             cmd.ProgressMade: _progress,
             cmd.ExecutorStatus: _executor,
+            cmd.HealthReported: _health,
             cmd.Boot: _boot,
         }
 
@@ -203,7 +207,7 @@ def _status(state: GatewayState, query: cmd.GetStatus) -> list[Send]:
         reports.append(cmd.ExecutorReport(spec, health, seen.tools, seen.since, running[spec.name], queued[spec.name]))
     counts = {str(s): state.counts[s] for s in TaskState}
     position = max((t.position for t in state.tasks.values()), default=0)
-    return [_reply(query.request, cmd.SystemReport("NORMAL", tuple(reports), counts, position))]
+    return [_reply(query.request, cmd.SystemReport(state.health, tuple(reports), counts, position))]
 
 
 # --- from the others ------------------------------------------------------------------------------------------------
@@ -215,6 +219,11 @@ def _progress(state: GatewayState, progress: cmd.ProgressMade) -> list[Send]:
 
 def _executor(state: GatewayState, status: cmd.ExecutorStatus) -> list[Send]:
     state.executors[status.executor] = status
+    return []
+
+
+def _health(state: GatewayState, reported: cmd.HealthReported) -> list[Send]:
+    state.health = reported
     return []
 
 

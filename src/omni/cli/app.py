@@ -74,6 +74,13 @@ class Level(StrEnum):
     error = "error"
 
 
+class Wish(StrEnum):
+    """What a person can say about the mode."""
+
+    auto = "auto"
+    brainstem = "brainstem"
+
+
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -267,6 +274,19 @@ def status(
     from omni.cli import status as room
 
     return room.watch(_context(ctx)) if watch else room.run(_context(ctx))
+
+
+@app.command()
+def mode(
+    ctx: typer.Context,
+    wish: Annotated[
+        Wish | None, typer.Argument(metavar="[auto|brainstem]", help="Suspend by hand, or let health decide again.")
+    ] = None,
+) -> int:
+    """Show the mode, or suspend all that needs the cloud by hand."""
+    from omni.cli import mode as room
+
+    return room.run(_context(ctx), str(wish) if wish else None)
 
 
 @app.command()

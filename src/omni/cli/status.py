@@ -53,8 +53,8 @@ def look(context: Context) -> tuple[dict[str, Any], DaemonUnreachable | None]:
         error = unreachable
         report, daemon["running"] = _from_log(context), False
     counts = report.pop("tasks", None) or report.pop("counts", {})
-    mode = report.pop("mode", None)
-    return {"mode": mode, "daemon": daemon, "executors": report.pop("executors", []), "counts": counts, **report}, error
+    mode = {name: report.pop(name, None) for name in ("mode", "cause", "reason", "since")}
+    return {**mode, "daemon": daemon, "executors": report.pop("executors", []), "counts": counts, **report}, error
 
 
 def watch(context: Context, every_s: float = 1.0) -> int:
@@ -79,17 +79,24 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
         head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
     where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
     counts = ", ".join(f"{count} {state}" for state, count in body["counts"].items() if count)
-    return [head, *where, f"tasks    {counts or 'none yet: omni submit TEXT'}", *_executors(context, body["executors"])]
+    why = [f"because  {one_line(body['reason'])}, since {body['since']}"] if body.get("reason") else []
+    tasks = f"tasks    {counts or 'none yet: omni submit TEXT'}"
+    components = _components(context, body.get("components", []))
+    return [head, *why, *where, tasks, *components, *_executors(context, body["executors"])]
 
 
-def fetch(host: str, port: int, token: str, path: str, *, within_s: float = ANSWER_S) -> dict[str, Any]:
-    """GET a JSON object from the daemon. Raises DaemonUnreachable, NotAuthorised."""
+def fetch(
+    host: str, port: int, token: str, path: str, *, body: Any = None, within_s: float = ANSWER_S
+) -> dict[str, Any]:
+    """GET a JSON object from the daemon, or POST `body`. Raises DaemonUnreachable, NotAuthorised."""
     where = f"{bracketed(host)}:{port}"
     login = f"Authorization: Bearer {token}\r\n" if token else ""
+    sent = b"" if body is None else msgspec.json.encode(body)
+    line, length = ("GET", "") if body is None else ("POST", f"Content-Length: {len(sent)}\r\n")
     # HTTP/1.0: the answer ends where the connection ends, and never comes in chunks.
-    asked = f"GET {path} HTTP/1.0\r\nHost: {where}\r\nAccept: application/json\r\n{login}\r\n"
+    asked = f"{line} {path} HTTP/1.0\r\nHost: {where}\r\nAccept: application/json\r\n{length}{login}\r\n"
     try:
-        raw = _exchange(host, port, asked.encode("latin-1", "replace"), within_s)
+        raw = _exchange(host, port, asked.encode("latin-1", "replace") + sent, within_s)
     except OSError as error:
         detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or error})"
         raise Nobody(f"no daemon answers at {where}{detail}", hint="omni serve") from None
@@ -142,6 +149,20 @@ def _from_log(context: Context) -> dict[str, Any]:
         return {"position": 0}
     with context.history() as history:
         return history.status(context.counting("reading the log"))
+
+
+def _components(context: Context, components: list[dict[str, Any]]) -> list[str]:
+    """One line for each component, with the last thing that was seen of it."""
+    if not components:
+        return []
+    rows = [(c["kind"], one_line(c["name"]), c["state"], c["since"] or "", _seen(c)) for c in components]
+    return ["", *table(("COMPONENT", "NAME", "STATE", "SINCE", "EVIDENCE"), rows)]
+
+
+def _seen(component: dict[str, Any]) -> str:
+    until = f"until {component['until']}" if component["until"] else ""
+    said = [f"{e['verdict']} ({one_line(e['detail'])})" if e["detail"] else e["verdict"] for e in component["evidence"]]
+    return "; ".join(filter(None, (until, one_line(component["reason"] or ""), *said[-2:])))
 
 
 def _executors(context: Context, executors: list[dict[str, Any]]) -> list[str]:

@@ -112,11 +112,15 @@ class ReportSucceeded(Message, frozen=True):
 
 
 class ReportFailed(Message, frozen=True):
-    """`error.kind` decides what follows; the table stands in `omni.domain.attempt`."""
+    """`error.kind` decides what follows; the table stands in `omni.domain.attempt`.
+
+    `retry_after_ms` is how long the executor asks to be left alone, for kinds that are tried again.
+    """
 
     task_id: str
     n: int
     error: TaskError
+    retry_after_ms: int = 0
 
 
 class ReportInterrupted(Message, frozen=True):
@@ -261,7 +265,7 @@ class HealthReported(Message, frozen=True):
     """All components and the mode, to Gateway and model port, whenever something changed."""
 
     mode: NoteMode
-    components: tuple[ComponentReport, ...]
+    components: tuple[ComponentReport, ...] = ()
 
 
 # --- to Brainstem and its adapters ----------------------------------------------------------------------------------
@@ -498,7 +502,7 @@ class ExecutorReport(msgspec.Struct, frozen=True):
 class SystemReport(msgspec.Struct, frozen=True):
     """The system as it is now; `counts` by task state."""
 
-    mode: Mode
+    health: HealthReported
     executors: tuple[ExecutorReport, ...]
     counts: dict[str, int]
     position: int = 0

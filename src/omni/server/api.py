@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -16,9 +16,18 @@ from omni.domain.view import task_view
 from omni.server.desk import Desk
 from omni.server.refusals import BadArgument, error_view, kind_of
 from omni.server.requests import ListTasks, Reader, TaskEvents
-from omni.server.views import page_view, system_view
+from omni.server.views import mode_view, page_view, system_view
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Any]]
+
+
+class ModeWish(msgspec.Struct, frozen=True):
+    """Body of `POST /api/mode`: BRAINSTEM by a person's word, or the mode that follows from health again."""
+
+    mode: Literal["auto", "brainstem"]
+    by: str = ""
+
+
 Readiness: TypeAlias = Callable[[], str]  # why the daemon is not ready; empty when it is
 
 _STATUS = {"not_found": 404, "invalid": 400, "overloaded": 503, "storage_unavailable": 503, "internal": 500}
@@ -53,6 +62,10 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         asked = _events(_numbers({**request.query_params, **request.path_params}, "after"))
         return {"task_id": asked.task_id, "events": await desk.events(asked.task_id, asked.after)}
 
+    async def mode(request: Request) -> Any:
+        asked = _wish(await request.body())
+        return mode_view(await desk.force_mode(brainstem=asked.mode == "brainstem", by=asked.by))
+
     async def welcome(request: Request) -> Any:
         return _WELCOME
 
@@ -72,7 +85,11 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         "/healthz": alive,
         "/readyz": ready,
     }
-    return [Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()]
+    changes: dict[str, Handler] = {"/api/mode": mode}
+    return [
+        *(Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()),
+        *(Route(path, _answering(handler), methods=["POST"]) for path, handler in changes.items()),
+    ]
 
 
 def _answering(handler: Handler) -> Handler:
@@ -84,6 +101,13 @@ def _answering(handler: Handler) -> Handler:
         return body if isinstance(body, Response) else _json(body)
 
     return answer
+
+
+def _wish(body: bytes) -> ModeWish:
+    try:
+        return msgspec.json.decode(body, type=ModeWish)
+    except msgspec.DecodeError as error:
+        raise BadArgument(f"this says no mode: {error}", argument="mode") from None
 
 
 def _numbers(arguments: dict[str, Any], name: str) -> dict[str, Any]:

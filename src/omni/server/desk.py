@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from omni.domain.commands import (
     CancelTask,
     Follow,
+    ForceMode,
     Forget,
     GetStatus,
     GetTask,
     ListTasks,
+    NoteMode,
     ProgressMade,
     Refusal,
     Reply,
@@ -172,6 +174,10 @@ class Desk:
     async def status(self) -> SystemReport:
         """The system as it is now."""
         return await self._answer(GetStatus(self._request()))  # type: ignore[no-any-return]
+
+    async def force_mode(self, *, brainstem: bool, by: str) -> NoteMode:
+        """Ask for BRAINSTEM, or give the decision back to what is observed; the mode that follows."""
+        return await self._answer(ForceMode(self._request(), brainstem, by))  # type: ignore[no-any-return]
 
     async def explain(self, task_id: str) -> dict[str, Any]:
         """Why this executor, tier and mode: the newest routing decision, candidates and rejections with reasons."""

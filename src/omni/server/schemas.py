@@ -116,10 +116,31 @@ class ExecutorListShape(Shape, frozen=True):
     executors: list[ExecutorShape]
 
 
+class EvidenceShape(Shape, frozen=True):
+    at: Time
+    source: str
+    verdict: str
+    detail: str | None
+
+
+class ComponentShape(Shape, frozen=True):
+    kind: Annotated[str, Meta(description="proxy, cloud, key or breaker.")]
+    name: str
+    state: str
+    since: Time | None
+    until: Time | None
+    reason: str | None
+    evidence: list[EvidenceShape]
+
+
 class SystemShape(Shape, frozen=True):
     """The system."""
 
     mode: Mode
+    cause: Annotated[str | None, Meta(description="proxy, network, cloud, no_path or operator; null in NORMAL.")]
+    reason: str | None
+    since: Time | None
+    components: list[ComponentShape]
     executors: list[ExecutorShape]
     tasks: Annotated[dict[str, int], Meta(description="How many tasks are in each state.")]
     position: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omni.domain.commands import ExecutorReport, SystemReport, TaskPage
+from omni.domain.commands import ComponentReport, ExecutorReport, NoteMode, SystemReport, TaskPage
 from omni.domain.values import ExecutorHealth
 from omni.domain.view import task_view, timestamp
 
@@ -15,12 +15,39 @@ def page_view(page: TaskPage) -> dict[str, Any]:
 
 
 def system_view(report: SystemReport) -> dict[str, Any]:
-    """Mode, executors with their health and queues, tasks by state, log position."""
+    """Mode and why, components with their evidence, executors and their queues, tasks by state, log position."""
     return {
-        "mode": report.mode,
+        **mode_view(report.health.mode),
+        "components": [component_view(each) for each in report.health.components],
         "executors": [executor_view(each) for each in report.executors],
         "tasks": dict(report.counts),
         "position": report.position,
+    }
+
+
+def mode_view(note: NoteMode) -> dict[str, Any]:
+    """The mode, what it follows from, and since when."""
+    return {
+        "mode": note.mode,
+        "cause": note.cause or None,
+        "reason": note.reason or None,
+        "since": timestamp(note.since or None),
+    }
+
+
+def component_view(report: ComponentReport) -> dict[str, Any]:
+    """One component: how it is, since when and until when, and the observations that say so."""
+    return {
+        "kind": report.kind,
+        "name": report.name,
+        "state": report.state,
+        "since": timestamp(report.since or None),
+        "until": timestamp(report.until),
+        "reason": report.reason or None,
+        "evidence": [
+            {"at": timestamp(e.at), "source": e.source, "verdict": e.verdict, "detail": e.detail or None}
+            for e in report.evidence
+        ],
     }
 
 
