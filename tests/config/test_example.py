@@ -28,7 +28,8 @@ def test_the_example_explains_every_key(record: str, key: str) -> None:
 
 
 def test_the_example_loads_and_warns_of_nothing_but_absent_secrets(tmp_path: Path) -> None:
-    loaded = load(EXAMPLE, environ={"HOME": str(tmp_path)})
+    clouds = ("ANTHROPIC_API_KEY", "ANTHROPIC_BACKUP_KEY", "OPENROUTER_API_KEY", "OPENROUTER_BACKUP_KEY")
+    loaded = load(EXAMPLE, environ={"HOME": str(tmp_path), **{each: f"{each}-canary" for each in clouds}})
 
     assert loaded.warnings
     assert [each for each in loaded.warnings if "secret is absent" not in each] == []

@@ -1,6 +1,6 @@
 """Omni's configuration: `load` reads it, `Config` is what everything else gets to see."""
 
-from omni.config.checks import is_loopback, url_problem
+from omni.config.addresses import is_loopback, url_problem
 from omni.config.executors import (
     ADAPTERS,
     PLACEHOLDER,

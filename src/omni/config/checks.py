@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from omni.config.addresses import is_loopback, url_problem
 from omni.config.executors import (
     PLACEHOLDER,
     PLACEHOLDERS,
@@ -15,12 +16,6 @@ from omni.config.executors import (
 from omni.config.model import Config
 from omni.config.problems import Path, Problem, did_you_mean
 
-if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv6Address
-
-_METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
-_METADATA_ADDRESSES = frozenset(("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
-
 
 def check(config: Config) -> list[Problem]:
     """Everything that is wrong with a configuration whose types are right."""
@@ -29,64 +24,7 @@ def check(config: Config) -> list[Problem]:
 
 def advise(config: Config) -> list[str]:
     """What is allowed and probably not meant, one sentence each."""
-    return [sentence for rule in (_idle_servers, _missing_adapters, _paid_before_free) for sentence in rule(config)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a bind address is reachable from this machine only; of names, localhost alone is trusted."""
-    if host.lower() == "localhost":
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def url_problem(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """Say why an outbound URL is refused; empty when it is fine. Names are not resolved here."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"{url!r} is not a URL: {error}"
-    if parts.scheme not in schemes or not host:
-        return f"{url!r} is not a URL of the form {' or '.join(f'{each}://host' for each in schemes)}"
-    if any(each.isspace() for each in url):
-        return f"{url!r} holds a blank"
-    return _host_problem(host)
-
-
-def _host_problem(host: str) -> str:
-    if host.lower().rstrip(".") in _METADATA_HOSTS:
-        return f"{host} is a cloud metadata address, which Omni never calls"
-    address = _address(host)
-    if address is None:
-        return ""
-    if address.is_link_local or str(address) in _METADATA_ADDRESSES:
-        return f"{host} is a link-local or metadata address, which Omni never calls"
-    return f"{host} is a multicast address" if address.is_multicast else ""
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    import ipaddress
-
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return _legacy_address(host.rstrip("."))
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
-
-
-def _legacy_address(host: str) -> IPv4Address | None:
-    import ipaddress
-    import socket
-
-    # 2852039166, 0xa9fea9fe and 169.254.43518 all reach 169.254.169.254.
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
-    except OSError:
-        return None
+    return [sentence for rule in _ADVICE for sentence in rule(config)]
 
 
 def _door(config: Config) -> Iterator[Problem]:
@@ -210,3 +148,47 @@ def _paid_before_free(config: Config) -> Iterator[str]:
         if tier.runs_tasks and tier.cost == "free" and paid:
             yield f"tiers: the paid tier {paid} stands before the free tier {tier.name} and is used first"
         paid = paid or (tier.name if tier.runs_tasks and tier.cost == "paid" else "")
+
+
+def _keyless_providers(config: Config) -> Iterator[str]:
+    for name, provider in config.providers.items():
+        if not config.is_usable(name):
+            yield (
+                f"providers.{name}: has neither a key nor a local address, and is not called; set "
+                f"api_keys.primary.{name} and api_keys.backup.{name}, or an api_base on this machine"
+            )
+        elif not (provider.default_model or provider.models):
+            yield f"providers.{name}: nobody says what its models are called; set its default_model"
+
+
+def _unused_keys(config: Config) -> Iterator[str]:
+    keys = config.api_keys
+    for name in dict.fromkeys((*keys.primary, *keys.backup)):
+        if name not in config.providers:
+            yield f"api_keys: the key for {name} is not used; add providers.{name} with its kind and api_base"
+
+
+def _no_way_around_the_proxy(config: Config) -> Iterator[str]:
+    if not config.lite_llm_url or any(config.has_key(name, "backup") for name in config.providers):
+        return
+    usable = [name for name in config.providers if config.is_usable(name)]
+    name = usable[0] if usable else "anthropic"
+    yield f"api_keys.backup: there is no key for the time when the proxy is down; set api_keys.backup.{name}"
+
+
+def _tiers_without_a_way(config: Config) -> Iterator[str]:
+    clouds = config.lite_llm_url or any(config.is_usable(name) for name in config.providers)
+    for tier in config.tiers:
+        where = f"tiers: {tier.name} cannot be used"
+        if not tier.runs_tasks:
+            continue
+        if tier.channel == "litellm" and not clouds:
+            yield f"{where}: there is neither a proxy nor a provider with a key; set lite_llm_url, or api_keys.primary"
+        elif tier.channel in config.providers and not config.has_key(tier.channel, "primary"):
+            yield f"{where}: its channel has no primary key; set api_keys.primary.{tier.channel}"
+
+
+_ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
+    _idle_servers, _missing_adapters, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
+    _tiers_without_a_way,
+)  # fmt: skip

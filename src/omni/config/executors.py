@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -18,7 +18,7 @@ PLACEHOLDERS = (
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ADAPTERS = ("claude_code", "openclaw", "moltworker", "model", "memos", "runbook")
-SHIPPED_ADAPTERS = frozenset({"runbook"})
+SHIPPED_ADAPTERS = frozenset({"model", "runbook"})
 NAMED_ADAPTERS = frozenset({"claude_code", "openclaw", "moltworker", "memos"})
 
 # What a bundled adapter is good for, unless the entry says otherwise.
@@ -26,6 +26,7 @@ _ADAPTER_TRAITS: dict[str, dict[str, Any]] = {
     "claude_code": {"types": ("coding",), "local": True},
     "openclaw": {"types": ("general",)},
     "moltworker": {"types": ("always_on", "gpu"), "always_on": True, "gpu": True},
+    "model": {"types": ("general",), "on_crash": "retry"},  # a completion has no effect but its cost
     "runbook": {"types": ("runbook",), "local": True, "needs_cloud": False},
 }
 
@@ -62,7 +63,7 @@ class McpServer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_concurrency: Annotated[int, Meta(ge=1, le=1024)] = 4
     timeout_s: Seconds = 3600.0
     idle_timeout_s: Seconds = 600.0
-    on_crash: OnCrash = "resume"
+    on_crash: OnCrash | None = None
     enabled: bool = True
 
 
@@ -104,6 +105,14 @@ class ExecutorConfig(Struct, frozen=True, kw_only=True):
         return not self.unavailable_reason
 
 
+class Models(NamedTuple):
+    """What a configuration says of models: whether one can be reached, and whether all are on this machine."""
+
+    reachable: bool = False
+    local_only: bool = False
+
+
+NO_MODELS = Models()
 SYSTEM_REPORT = RunbookCommand(
     builtin="system_report", description="Report this machine's system, load, memory and disk."
 )
@@ -139,17 +148,25 @@ def transport_of(name: str, server: McpServer) -> Transport | None:
 
 
 def derive_executors(
-    servers: Mapping[str, McpServer], runbook: Mapping[str, RunbookCommand]
+    servers: Mapping[str, McpServer], runbook: Mapping[str, RunbookCommand], models: Models = NO_MODELS
 ) -> dict[str, ExecutorConfig]:
-    """Turn the entries that take tasks into executors, in the order of the file; the runbook's comes last."""
-    found = {name: _executor(name, server, runbook) for name, server in servers.items() if is_executor(name, server)}
+    """Turn the entries that take tasks into executors, in the order of the file; the runbook's comes last.
+
+    With no entry at all there is still the runbook, and `model` where a model can be reached.
+    """
+    found = {
+        name: _executor(name, server, runbook, models) for name, server in servers.items() if is_executor(name, server)
+    }
+    if not found and models.reachable:
+        found["model"] = _executor("model", McpServer(adapter="model"), runbook, models)
+        found["runbook"] = _executor("runbook", McpServer(adapter="runbook"), runbook, models)
     has_runbook = any(each.adapter == "runbook" for each in found.values())
     if not has_runbook and (runbook or not found):
-        found.setdefault("runbook", _executor("runbook", McpServer(adapter="runbook"), runbook))
+        found.setdefault("runbook", _executor("runbook", McpServer(adapter="runbook"), runbook, models))
     return found
 
 
-def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand]) -> ExecutorConfig:
+def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand], models: Models) -> ExecutorConfig:
     adapter = adapter_of(name, server)
     keywords = _runbook_keywords(runbook) if adapter == "runbook" else ()
     return ExecutorConfig(
@@ -159,7 +176,7 @@ def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand
         adapter=adapter,
         keywords=server.keywords or keywords,
         unavailable_reason=_unavailable(adapter),
-        **_traits(adapter, server),
+        **_traits(adapter, server, models),
         **{field: getattr(server, field) for field in _COPIED},
     )
 
@@ -177,18 +194,21 @@ _TRAIT_DEFAULTS: dict[str, Any] = {
     "gpu": False,
     "always_on": False,
     "needs_cloud": True,
+    "on_crash": "resume",
 }
 _COPIED = (
     "url", "command", "args", "env", "headers", "cwd", "tool", "arguments",
-    "max_concurrency", "timeout_s", "idle_timeout_s", "on_crash", "enabled",
+    "max_concurrency", "timeout_s", "idle_timeout_s", "enabled",
 )  # fmt: skip
 
 
-def _traits(adapter: str, server: McpServer) -> dict[str, Any]:
+def _traits(adapter: str, server: McpServer, models: Models) -> dict[str, Any]:
+    at_home = {"needs_cloud": False} if adapter == "model" and models.local_only else {}
     said = {name: getattr(server, name) for name in _TRAIT_DEFAULTS}
     return {
         **_TRAIT_DEFAULTS,
         **_ADAPTER_TRAITS.get(adapter, {}),
+        **at_home,
         **{name: value for name, value in said.items() if value is not None},
     }
 

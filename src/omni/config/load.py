@@ -20,7 +20,7 @@ from omni.config.build import Builder
 from omni.config.checks import advise, check
 from omni.config.document import MAX_BYTES, parse_document
 from omni.config.include import merge_included
-from omni.config.model import DEFAULT_BRAINSTEM_MODEL, PUBLIC_API_BASES, Config, Provider
+from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, PUBLIC_API_BASES, Config, Provider
 from omni.config.paths import data_dir, expand, find_file
 from omni.config.problems import HINT, Mark, Marks, Problem, refuse
 from omni.config.variables import Substitution, is_secret_path
@@ -145,13 +145,22 @@ def _settle(
         config,
         data_dir=str(data_dir(config.data_dir, environ, data_base)),
         allowed_workdirs=tuple(str(expand(each, environ, base)) for each in config.allowed_workdirs),
-        providers={name: _settle_provider(name, each) for name, each in config.providers.items()},
+        providers={name: _settle_provider(name, each) for name, each in _providers(config).items()},
         brainstem=replace(config.brainstem, model=model),
         secret_paths=tuple(sorted(secret_paths)),
     )
 
 
+def _providers(config: Config) -> dict[str, Provider]:
+    """The file's providers; where it has none, those that it has keys for and that need no more to be known."""
+    keys = config.api_keys
+    known = (name for name in (*keys.primary, *keys.backup) if name in PUBLIC_API_BASES)
+    return config.providers or {name: Provider() for name in known}
+
+
 def _settle_provider(name: str, provider: Provider) -> Provider:
     kind = provider.kind or (name if name in PUBLIC_API_BASES else None)
     api_base = provider.api_base or PUBLIC_API_BASES.get(kind or "", "")
-    return replace(provider, kind=kind, api_base=api_base)
+    public = api_base == PUBLIC_API_BASES.get(kind or "") and not provider.models
+    model = provider.default_model or (DEFAULT_MODELS.get(kind or "", "") if public else "")
+    return replace(provider, kind=kind, api_base=api_base, default_model=model)

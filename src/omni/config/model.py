@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from omni.config.addresses import is_local
 from omni.config.executors import (
     SYSTEM_REPORT,
     ExecutorConfig,
     McpServer,
+    Models,
     RunbookCommand,
     Seconds,
     derive_executors,
@@ -22,10 +24,19 @@ Usd = Annotated[float, Meta(ge=0, le=1_000_000_000)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 DEFAULT_BRAINSTEM_MODEL = "qwen2.5:7b"
+LOCAL_CHANNEL = "brainstem"
 PUBLIC_API_BASES = {
     "anthropic": "https://api.anthropic.com",
     "openrouter": "https://openrouter.ai/api/v1",
     "openai": "https://api.openai.com/v1",
+}
+
+
+# For a provider of which nobody says what its models are called: a name that its whole generation answers to.
+DEFAULT_MODELS = {
+    "anthropic": "claude-sonnet-4-5",
+    "openrouter": "openrouter/auto",
+    "openai": "gpt-4o-mini",
 }
 
 
@@ -73,13 +84,20 @@ class RouterConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A cloud that DEGRADED calls and BRAINSTEM pings. Loading fills in `kind` and `api_base`."""
+    """A cloud that DEGRADED calls and BRAINSTEM pings. Loading fills in `kind`, `api_base` and a `default_model`."""
 
     kind: Literal["anthropic", "openrouter", "openai"] | None = None
     api_base: str = ""
     models: dict[str, str] = {}
     default_model: str = ""
     ping: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine or in a private network, and so wants no key."""
+        from urllib.parse import urlsplit
+
+        return is_local(urlsplit(self.api_base).hostname or "")
 
 
 class BrainstemConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -171,7 +189,25 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     @cached_property
     def executors(self) -> dict[str, ExecutorConfig]:
         """The executors by name, in the order of the file."""
-        return derive_executors(self.mcp_servers, self.runbook)
+        return derive_executors(self.mcp_servers, self.runbook, self.models)
+
+    @cached_property
+    def models(self) -> Models:
+        """Whether a model can be reached: through the proxy, at a provider, or on this machine."""
+        channels = {tier.channel for tier in self.model_tiers if tier.runs_tasks}
+        local = LOCAL_CHANNEL in channels
+        elsewhere = bool(self.lite_llm_url) or any(self.is_usable(name) for name in self.providers)
+        return Models(reachable=elsewhere or local, local_only=channels == {LOCAL_CHANNEL})
+
+    def is_usable(self, provider: str) -> bool:
+        """Whether a provider can be called at all: it has a key, or a local address, where none is wanted."""
+        return self.has_key(provider, "primary") or self.has_key(provider, "backup")
+
+    def has_key(self, provider: str, role: Literal["primary", "backup"]) -> bool:
+        """Whether a provider can be called in this role: primary in NORMAL, backup in DEGRADED."""
+        known = self.providers.get(provider)
+        keys = self.api_keys.primary if role == "primary" else self.api_keys.backup
+        return known is not None and bool(keys.get(provider) or known.is_local)
 
     @cached_property
     def runbook_commands(self) -> dict[str, RunbookCommand]:

@@ -1,14 +1,13 @@
 """From the configuration to the settings that the domain decides by; each of them enters the log.
 
-A cloud is an entry of `providers`. One on this machine (a loopback `api_base`) needs no key and counts as having both.
+A cloud is an entry of `providers`. One with a local address wants no key and counts as having both.
 """
 
 from __future__ import annotations
 
-from omni.config.checks import is_loopback
 from omni.config.executors import ExecutorConfig
-from omni.config.model import Config, FaultHandler, Provider
-from omni.domain import values
+from omni.config.model import Config, FaultHandler, Tier
+from omni.domain import hops, values
 from omni.domain.hops import LITELLM
 from omni.domain.values import (
     PROXY,
@@ -20,6 +19,7 @@ from omni.domain.values import (
     Thresholds,
 )
 
+_DIALECTS = {"anthropic": ("messages",), "openrouter": ("chat", "responses"), "openai": ("chat", "responses")}
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
 
 
@@ -51,14 +51,22 @@ def budget_settings(config: Config, utc_offset_ms: int = 0) -> Budget:
 
 def health_settings(config: Config) -> HealthSettings:
     """What HealthMonitor watches: the proxy where there is one, and every cloud with a usable definition."""
-    clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
-    keys = config.api_keys
+    clouds = [name for name, each in config.providers.items() if each.kind and each.api_base]
     return HealthSettings(
         proxy=bool(config.lite_llm_url),
         clouds=tuple(clouds),
-        primary_keys=tuple(name for name, each in clouds.items() if keys.primary.get(name) or is_on_this_machine(each)),
-        backup_keys=tuple(name for name, each in clouds.items() if keys.backup.get(name) or is_on_this_machine(each)),
+        primary_keys=tuple(name for name in clouds if config.has_key(name, "primary")),
+        backup_keys=tuple(name for name in clouds if config.has_key(name, "backup")),
         thresholds=_thresholds(config.fault_handler),
+    )
+
+
+def call_paths(config: Config) -> hops.Paths:
+    """The ways that model calls may go."""
+    return hops.Paths(
+        proxy=bool(config.lite_llm_url),
+        tiers=tuple(_rung(each) for each in config.model_tiers),
+        providers=tuple(_provider(config, name) for name in config.providers),
     )
 
 
@@ -74,11 +82,20 @@ def repair_settings(config: Config) -> RepairSettings:
     )
 
 
-def is_on_this_machine(provider: Provider) -> bool:
-    """Whether a provider is a server of this machine, which wants no key."""
-    from urllib.parse import urlsplit
+def _rung(tier: Tier) -> hops.Rung:
+    return hops.Rung(tier.name, tier.light, tier.heavy, tier.cost == "paid", tier.channel, tier.runs_tasks)
 
-    return is_loopback(urlsplit(provider.api_base).hostname or "")
+
+def _provider(config: Config, name: str) -> hops.Provider:
+    known = config.providers[name]
+    return hops.Provider(
+        name=name,
+        dialects=_DIALECTS.get(known.kind or "", ()),
+        models=known.models,
+        default_model=known.default_model,
+        primary=config.has_key(name, "primary"),
+        backup=config.has_key(name, "backup"),
+    )
 
 
 def _repairer(config: Config) -> str:

@@ -42,6 +42,7 @@ MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes 
 ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated unasked: the world has moved on
 BACKOFF_MS = 1_000
 BACKOFF_CAP_MS = 60_000
+RETRY_AFTER_CAP_MS = 600_000  # however long a server asks for: some say weeks
 # The name space of attempt handles; another one would orphan every executor session that is to be resumed.
 _HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f").bytes
 
@@ -97,7 +98,8 @@ def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEven
             "no_executor", f"{attempt.route.executor} cannot be used: {report.error.message}", ("retry", "fail")
         )
         return [ev.AttemptFailed(report.n, report.error), ev.TaskHeld(held)]
-    return [ev.AttemptFailed(report.n, report.error, at + backoff_ms(task.id, report.n))]
+    wait_ms = max(backoff_ms(task.id, report.n), min(report.retry_after_ms, RETRY_AFTER_CAP_MS))
+    return [ev.AttemptFailed(report.n, report.error, at + wait_ms)]
 
 
 def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[ev.TaskEvent]:

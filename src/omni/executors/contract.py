@@ -8,12 +8,13 @@ Bundled adapters, and any server whose `structuredContent` says `"contract": "om
     session         id of the executor's own session, to go on from later
     cost_usd        what it cost, where the executor knows
     usage           {"input_tokens", "output_tokens"}
-    error           {"kind", "message"}; kinds: bad_request, cancelled, failed, idle_timeout, interrupted, rate_limited,
-                    timeout, unavailable. `unavailable` and `rate_limited` promise that nothing was begun
+    error           {"kind", "message"}; kinds: bad_request, cancelled, failed, idle_timeout, interrupted, over_budget,
+                    rate_limited, timeout, unavailable. `unavailable` and `rate_limited` promise that nothing was
+                    begun, and may say `retry_after_s`
     resumable       with `interrupted`: whether the executor can go on from the handle
 
 A server that offers the tool `pause_attempt` (arguments `handle`, `key`) hears of it when the cloud is gone. It goes
-on, or ends the call as `interrupted` with `resumable`. The answer to `pause_attempt` itself says only whether it was taken.
+on, or ends the call as `interrupted` with `resumable`. What it answers to `pause_attempt` itself decides nothing.
 
 A server that offers the tool `lookup_attempt` (arguments `handle`, `key`) can be asked after a crash. It answers with
 `{"state": "finished" | "running" | "unknown", "result": the contract above, "resumable": bool}`.
@@ -37,7 +38,17 @@ MAX_TEXT_BYTES = 1024 * 1024
 MAX_ERROR_CHARS = 4_000
 MAX_DEPTH = 64  # well within what the log takes, with the events and views that are laid around a result
 ERROR_KINDS = frozenset(
-    {"bad_request", "cancelled", "failed", "idle_timeout", "interrupted", "rate_limited", "timeout", "unavailable"}
+    (
+        "bad_request",
+        "cancelled",
+        "failed",
+        "idle_timeout",
+        "interrupted",
+        "over_budget",
+        "rate_limited",
+        "timeout",
+        "unavailable",
+    )
 )
 
 Report: TypeAlias = cmd.ReportSucceeded | cmd.ReportFailed | cmd.ReportInterrupted | cmd.ReportCancelled
@@ -56,6 +67,7 @@ class Said(msgspec.Struct, frozen=True):
 
     kind: str = "failed"
     message: str = ""
+    retry_after_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -94,9 +106,11 @@ def report(task_id: str, n: int, answer: Answer, *, adapter: bool = False) -> Re
     return _from_contract(task_id, n, answer, text)
 
 
-def failure(task_id: str, n: int, kind: str, message: str, hint: str = "") -> cmd.ReportFailed:
+def failure(
+    task_id: str, n: int, kind: str, message: str, hint: str = "", *, retry_after_s: float | None = None
+) -> cmd.ReportFailed:
     """A failed attempt, its message cut to a length that people read."""
-    return cmd.ReportFailed(task_id, n, TaskError(kind, brief(message), hint))
+    return cmd.ReportFailed(task_id, n, TaskError(kind, brief(message), hint), int((retry_after_s or 0) * 1000))
 
 
 def keeps_contract(structured: Any, *, adapter: bool) -> bool:
@@ -147,7 +161,8 @@ def _from_error(task_id: str, n: int, said: Contract, text: str) -> Report:
         return cmd.ReportInterrupted(task_id, n, brief(message), said.resumable)
     if error.kind == "cancelled":
         return cmd.ReportCancelled(task_id, n, confirmed=True)
-    return failure(task_id, n, error.kind if error.kind in ERROR_KINDS else "failed", message)
+    kind = error.kind if error.kind in ERROR_KINDS else "failed"
+    return failure(task_id, n, kind, message, retry_after_s=error.retry_after_s)
 
 
 def _own(structured: Mapping[str, Any]) -> Any:
