@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from omni.domain import board as boards
+from omni.domain import budget, calls, dispatch
 from omni.domain import commands as cmd
-from omni.domain import dispatch
 from omni.domain import events as ev
-from omni.domain.board import Board, BoardSnapshot, Fact
+from omni.domain.board import OWN_STREAMS, Board, BoardSnapshot, Fact
 from omni.domain.effects import Outcome, Send
 from omni.domain.values import Millis, TaskError
 
@@ -22,7 +22,7 @@ class Router:
     """Behaviour over the board."""
 
     name = NAME
-    prefixes: tuple[str, ...] = (ev.TASK_PREFIX, ev.ROUTER_STREAM)
+    prefixes: tuple[str, ...] = (ev.TASK_PREFIX, ev.ROUTER_STREAM, ev.CALLS_STREAM)
     shape: type[msgspec.Struct] | None = BoardSnapshot
 
     def initial(self) -> Board:
@@ -43,23 +43,29 @@ class Router:
     def version(self, state: Board, stream: str) -> int:
         if stream == ev.ROUTER_STREAM:
             return state.version
+        if stream == ev.CALLS_STREAM:
+            return state.ledger.version
         task = state.tasks.get(stream[len(ev.TASK_PREFIX) :])
         return task.version if task else 0
 
     def announce(self, state: Board, touched: Sequence[str]) -> Sequence[Send]:
-        """Tell the Gateway the new state of every task that changed, and which have left memory."""
-        ids = [s[len(ev.TASK_PREFIX) :] for s in touched if s != ev.ROUTER_STREAM]
+        """Tell the Gateway the new state of every task that changed, which have left memory, and what was spent."""
+        ids = [s[len(ev.TASK_PREFIX) :] for s in touched if s not in OWN_STREAMS]
         changed = tuple(state.tasks[i] for i in ids if i in state.tasks)
         forgotten = tuple(state.take_forgotten())
-        return [Send(dispatch.GATEWAY, cmd.TasksChanged(changed, forgotten))] if ids or forgotten else []
+        news = [Send(dispatch.GATEWAY, cmd.TasksChanged(changed, forgotten))] if ids or forgotten else []
+        return [*news, Send(dispatch.GATEWAY, budget.spend(state))] if state.ledger.take_news() else news
 
     def owed(self, state: Board, boot: str) -> Sequence[Send]:
-        """Attempts and timers again, and the whole board for the Gateway."""
-        return [Send(dispatch.GATEWAY, cmd.TasksChanged(tuple(state.tasks.values()))), *dispatch.owed(state, boot)]
+        """Attempts and timers again, and the whole board and what was spent for the Gateway."""
+        known = [cmd.TasksChanged(tuple(state.tasks.values())), budget.spend(state)]
+        return [*(Send(dispatch.GATEWAY, each) for each in known), *dispatch.owed(state, boot)]
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
         """Answer a request; let an outcome that cannot be written down fail its attempt, which would else hang."""
         request = getattr(message, "request", None)
+        if isinstance(message, cmd.ReserveCall):
+            return [Send(calls.PORT, cmd.CallAnswered(message.request, refusal))]
         if request:
             return [Send(dispatch.GATEWAY, cmd.Answered(request, "", refusal))]
         if refusal.kind == "internal" and isinstance(message, cmd.ReportSucceeded):

@@ -38,7 +38,7 @@ Place: TypeAlias = tuple[str | int, ...]
 Fact: TypeAlias = tuple[int, str, Millis, Any]  # position, stream, time, event
 _NOBODY: OrderedDict[str, None] = OrderedDict()
 _ID_STARTS = len(ev.TASK_PREFIX)
-_OWN_STREAMS = frozenset({ev.ROUTER_STREAM, ev.CALLS_STREAM})
+OWN_STREAMS = frozenset({ev.ROUTER_STREAM, ev.CALLS_STREAM})
 
 
 class BoardSnapshot(msgspec.Struct, frozen=True):
@@ -195,7 +195,7 @@ def fold(board: Board, facts: Iterable[Fact]) -> None:
     """Apply many recorded events at once: as `evolve` for each, but the index of places is built only at the end."""
     known = board.tasks
     for position, stream, at, event in facts:
-        if stream in _OWN_STREAMS:
+        if stream in OWN_STREAMS:
             evolve(board, stream, event, at, position)
             continue
         if type(event) in CALL_EVENTS:

@@ -13,14 +13,16 @@ written down and never refused for money.
     and the day is used up        degrade     it starts on the first free tier
 
 A task that ran into a day's cap under `hold` goes on by itself when there is room again: on the next day, at a start
-with a higher cap, or when calls cost less than they had reserved (then one at a time, for many would use it up
-at once). It does so only where the work may be repeated or resumed and the call is within the cap at all; else, under
-`ask`, and at its own cap it waits for a person. The person's `retry` raises the cap that it ran into by one more of the same, for this task alone.
+with a higher cap, or when calls cost less than they had reserved (then one task at a time, for many would use it up at
+once). It does so only where the work may be repeated or resumed and the call is within the cap at all; else, under
+`ask`, and at its own cap it waits for a person. The person's `retry` raises the cap that it ran into by one more of the
+same, for this task alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -152,13 +154,13 @@ def stopped(task: Task, outcome: list[ev.TaskEvent]) -> list[ev.TaskEvent]:
     return [_for_good(lost), held(task, task.capped)]
 
 
-def freed(board: Board, settled: ev.CallSettled, at: Millis) -> Task | None:
-    """The one task that may go on, now that a call has come to less than it had reserved."""
+def freed(board: Board, settled: ev.CallSettled, at: Millis) -> list[Task]:
+    """The one task that may go on, now that a call has come to less than it had reserved; none if there is none."""
     call = board.ledger.open[settled.call]
     came_to = (settled.billed_usd or 0.0) + settled.kept_usd
     if not board.at("capped") or came_to >= call.charge_usd:
-        return None
-    return next(_fitting(board, board.settings.budget, at, settled.call, came_to), None)
+        return []
+    return list(islice(_fitting(board, board.settings.budget, at, settled.call, came_to), 1))
 
 
 def released(board: Board, settings: RoutingSettings, at: Millis) -> list[Task]:
@@ -182,10 +184,22 @@ def held(task: Task, capped: Capped) -> ev.TaskHeld:
     return ev.TaskHeld(Held(KIND, f"{capped.reason}; {what}", ("retry", "fail")), replace(capped, alone=alone))
 
 
-def wake(board: Board, at: Millis) -> Send:
-    """Look again when the next day begins."""
-    offset = board.settings.budget.utc_offset_ms
+def midnight(budget: Budget, at: Millis) -> Send:
+    """Look again when this day is over."""
+    offset = budget.utc_offset_ms
     return Send(TIMERS, cmd.WakeAt(ROUTER, day_ends(day_of(at, offset), offset), NEXT_DAY))
+
+
+def wakes(budget: Budget, waiting: Iterable[Capped]) -> list[Send]:
+    """Look again when the day is over that those who go on by themselves were held on."""
+    days = [each.day for each in waiting if each.alone]
+    return [Send(TIMERS, cmd.WakeAt(ROUTER, day_ends(max(days), budget.utc_offset_ms), NEXT_DAY))] if days else []
+
+
+def owed(board: Board) -> list[Send]:
+    """The timer that a Router without memory may not have set."""
+    tasks = (board.tasks[i] for i in board.at("capped"))
+    return wakes(board.settings.budget, (task.capped for task in tasks if task.capped))
 
 
 def spend(board: Board) -> cmd.Spend:

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from omni.domain import attempt as attempts
+from omni.domain import budget, calls, intent, routing, suspension
 from omni.domain import commands as cmd
 from omni.domain import events as ev
-from omni.domain import intent, routing, suspension
 from omni.domain.board import Board
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
@@ -56,7 +56,7 @@ def settle(board: Board, at: Millis) -> Outcome:
         if _gone(board, executor):
             return _reroute(board, board.next_in_queue(executor))
         if _can_take(board, executor):
-            return _plan(board, board.next_in_queue(executor))
+            return _plan(board, board.next_in_queue(executor), at)
     return NOTHING
 
 
@@ -154,15 +154,23 @@ def _report(rule: Callable[..., list[ev.TaskEvent]], *, dated: bool = False) -> 
         if task is None:
             return NOTHING
         events = rule(task, message, at) if dated else rule(task, message)
+        if task.capped is not None:
+            events = budget.stopped(task, events)
         ramp = suspension.moved(board, task, events, at) if board.ramp else NOTHING
-        return Outcome([*((task.stream, e) for e in events), *ramp.events], [*_timers(task.id, events), *ramp.sends])
+        return Outcome(
+            [*((task.stream, e) for e in events), *ramp.events], [*_timers(board, task, events), *ramp.sends]
+        )
 
     return decide_report
 
 
-def _timers(task_id: str, events: list[ev.TaskEvent]) -> list[Send]:
+def _timers(board: Board, task: Task, events: list[ev.TaskEvent]) -> list[Send]:
+    if task.capped is not None:
+        return budget.wakes(
+            board.settings.budget, [e.capped for e in events if isinstance(e, ev.TaskHeld) and e.capped]
+        )
     due = [e.retry_at for e in events if isinstance(e, ev.AttemptFailed | ev.AttemptInterrupted)]
-    return [Send(TIMERS, cmd.WakeAt(ROUTER, at, task_id)) for at in due if at is not None]
+    return [Send(TIMERS, cmd.WakeAt(ROUTER, at, task.id)) for at in due if at is not None]
 
 
 # --- the world ------------------------------------------------------------------------------------------------------
@@ -172,7 +180,8 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     events: list[tuple[str, Any]] = [(ev.ROUTER_STREAM, ev.RouterStarted(message.boot))]
     if message.settings != board.settings:
         events.append((ev.ROUTER_STREAM, ev.RoutingConfigured(message.settings)))
-    events += _release(board, message.settings, {}) + _move_on(board, message.settings)
+    events += calls.left_behind(board) + _release(board, message.settings, {}) + _move_on(board, message.settings)
+    events += _let_on(board, budget.released(board, message.settings, at), message.settings, {})
     flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
     timers = _owed_timers(board)
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
@@ -209,17 +218,44 @@ def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
 
 def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
     """Leave dispatch to `settle`, and look again while the task waits: the clock may be set back before it can go."""
+    if message.key == budget.NEXT_DAY:
+        return _next_day(board, at)
     task = board.tasks.get(message.key)
     if task is None or task.retry_at is None:
         return NOTHING
     return Outcome((), [Send(TIMERS, cmd.WakeAt(ROUTER, max(task.retry_at, at + LOOK_AGAIN_MS), task.id))])
 
 
+def _next_day(board: Board, at: Millis) -> Outcome:
+    """Let those go on who waited for a day with money left; the others wait for the next one."""
+    tasks = budget.released(board, board.settings, at)
+    events = _let_on(board, tasks, board.settings, board.health)
+    left = len(board.at("capped")) > len(tasks)
+    return Outcome(events, [budget.midnight(board.settings.budget, at)] if left else ())
+
+
+def _settle_call(board: Board, message: cmd.SettleCall, at: Millis) -> Outcome:
+    """Book a call; where it left room, a task that waits for some goes on."""
+    settled = calls.settle(board, message)
+    if settled is None:
+        return NOTHING
+    booked: list[tuple[str, Any]] = [(calls.stream_of(board, board.ledger.open[settled.call]), settled)]
+    freed = budget.freed(board, settled, at)
+    return Outcome(booked + _let_on(board, freed, board.settings, board.health))
+
+
+def _let_on(
+    board: Board, tasks: list[Task], settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
+) -> list[tuple[str, Any]]:
+    return [(task.stream, e) for task in tasks for e in _routing(task.spec, settings, health, board.mode)]
+
+
 def _tell_again(board: Board, message: cmd.ActorRestarted, at: Millis) -> Outcome:
     if message.actor != GATEWAY:
         return NOTHING
     known = cmd.TasksChanged(tuple(board.tasks.values()))
-    return Outcome((), [Send(GATEWAY, cmd.Boot(board.boot, board.settings)), Send(GATEWAY, known)])
+    again = [cmd.Boot(board.boot, board.settings), known, budget.spend(board)]
+    return Outcome((), [Send(GATEWAY, each) for each in again])
 
 
 # --- who goes next --------------------------------------------------------------------------------------------------
@@ -237,7 +273,7 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
         if _gone(board, executor) and not _comes_back_for(board, task):
             return _reroute(board, task)
         if _can_take(board, executor):
-            return _plan(board, task)
+            return _plan(board, task, at)
     return NOTHING
 
 
@@ -269,11 +305,13 @@ def _go_on(board: Board, task: Task, at: Millis) -> Outcome:
         return _ask(task, "the cloud was gone for so long that the world has moved on")
     if task.route is None or _gone(board, task.route.executor):
         return _reroute(board, task)
-    return _plan(board, task)
+    return _plan(board, task, at)
 
 
-def _plan(board: Board, task: Task) -> Outcome:
+def _plan(board: Board, task: Task, at: Millis) -> Outcome:
     assert task.route is not None
+    if (over := budget.at_dispatch(board, task, at)) is not None:
+        return _over_budget(board, task, over, at)
     executor = board.executors[task.route.executor]
     n = len(task.attempts) + 1
     earlier = task.last if task.resume else None
@@ -289,6 +327,14 @@ def _plan(board: Board, task: Task) -> Outcome:
         task.resume,
     )
     return Outcome([(task.stream, planned)], [_start(task, planned)])
+
+
+def _over_budget(board: Board, task: Task, over: ev.TaskHeld | ev.TaskRouted, at: Millis) -> Outcome:
+    """Hold a task that there is no money for, or plan it on the tier that costs none."""
+    if isinstance(over, ev.TaskHeld):
+        return Outcome([(task.stream, over)], budget.wakes(board.settings.budget, [over.capped] if over.capped else []))
+    step = _plan(board, msgspec.structs.replace(task, route=over.route), at)
+    return Outcome([(task.stream, over), *step.events], step.sends)
 
 
 def _comes_back_for(board: Board, task: Task) -> bool:
@@ -352,7 +398,7 @@ def _can_take(board: Board, executor: str) -> bool:
 
 def _owed_timers(board: Board) -> list[Send]:
     ramp = [suspension.wake(board.ramp_until)] if board.ramp_until else []
-    return [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")] + ramp
+    return [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")] + ramp + budget.owed(board)
 
 
 def _ready(board: Board, executor: str) -> bool:
@@ -372,7 +418,7 @@ def _in_flight(task: Task, since: int | None) -> list[Send]:
         return []
     ours = since is not None and attempt.position > since
     first = _start(task, attempt) if ours else Send(POOL, _reconcile(task, attempt))
-    return [first, _stop(task, attempt)] if task.cancel_requested else [first]
+    return [first, _stop(task, attempt)] if task.cancel_requested or task.capped is not None else [first]
 
 
 def _stop(task: Task, attempt: Attempt) -> Send:
@@ -456,6 +502,8 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.CancelTask: _cancel,
     cmd.ResolveTask: _resolve,
     cmd.RetryTask: _retry,
+    cmd.ReserveCall: calls.reserve,
+    cmd.SettleCall: _settle_call,
     cmd.ReportStarted: _report(attempts.started),
     cmd.ReportSucceeded: _report(attempts.succeeded),
     cmd.ReportFailed: _report(attempts.failed, dated=True),

@@ -96,7 +96,7 @@ class Ledger:
         self.days: dict[int, dict[Where, Booking]] = {}
         self.newest = 0  # the last day on which a call was reserved
         self.version = 0
-        self._news = False  # something changed since it was last asked
+        self._news = True  # something changed since it was last asked
 
     def take_news(self) -> bool:
         """Whether anything changed since the last call."""
