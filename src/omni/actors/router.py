@@ -11,6 +11,7 @@ from omni.domain import board as boards
 from omni.domain import budget, calls, dispatch
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain import news as word
 from omni.domain.board import OWN_STREAMS, Board, BoardSnapshot, Fact
 from omni.domain.effects import Outcome, Send
 from omni.domain.values import Millis, TaskError
@@ -54,12 +55,15 @@ class Router:
         changed = tuple(state.tasks[i] for i in ids if i in state.tasks)
         forgotten = tuple(state.take_forgotten())
         news = [Send(dispatch.GATEWAY, cmd.TasksChanged(changed, forgotten))] if ids or forgotten else []
-        return [*news, Send(dispatch.GATEWAY, budget.spend(state))] if state.ledger.take_news() else news
+        if state.ledger.take_news():
+            news.append(Send(dispatch.GATEWAY, budget.spend(state)))
+        return news + word.of(changed, failures=state.settings.tells_failures)
 
     def owed(self, state: Board, boot: str) -> Sequence[Send]:
         """Attempts and timers again, and the whole board and what was spent for the Gateway."""
         known = [cmd.TasksChanged(tuple(state.tasks.values())), budget.spend(state)]
-        return [*(Send(dispatch.GATEWAY, each) for each in known), *dispatch.owed(state, boot)]
+        told = word.of_repairs(state.tasks.values())
+        return [*(Send(dispatch.GATEWAY, each) for each in known), *told, *dispatch.owed(state, boot)]
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
         """Answer a request; let an outcome that cannot be written down fail its attempt, which would else hang."""

@@ -39,6 +39,7 @@ def routing_settings(config: Config, utc_offset_ms: int = 0) -> RoutingSettings:
         complexity_threshold=config.router.complexity_threshold,
         budget=budget_settings(config, utc_offset_ms),
         watched=watched.proxy or bool(watched.clouds),
+        tells_failures=config.notify.enabled and "failed" in config.notify.events,
     )
 
 

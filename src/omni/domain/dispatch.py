@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from omni.domain import attempt as attempts
-from omni.domain import budget, calls, intent, routing, suspension
+from omni.domain import budget, calls, intent, news, routing, suspension
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.board import Board
@@ -185,7 +185,7 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
     timers = _owed_timers(board)
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
-    return Outcome(events, [known, *flights, *timers])
+    return Outcome(events, [known, *news.of_repairs(board.tasks.values()), *flights, *timers])
 
 
 def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:

@@ -230,6 +230,7 @@ class RoutingSettings(msgspec.Struct, frozen=True):
     tiers: tuple[Tier, ...] = ()
     complexity_threshold: int = 50
     budget: Budget = Budget()
+    tells_failures: bool = False  # the user wants to hear of every task that failed
     watched: bool = False  # HealthMonitor has something to look at: nothing that needs the cloud goes before it has
 
 
