@@ -84,13 +84,18 @@ class Bench:
         return await self.outcome(task_id)
 
 
+def model_access(task_id: str, n: int) -> tuple[str, str]:
+    """An address where nobody listens, and a key that looks like a real one."""
+    return "http://127.0.0.1:1", f"omni-a-{task_id}-{n}-0123456789abcdef"
+
+
 @asynccontextmanager
 async def workbench(
     data_dir: Path, *executors: ExecutorConfig, runbook: dict[str, RunbookCommand] | None = None, **other: Any
 ) -> AsyncIterator[Bench]:
     """Hands with these executors, started; stopped at the end, with whatever they had started."""
     post = Post()
-    other.setdefault("model_access", lambda task_id, n: ("http://127.0.0.1:1", f"omni-a-{task_id}.{n}.canary"))
+    other.setdefault("model_access", model_access)
     hands = Hands(
         executors,
         post=post,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import structlog.testing
 from tests.executors.bench import PEER, Bench, anything, peer, workbench, written
 
 from omni.config import ExecutorConfig
@@ -205,6 +206,39 @@ async def test_stop_is_bounded_even_when_a_server_ignores_everything(tmp_path: P
         began = loop.time()
     assert loop.time() - began < 6
     assert not psutil.pid_exists(pid)
+
+
+# --- the wish to pause
+
+
+async def test_a_server_that_can_pause_hears_of_the_wish_and_its_outcome_still_counts(tmp_path: Path) -> None:
+    async with workbench(tmp_path, peer(tmp_path, env={"PEER_PAUSE": "1"})) as bench:
+        bench.start("peer", "sleep 1")
+        await written(tmp_path / "called")
+        bench.send(cmd.PauseAttempt("t", 1, "peer"))
+        assert json.loads(await written(tmp_path / "paused")) == {"handle": "h-t", "key": "t:1"}
+        assert (await bench.outcome("t")).result.content == "slept 1"
+
+
+async def test_a_refused_wish_to_pause_is_no_outcome(tmp_path: Path) -> None:
+    async with workbench(tmp_path, peer(tmp_path, env={"PEER_PAUSE": "refuse"})) as bench:
+        bench.start("peer", "sleep 1")
+        await written(tmp_path / "called")
+        with structlog.testing.capture_logs() as logged:
+            bench.send(cmd.PauseAttempt("t", 1, "peer"))
+            found = await bench.outcome("t")
+    assert found.result.content == "slept 1"
+    assert [each["event"] for each in logged] == ["attempt.pause_failed"]
+    assert [each for each in bench.heard if isinstance(each, cmd.ReportFailed | cmd.ReportInterrupted)] == []
+
+
+async def test_a_server_that_cannot_pause_is_left_alone(tmp_path: Path) -> None:
+    async with workbench(tmp_path, peer(tmp_path)) as bench:
+        bench.start("peer", "sleep 1")
+        await written(tmp_path / "called")
+        bench.send(cmd.PauseAttempt("t", 1, "peer"), cmd.PauseAttempt("gone", 1, "peer"))
+        assert (await bench.outcome("t")).result.content == "slept 1"
+    assert not (tmp_path / "paused").exists()
 
 
 # --- reconciliation

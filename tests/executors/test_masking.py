@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.executors.bench import peer, workbench
 
-from omni.config import ExecutorConfig
+from omni.config import ExecutorConfig, RunbookCommand
 from omni.executors.children import Book, Record
 from omni.executors.logfile import LogFile
 from omni.redact import MASK, Redactor
@@ -70,6 +71,32 @@ async def test_what_looks_like_a_token_is_masked_even_when_nobody_named_it(tmp_p
     async with workbench(tmp_path / "data", peer(tmp_path)) as bench:
         found = await bench.run("peer", "say Authorization: Bearer abcdef0123456789")
     assert found.result.content == "say Authorization: Bearer ***"
+
+
+async def test_the_key_of_an_attempt_reaches_its_executor_and_nothing_that_is_kept(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    arguments = {"description": 'structured {{"contract": "omni.result/1", "text": "{api_key} {base_url}"}}'}
+    async with workbench(tmp_path / "data", peer(notes, arguments=arguments)) as bench:
+        found = await bench.run("peer", "anything")
+        heard = repr(bench.heard)
+    assert "omni-a-t-1-0123456789abcdef" in (notes / "called").read_text()
+    assert found.result.content == "*** http://127.0.0.1:1"
+    assert "0123456789abcdef" not in heard + "".join(each.read_text() for each in files(tmp_path / "data"))
+
+
+async def test_no_secret_of_the_daemons_environment_reaches_an_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "GITHUB_LITELLM_KEY", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY")
+    for number, canary in enumerate(CANARIES):
+        monkeypatch.setenv(names[number] if number < len(names) else f"LITTLE_SECRET_{number}", canary)
+    runbook = ExecutorConfig(name="runbook", transport="bundled", adapter="runbook")
+    show = RunbookCommand(argv=(sys.executable, "-c", "import os; print(sorted(os.environ.items()))"))
+    async with workbench(tmp_path / "data", peer(tmp_path), runbook, runbook={"show": show}) as bench:
+        seen = [(await bench.run("peer", "environment", "a")), (await bench.run("runbook", "show", "b"))]
+    assert all("PATH" in each.result.content for each in seen)
+    assert leaks(*seen) == []
 
 
 def test_the_book_and_the_logs_of_children_are_for_their_owner_alone(tmp_path: Path) -> None:

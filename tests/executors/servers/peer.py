@@ -138,6 +138,8 @@ def make_server() -> Server[Any]:
     tools = [tool("act", "description"), tool("echo", "description")]
     if os.environ.get("PEER_LOOKUP"):
         tools.append(tool("lookup_attempt", "handle", "key"))
+    if os.environ.get("PEER_PAUSE"):
+        tools.append(tool("pause_attempt", "handle", "key"))
 
     async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=tools)
@@ -146,6 +148,9 @@ def make_server() -> Server[Any]:
         asked = params.arguments or {}
         if params.name == "lookup_attempt":
             return look_up(str(asked["handle"]))
+        if params.name == "pause_attempt":
+            note("paused", json.dumps(asked))
+            return told("", bad=os.environ["PEER_PAUSE"] == "refuse")
         return told(json.dumps(asked)) if params.name == "echo" else await act(context, asked)
 
     return Server("peer", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
