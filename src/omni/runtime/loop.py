@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from omni.domain.commands import TimerFired, WakeAt
+from omni.domain.commands import TimerFired, WakeAt, WakeIn
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
 
@@ -48,7 +48,10 @@ class LoopMailbox:
 
 
 class Timers:
-    """Answer `WakeAt` with `TimerFired` when the wall clock has reached it. Lost with the process; actors ask again."""
+    """Answer `WakeAt` and `WakeIn` with `TimerFired`. Lost with the process; actors ask again.
+
+    `WakeAt` goes by the wall clock, `WakeIn` by running time. Both stand under (actor, key), and the last wish counts.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, post: Post) -> None:
         self._loop = loop
@@ -56,12 +59,15 @@ class Timers:
         self._post = post
         self._handles: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
-    def receive(self, message: WakeAt) -> None:
+    def receive(self, message: WakeAt | WakeIn) -> None:
         """Set or replace the timer of (actor, key). Runs on the loop."""
         previous = self._handles.pop((message.actor, message.key), None)
         if previous:
             previous.cancel()
-        self._arm(message)
+        if isinstance(message, WakeIn):
+            self._call(message.delay_ms, self._fire, message)
+        else:
+            self._arm(message)
 
     def stop(self) -> None:
         """Drop all timers."""
@@ -70,13 +76,17 @@ class Timers:
         self._handles.clear()
 
     def _arm(self, message: WakeAt) -> None:
-        wait_ms = max(0, message.at - self._clock.wall_ms())
-        delay_s = min(wait_ms, LONGEST_SLEEP_MS) / 1000
-        self._handles[message.actor, message.key] = self._loop.call_later(delay_s, self._ring, message)
+        self._call(min(message.at - self._clock.wall_ms(), LONGEST_SLEEP_MS), self._ring, message)
 
     def _ring(self, message: WakeAt) -> None:
-        del self._handles[message.actor, message.key]
         if message.at > self._clock.wall_ms():
             self._arm(message)
         else:
-            self._post.send(message.actor, "timers", (TimerFired(message.key),))
+            self._fire(message)
+
+    def _call(self, delay_ms: int, ring: Callable[[Any], None], message: WakeAt | WakeIn) -> None:
+        self._handles[message.actor, message.key] = self._loop.call_later(max(0, delay_ms) / 1000, ring, message)
+
+    def _fire(self, message: WakeAt | WakeIn) -> None:
+        self._handles.pop((message.actor, message.key), None)
+        self._post.send(message.actor, "timers", (TimerFired(message.key),))
