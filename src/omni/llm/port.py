@@ -1,0 +1,170 @@
+"""The model port: every model call of every executor passes through here, in all modes.
+
+Lives on the asyncio loop; `receive` belongs behind a LoopMailbox named "port". The HTTP side is
+`omni.server.model_port`, which is handed a ModelPort as an object with these methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from omni.domain.commands import CallAnswered, HealthReported
+from omni.domain.dialects import model_list
+from omni.domain.hops import UNTOLD, Paths
+from omni.domain.values import PROXY
+from omni.domain.verdict import Verdict
+from omni.llm.answer import Call, Dialect, UpstreamFailed
+from omni.llm.books import Books
+from omni.llm.fresh import ask, explain
+from omni.llm.journey import Journey, Means, Opens
+from omni.llm.keys import Holder, ModelKeys
+from omni.llm.passage import Limits, Stopping
+from omni.llm.prices import Prices
+from omni.llm.probes import proxy_url
+from omni.llm.reply import PortAnswer, error
+from omni.llm.watch import Look, ProxyWatch
+from omni.runtime.ports import Clock, Ids
+from omni.runtime.post import Post
+
+NAME = "port"
+OWNER = Holder(client="owner")  # whoever shows the daemon's own token
+STOP_S = 2.0
+STALL_S = 0.25
+LONGEST_MODEL = 200  # its name goes into the log with every call
+PASSED_ON = ("anthropic-version", "anthropic-beta", "openai-beta")
+
+
+class PortSettings(msgspec.Struct, frozen=True):
+    """What the port goes by. `proxy` is the address of the LiteLLM proxy, empty for none.
+
+    A proxied call without a first byte leads to a look at the proxy after `first_look_s`, then every `next_look_s`;
+    `places` bounds how many calls the proxy is given at once.
+    """
+
+    paths: Paths
+    proxy: str = ""
+    first_look_s: float = 1.0
+    next_look_s: float = 2.0
+    look_within_s: float = 1.0
+    places: int = 20
+    limits: Limits = Limits()
+
+
+class ModelPort:
+    """Takes calls in three dialects and brings answers, by whatever channel gives one."""
+
+    def __init__(
+        self,
+        settings: PortSettings,
+        channels: Opens,
+        prices: Prices,
+        keys: ModelKeys,
+        *,
+        post: Post,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        watch = ProxyWatch(
+            look_at(settings.proxy, settings.look_within_s),
+            places=settings.places,
+            first_s=settings.first_look_s,
+            next_s=settings.next_look_s,
+            apart_s=settings.look_within_s,
+        )
+        self._books = Books(post)
+        self._means = Means(settings.paths, channels, prices, self._books, watch, clock, UNTOLD, settings.limits)
+        self._keys = keys
+        self._ids = ids
+        self._open: set[Journey] = set()
+        self._all_over = asyncio.Event()
+
+    # --- what comes by post ---------------------------------------------------------------------------------------
+
+    def receive(self, message: HealthReported | CallAnswered) -> None:
+        """Take the Router's answers, and HealthMonitor's word; a proxy that is down ends all waiting for it."""
+        if isinstance(message, CallAnswered):
+            self._books.receive(message)
+            return
+        self._means.health = message
+        if any(each.kind == PROXY and each.state == "down" for each in message.components):
+            self._means.watch.cut(UpstreamFailed(Verdict.HUNG, "the proxy is down"), evidence=False)
+
+    # --- what callers ask -----------------------------------------------------------------------------------------
+
+    def holder(self, key: str) -> Holder | None:
+        """Whom a key is for; None when it is not one of ours."""
+        return self._keys.check(key)
+
+    @property
+    def owner(self) -> Holder:
+        """The holder of the daemon's own token."""
+        return OWNER
+
+    async def handle(
+        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Holder
+    ) -> PortAnswer:
+        """Answer one call. Header names in lower case.
+
+        Never raises for what upstream does: that is an answer too. Cancelled, it lets go of everything. The caller owes
+        the answer an `aclose`.
+        """
+        model = body.get("model") or ""
+        if not isinstance(model, str) or len(model) > LONGEST_MODEL or not model.isprintable():
+            return error(dialect, 400, f"`model` is a text of at most {LONGEST_MODEL} characters")
+        passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
+        journey = Journey(self._means, Call(dialect, body, self._ids.task_id(), passed_on), holder, self._over)
+        self._open.add(journey)
+        return await journey.answer()
+
+    def models(self, dialect: Dialect) -> bytes:
+        """The models that can be asked for, in the dialect's own form."""
+        return model_list(dialect, self.model_names)
+
+    @property
+    def model_names(self) -> list[str]:
+        """`auto`, and the models of all tiers that run tasks."""
+        tiers = (tier for tier in self._means.paths.tiers if tier.runs_tasks)
+        return list(dict.fromkeys(["auto", *(name for tier in tiers for name in (tier.light, tier.heavy) if name)]))
+
+    async def stop(self) -> None:
+        """End open calls with an error that says why, within STOP_S; before the door closes."""
+        self._means.stopping = True
+        for journey in tuple(self._open):
+            journey.patience.cut(Stopping())
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_over.wait(), STOP_S)
+        await self._means.watch.stop()
+
+    def _over(self, journey: Journey) -> None:
+        self._open.discard(journey)
+        if not self._open and self._means.stopping:
+            self._all_over.set()
+
+
+def look_at(proxy: str, within_s: float) -> Look:
+    """How to ask a proxy whether it lives. A look that ran out of time while this process stood still is made again."""
+    url = proxy_url(proxy)
+
+    async def look() -> str:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            due = loop.time() + within_s
+            try:
+                async with asyncio.timeout_at(due), ask("GET", url, via_environment=False) as response:
+                    status = response.status_code
+                    return f"the proxy says HTTP {status} of its own health" if status >= 500 else ""
+            except TimeoutError:
+                if loop.time() < due + STALL_S:
+                    break
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                return f"the proxy is gone: {explain(error).detail}"
+        return f"the proxy did not say within {within_s:g} s that it lives"
+
+    return look
