@@ -10,7 +10,16 @@ from omni.domain import dispatch
 from omni.domain.board import Board
 from omni.domain.effects import Outcome
 from omni.domain.task import Task
-from omni.domain.values import ExecutorHealth, ExecutorSpec, Result, RoutingSettings, TaskError, TaskSpec, Tier
+from omni.domain.values import (
+    Budget,
+    ExecutorHealth,
+    ExecutorSpec,
+    Result,
+    RoutingSettings,
+    TaskError,
+    TaskSpec,
+    Tier,
+)
 
 READY = ExecutorHealth("ready")
 TIERS = (Tier("P1", "small", "small-plus"), Tier("P2", "large", "large-plus", paid=True))
@@ -19,13 +28,19 @@ TIERS = (Tier("P1", "small", "small-plus"), Tier("P2", "large", "large-plus", pa
 class Desk:
     """Feeds messages to the rules and keeps what came out: `events` of the last message, `sends`, and the whole log."""
 
-    def __init__(self, *executors: ExecutorSpec, ready: bool = True, tiers: tuple[Tier, ...] = TIERS) -> None:
+    def __init__(
+        self,
+        *executors: ExecutorSpec,
+        ready: bool = True,
+        tiers: tuple[Tier, ...] = TIERS,
+        budget: Budget | None = None,
+    ) -> None:
         self.board = Board()
         self.log: list[tuple[str, Any, int, int]] = []
         self.events: list[Any] = []
         self.sends: list[Any] = []
         self.at = 1_000
-        self.settings = RoutingSettings(executors, tiers)
+        self.settings = RoutingSettings(executors, tiers, budget=budget or Budget())
         self.put(cmd.Boot("boot-1", self.settings))
         if ready:
             for executor in executors:
