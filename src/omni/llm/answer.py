@@ -42,7 +42,8 @@ class Call(msgspec.Struct, frozen=True):
 class UpstreamFailed(ModelError):
     """A hop gave no answer that can be passed on; `message` is short and holds no secret and no prompt.
 
-    `body` and `media_type` are what upstream said, for the caller when the error is its own (CALLER_ERROR).
+    `body` and `media_type` are what upstream said, for the caller when the error is its own (CALLER_ERROR). `told`: the
+    caller has got upstream's own error event already, in the middle of a stream.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class UpstreamFailed(ModelError):
         retry_after_ms: int | None = None,
         body: bytes = b"",
         media_type: str = "",
+        told: bool = False,
     ) -> None:
         super().__init__(detail)
         self.verdict = verdict
@@ -62,6 +64,7 @@ class UpstreamFailed(ModelError):
         self.retry_after_ms = retry_after_ms
         self.body = body
         self.media_type = media_type
+        self.told = told
 
 
 class Meter(msgspec.Struct):

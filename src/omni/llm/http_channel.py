@@ -1,0 +1,185 @@
+"""One server that speaks the caller's dialect: the LiteLLM proxy, a cloud, or Ollama. Bytes pass through.
+
+Theory of operation. A request is sent once, over a pooled connection, and never again. What makes that safe is the
+pool: a connection that the server closed is seen to be closed before it is used, and one that has been idle for
+`KEEP_NEAR_S` is not used at all, because uvicorn closes after 5 s and a request may be on its way just then. So CLOSED
+means that the server went away with a request in its hands; whether it was carried out nobody knows.
+
+No time limit but that of connecting stands here: a model may think for minutes, and the port has the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import cache
+from ssl import SSLContext
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from omni.domain.hops import Hop
+from omni.domain.verdict import Verdict
+from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
+from omni.llm.classify import Finding, of_error, of_exception
+from omni.llm.fresh import LOOPBACK
+from omni.llm.streams import EVENT_STREAM, JSON, StreamAnswer, WatchedSource, WholeAnswer
+from omni.llm.usage import note_answer
+
+CONNECT_NEAR_S = 1.0
+CONNECT_FAR_S = 5.0  # name, connection and TLS, from the other side of the world
+KEEP_NEAR_S = 2.0
+KEEP_FAR_S = 20.0  # an edge keeps idle connections for a minute at least, and a new one costs three round trips
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 256 * 1024
+
+Judge = Callable[[int, Mapping[str, str], bytes], Finding]
+
+
+class Site(msgspec.Struct, frozen=True):
+    """One server: where each dialect is served, with which headers, and what its refusals mean.
+
+    `amend` adds to the body that goes out; `most_waiting` bounds the calls that wait for their first byte.
+    """
+
+    urls: Mapping[Dialect, str]
+    headers: Callable[[Hop, Call], dict[str, str]]
+    judge: Judge
+    amend: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    most_waiting: int | None = None
+
+
+class HttpChannel:
+    """Passes calls to one site. Loop only."""
+
+    def __init__(self, site: Site, client: httpx.AsyncClient) -> None:
+        self._site = site
+        self._client = client
+        self._slot: AbstractAsyncContextManager[Any] = (
+            asyncio.Semaphore(site.most_waiting) if site.most_waiting else nullcontext()
+        )
+
+    async def open(self, hop: Hop, call: Call) -> Answer:
+        """Send the call and wait for the first byte; a stream that flows holds no slot. Raises UpstreamFailed."""
+        async with self._slot:
+            response = await self._send(hop, call)
+            try:
+                return await self._answer(response, call)
+            except BaseException:
+                await response.aclose()
+                raise
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._client.aclose()
+
+    async def _send(self, hop: Hop, call: Call) -> httpx.Response:
+        headers = {"content-type": JSON, "accept-encoding": "identity", **self._site.headers(hop, call)}
+        body = msgspec.json.encode(self._site.amend(outgoing(hop, call)))
+        try:
+            request = self._client.build_request("POST", self._site.urls[call.dialect], content=body, headers=headers)
+            return await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise of_exception(error).failure() from error
+
+    async def _answer(self, response: httpx.Response, call: Call) -> Answer:
+        media = response.headers.get("content-type", "")
+        if response.status_code != 200:
+            raise await self._refusal(response, media)
+        if call.streaming != media.startswith(EVENT_STREAM):
+            raise UpstreamFailed(
+                Verdict.BAD_ANSWER, f"asked for {_kind(call)}, got {media[:60] or 'no type'}", status=200
+            )
+        if call.streaming:
+            source = WatchedSource(call.dialect, response.aiter_bytes(), response.aclose, of_exception)
+            return StreamAnswer(200, source, await source.begin(), quiet=wants_no_usage(call))
+        meter = Meter(cost_usd=_cost(response.headers))
+        return WholeAnswer(200, media, await whole_body(response, meter), meter)
+
+    async def _refusal(self, response: httpx.Response, media: str) -> UpstreamFailed:
+        body = await read(response, MAX_ERROR_BYTES)
+        status = response.status_code
+        return self._site.judge(status, response.headers, body).failure(status=status, body=body, media_type=media)
+
+
+def outgoing(hop: Hop, call: Call) -> dict[str, Any]:
+    """The body as it leaves: the hop's model, and usage asked for where a stream would not tell it by itself."""
+    body = {**call.body, "model": hop.model} if hop.model else call.body
+    if not wants_no_usage(call):
+        return body
+    options = body.get("stream_options")
+    return {**body, "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}}
+
+
+def wants_no_usage(call: Call) -> bool:
+    """Whether the caller streams chat and did not ask for its usage."""
+    options = call.body.get("stream_options")
+    asked = isinstance(options, dict) and options.get("include_usage")
+    return call.dialect == "chat" and call.streaming and not asked
+
+
+async def whole_body(response: httpx.Response, meter: Meter) -> bytes:
+    """The whole of a successful answer, read into `meter`; raises UpstreamFailed when it is none."""
+    body = await read(response, MAX_ANSWER_BYTES + 1)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise UpstreamFailed(Verdict.BAD_ANSWER, f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB", status=200)
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        what = "is not JSON" if body.strip() else "is empty"
+        raise UpstreamFailed(Verdict.BAD_ANSWER, f"the answer {what}", status=200) from None
+    if not isinstance(said, dict):
+        raise UpstreamFailed(Verdict.BAD_ANSWER, "the answer is no object", status=200)
+    if said.get("error"):
+        raise of_error(said["error"]).failure(status=200, body=body, media_type=JSON)
+    note_answer(said, meter)
+    return body
+
+
+async def read(response: httpx.Response, at_most: int) -> bytes:
+    """The first `at_most` bytes of an answer, and a little more; raises UpstreamFailed when it breaks off."""
+    pieces, size = [], 0
+    try:
+        async for piece in response.aiter_bytes():
+            pieces.append(piece)
+            size += len(piece)
+            if size >= at_most:
+                break
+    except httpx.HTTPError as error:
+        raise of_exception(error).failure(status=response.status_code) from error
+    return b"".join(pieces)
+
+
+def make_client(url: str) -> httpx.AsyncClient:
+    """A pool for one server. A proxy that the environment names is for servers elsewhere only."""
+    near = urlsplit(url).hostname in LOOPBACK
+    connect_s, keep_s = (CONNECT_NEAR_S, KEEP_NEAR_S) if near else (CONNECT_FAR_S, KEEP_FAR_S)
+    return httpx.AsyncClient(
+        trust_env=not near,
+        verify=_trust(),
+        timeout=httpx.Timeout(None, connect=connect_s),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=keep_s),
+        follow_redirects=False,
+    )
+
+
+@cache
+def _trust() -> SSLContext:
+    """Which certificates are believed; reading them takes some 20 ms, so it is done once."""
+    return httpx.create_ssl_context()
+
+
+def _cost(headers: httpx.Headers) -> float | None:
+    """What LiteLLM says that the call cost. It says 0.0 of models that it does not know: that is no word at all."""
+    try:
+        cost = float(headers.get("x-litellm-response-cost", ""))
+    except ValueError:
+        return None
+    return cost if 0 < cost < float("inf") else None
+
+
+def _kind(call: Call) -> str:
+    return "a stream" if call.streaming else "JSON"

@@ -1,0 +1,220 @@
+"""The other pairs: the caller's dialect put into one that the cloud speaks, and back, by the litellm library.
+
+Theory of operation. litellm only translates here. What goes over the wire goes through a `Tap`: an httpx transport of
+ours that hands the request to the channel's own pool, once, whatever litellm would like to repeat, and sees the answer
+before litellm does. So a refusal or a broken stream means the same as on a direct channel, whatever exception litellm
+makes of it, and the meter reads what the cloud itself said of usage and cost.
+
+    caller ──body──▶ litellm ──request──▶ Tap ──▶ pool ──▶ cloud
+    caller ◀─bytes── litellm ◀──answer─── Tap ◀── pool ◀── cloud
+                                           └─▶ meter, failure
+
+A caller's body is somebody else's word: only the fields that its dialect has are handed to litellm, which would take
+addresses, keys and prices from the same mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+import httpx
+import msgspec
+
+from omni.domain.hops import Hop
+from omni.domain.verdict import Verdict
+from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
+from omni.llm.classify import error_body, of_exception
+from omni.llm.dialects import FIELDS, as_events, as_json
+from omni.llm.http_channel import Judge, read, whole_body
+from omni.llm.streams import EVENT_STREAM, JSON, WatchedSource, WholeAnswer
+from omni.llm.warm import library
+
+MAX_ERROR_BYTES = 256 * 1024
+
+
+class Abroad(msgspec.Struct, frozen=True):
+    """A cloud as litellm knows it. `dialect`: what is spoken there; None for Ollama's own, which nothing here reads."""
+
+    prefix: str
+    api_base: str
+    dialect: Dialect | None
+    key: Callable[[Hop], str]
+    judge: Judge
+
+
+class LibraryChannel:
+    """Passes calls to one cloud through litellm. Loop only; the pool is not its own to close."""
+
+    def __init__(self, abroad: Abroad, client: httpx.AsyncClient) -> None:
+        self._abroad = abroad
+        self._client = client
+
+    async def open(self, hop: Hop, call: Call) -> Answer:
+        """Translate, send, and wait for the first translated byte. Raises UpstreamFailed."""
+        litellm = await library()
+        tap = Tap(self._client, self._abroad)
+        try:
+            return await self._answer(litellm, tap, hop, call)
+        except BaseException as error:
+            await tap.release()
+            if isinstance(error, UpstreamFailed) or not isinstance(error, Exception):
+                raise
+            raise self._failure(tap, call, error) from error
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    async def _answer(self, litellm: ModuleType, tap: Tap, hop: Hop, call: Call) -> Answer:
+        said = await _ask(litellm, call.dialect)(**self._arguments(litellm, tap, hop, call))
+        if tap.failure is not None:
+            raise tap.failure
+        if not call.streaming:
+            return WholeAnswer(200, JSON, as_json(call.dialect, said), tap.meter)
+        events = as_events(call, said)
+        return TranslatedAnswer(await anext(events), events, tap)
+
+    def _arguments(self, litellm: ModuleType, tap: Tap, hop: Hop, call: Call) -> dict[str, Any]:
+        fields = {name: call.body[name] for name in FIELDS[call.dialect] if name in call.body}
+        if call.dialect == "chat" and call.streaming:
+            fields["stream_options"] = {"include_usage": True}
+        handler = litellm.llms.custom_httpx.http_handler.AsyncHTTPHandler
+        return {
+            **fields,
+            "model": f"{self._abroad.prefix}/{hop.model or call.body.get('model', '')}",
+            "api_base": self._abroad.api_base,
+            "api_key": self._abroad.key(hop) or "none",
+            "client": handler(transport=tap, follow_redirects=False),
+            "max_retries": 0,
+            "num_retries": 0,
+            "drop_params": True,
+            "no-log": True,
+        }
+
+    def _failure(self, tap: Tap, call: Call, error: Exception) -> UpstreamFailed:
+        """What upstream did, if anything; else the request could not be translated, or the answer."""
+        if tap.failure is not None:
+            if tap.failure.verdict is Verdict.CALLER_ERROR:
+                tap.failure.body = error_body(call.dialect, tap.failure.status or 400, _sentence(error))
+                tap.failure.media_type = JSON
+            return tap.failure
+        if tap.sent:
+            return UpstreamFailed(Verdict.BAD_ANSWER, f"the answer cannot be translated: {type(error).__name__}")
+        body = error_body(call.dialect, 400, _sentence(error))
+        detail = f"the request cannot be translated: {type(error).__name__}"
+        return UpstreamFailed(Verdict.CALLER_ERROR, detail, status=400, body=body, media_type=JSON)
+
+
+class Tap(httpx.AsyncBaseTransport):
+    """The way of one call to the cloud. `failure` is what went wrong there before the first event."""
+
+    def __init__(self, client: httpx.AsyncClient, abroad: Abroad) -> None:
+        self._client = client
+        self._abroad = abroad
+        self._response: httpx.Response | None = None
+        self.source: WatchedSource | None = None
+        self.meter = Meter()
+        self.failure: UpstreamFailed | None = None
+        self.sent = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; any other is a repetition that nobody asked for."""
+        if self.sent:
+            raise httpx.ReadError("a call is sent once", request=request)
+        self.sent = True
+        try:
+            return await self._exchange(request)
+        except UpstreamFailed as failure:
+            self.failure = failure
+            return httpx.Response(failure.status or 502, headers={"content-type": JSON}, content=failure.body or b"{}")
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        request.headers["accept-encoding"] = "identity"
+        request.extensions = {"timeout": self._client.timeout.as_dict()}  # litellm's own would cut a long thought
+        try:
+            response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise of_exception(error).failure() from error
+        self._response = response
+        if response.status_code != 200:
+            body = await read(response, MAX_ERROR_BYTES)
+            raise self._abroad.judge(response.status_code, response.headers, body).failure(
+                status=response.status_code, body=body
+            )
+        return await self._success(response)
+
+    async def _success(self, response: httpx.Response) -> httpx.Response:
+        media = response.headers.get("content-type", "")
+        if not media.startswith(EVENT_STREAM) or self._abroad.dialect is None:
+            body = await whole_body(response, self.meter)
+            return httpx.Response(200, headers={"content-type": media}, content=body)
+        self.source = WatchedSource(self._abroad.dialect, response.aiter_bytes(), response.aclose, of_exception)
+        self.meter = self.source.meter
+        held = await self.source.begin()
+        return httpx.Response(200, headers={"content-type": media}, content=_continued(held, self.source))
+
+    async def release(self) -> None:
+        """Let go of the connection."""
+        if self._response is not None:
+            await self._response.aclose()
+
+
+class TranslatedAnswer:
+    """A stream in the caller's dialect whose first event is at hand."""
+
+    status = 200
+    media_type = EVENT_STREAM
+    streaming = True
+
+    def __init__(self, first: bytes, events: AsyncIterator[bytes], tap: Tap) -> None:
+        self.meter = tap.meter
+        self._first = first
+        self._events = events
+        self._tap = tap
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Events as they are translated; what litellm makes of a broken stream is not passed on."""
+        yield self._first
+        try:
+            async for event in self._events:
+                self._check()
+                yield event
+        except UpstreamFailed:
+            raise
+        except Exception as error:
+            self._check()
+            text = f"the answer cannot be translated: {type(error).__name__}"
+            raise UpstreamFailed(Verdict.BROKEN_STREAM, text) from error
+        if self._tap.source is not None:
+            self._tap.source.judge(told=False)
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._tap.release()
+
+    def _check(self) -> None:
+        source = self._tap.source
+        if source is not None and (source.failure or source.scanner.error):
+            source.judge(told=False)
+
+
+async def _continued(held: list[bytes], source: WatchedSource) -> AsyncIterator[bytes]:
+    for data in held:
+        yield data
+    async for data in source:
+        yield data
+
+
+def _ask(litellm: ModuleType, dialect: Dialect) -> Callable[..., Awaitable[Any]]:
+    asks: dict[Dialect, Callable[..., Awaitable[Any]]] = {
+        "messages": litellm.anthropic.messages.acreate,
+        "chat": litellm.acompletion,
+        "responses": litellm.aresponses,
+    }
+    return asks[dialect]
+
+
+def _sentence(error: Exception) -> str:
+    """The library's own words for the caller, without the names of its exceptions before them."""
+    return str(getattr(error, "message", error)).removeprefix("litellm.")[:500]

@@ -1,0 +1,186 @@
+"""What a call costs, from litellm's own list of prices, read without importing litellm.
+
+Unknown is None and is never made up. litellm prices unknown models at 0.0 without a word, and its list holds zeros for
+services that are free or not priced yet: a zero counts here only for models that run on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from omni.domain.hops import Hop
+from omni.domain.values import LOCAL_MODEL, PROXY, CostSource, Usage
+from omni.llm.answer import Meter
+
+LIST_NAME = "model_prices_and_context_window_backup.json"
+CHARS_PER_TOKEN = 4
+TOKENS_PER_PICTURE = 1_600
+MAX_ESTIMATED_OUTPUT = 4_096
+_LOCAL = frozenset({"ollama", "ollama_chat", "lm_studio"})
+_MODES = frozenset({"chat", "completion", "responses"})
+_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+
+
+class Rates(msgspec.Struct, frozen=True, gc=False):
+    """US dollars for one token, from `above` input tokens on."""
+
+    above: int
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+
+
+class Price(msgspec.Struct, frozen=True, gc=False):
+    """One model's rates, the dearest step last."""
+
+    provider: str
+    max_output: int | None
+    steps: tuple[Rates, ...]
+
+    def of(self, usage: Usage) -> float:
+        """What these tokens cost, in US dollars."""
+        rates = [step for step in self.steps if usage.input_tokens >= step.above][-1]
+        cached = usage.cache_read_tokens + usage.cache_write_tokens
+        return (
+            max(0, usage.input_tokens - cached) * rates.input
+            + usage.cache_read_tokens * rates.cache_read
+            + usage.cache_write_tokens * rates.cache_write
+            + usage.output_tokens * rates.output
+        )
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """What a call cost; the fields are those of `CallSettled`."""
+
+    billed_usd: float | None
+    imputed_usd: float | None
+    source: CostSource
+
+
+class Prices:
+    """Prices by channel and model. `kinds`: the kind of each provider. Loop only; the list is read once."""
+
+    def __init__(self, kinds: Mapping[str, str], path: Path | None = None) -> None:
+        self._kinds = {LOCAL_MODEL: "ollama", **kinds}
+        self._path = path
+        self._reading: asyncio.Task[dict[str, Price]] | None = None
+
+    async def bill(self, hop: Hop, meter: Meter) -> Bill:
+        """What a call over `hop` cost: the provider's own word, else its price, else not known.
+
+        What goes over a free hop is billed at nothing, and imputed at what it would have cost.
+        """
+        model = meter.model or hop.model
+        cost: float | None = meter.cost_usd
+        source: CostSource = "provider"
+        if cost is None:
+            cost, source = await self.price(hop.channel, model, meter.usage), "table"
+        if cost is None and model != hop.model:
+            cost = await self.price(hop.channel, hop.model, meter.usage)
+        if cost is None:
+            return Bill(None if hop.paid else 0.0, None, "unknown")
+        return Bill(cost, None, source) if hop.paid else Bill(0.0, cost, source)
+
+    async def estimate(self, hop: Hop, body: dict[str, Any]) -> float | None:
+        """The most that a call should cost, before it is made; None when its price is not known."""
+        model = hop.model or str(body.get("model", ""))
+        # A reseller names models as their makers do, with dots, and asks about what they ask: near enough for a bound.
+        guesses = ((hop.channel, model), (PROXY, model), (PROXY, model.replace(".", "-")))
+        found = [await self._find(*guess) for guess in guesses]
+        price = next((each for each in found if each), None)
+        if price is None:
+            return None
+        wanted = next((body[name] for name in _LIMITS if isinstance(body.get(name), int)), MAX_ESTIMATED_OUTPUT)
+        output = max(0, min(wanted, price.max_output or wanted))
+        return price.of(Usage(_tokens(body), output))
+
+    async def price(self, channel: str, model: str, usage: Usage | None) -> float | None:
+        """What `usage` of a model costs on a channel; None when either is not known."""
+        price = await self._find(channel, model)
+        return price.of(usage) if price and usage else None
+
+    async def _find(self, channel: str, model: str) -> Price | None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(asyncio.to_thread(read_list, self._path))
+        # Shielded: whoever gives up waiting must not take the list away from the others.
+        table = await asyncio.shield(self._reading)
+        kind = "" if channel == PROXY else self._kinds.get(channel, channel)
+        return find(table, kind, model)
+
+
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def find(table: Mapping[str, Price], kind: str, model: str) -> Price | None:
+    """One model's price. An empty `kind` is a proxy, which may name a model with its provider or without."""
+    if kind in _LOCAL:
+        return FREE
+    provider, slash, name = model.partition("/")
+    own = table.get(f"{kind}/{model}" if kind else model) or table.get(model)
+    if own is None and slash:
+        bare = table.get(name)
+        own = bare if bare and bare.provider == provider else None
+    if own is None or (kind and own.provider != kind):
+        return None
+    return own
+
+
+FREE = Price("ollama", None, (Rates(0, 0.0, 0.0, 0.0, 0.0),))
+
+
+def read_list(path: Path | None = None) -> dict[str, Price]:
+    """Read the list of prices that comes with litellm; empty where there is none. A file of 3 MB: not on the loop."""
+    path = path or list_path()
+    if path is None:
+        return {}
+    raw = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    named = ((name, _price(msgspec.json.decode(entry))) for name, entry in raw.items())
+    return {name: price for name, price in named if price is not None}
+
+
+def list_path() -> Path | None:
+    """Where the installed litellm keeps its list; looked up without importing it."""
+    spec = importlib.util.find_spec("litellm")
+    places = spec.submodule_search_locations if spec else None
+    path = Path(next(iter(places))) / LIST_NAME if places else None
+    return path if path and path.is_file() else None
+
+
+def _price(entry: dict[str, Any]) -> Price | None:
+    provider, most = entry.get("litellm_provider", ""), entry.get("max_output_tokens")
+    base = _rates(entry, 0, "")
+    if entry.get("mode") not in _MODES or base is None or not (base.input or base.output):
+        return None
+    names = (_ABOVE.fullmatch(name) for name in entry)
+    above = sorted(int(match[1]) for match in names if match)
+    steps = [_rates(entry, 1000 * each, f"_above_{each}k_tokens") for each in above]
+    return Price(provider, most if isinstance(most, int) else None, (base, *(step for step in steps if step)))
+
+
+def _rates(entry: dict[str, Any], above: int, suffix: str) -> Rates | None:
+    inward, outward = entry.get("input_cost_per_token" + suffix), entry.get("output_cost_per_token" + suffix)
+    if not isinstance(inward, int | float) or not isinstance(outward, int | float):
+        return None
+    read = entry.get("cache_read_input_token_cost" + suffix, entry.get("cache_read_input_token_cost", inward))
+    write = entry.get("cache_creation_input_token_cost" + suffix, entry.get("cache_creation_input_token_cost", inward))
+    return Rates(above, inward, outward, read, write)
+
+
+def _tokens(value: Any, name: str = "") -> int:
+    """About how many tokens a request is; a picture counts as one, however many characters it is written in."""
+    if isinstance(value, str):
+        picture = name == "data" or value.startswith("data:")
+        return TOKENS_PER_PICTURE if picture and len(value) > TOKENS_PER_PICTURE else len(value) // CHARS_PER_TOKEN + 1
+    if isinstance(value, dict):
+        return sum(_tokens(each, key) + len(key) // CHARS_PER_TOKEN for key, each in value.items())
+    if isinstance(value, list):
+        return sum(_tokens(each) for each in value)
+    return 1
