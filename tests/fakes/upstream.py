@@ -48,6 +48,7 @@ MODELS = ("fake-light", "fake-heavy")
 FAULT = re.compile(rb"fault:([a-z0-9-]+)")
 MARK = re.compile(rb"mark:([A-Za-z0-9_-]+)")
 FOREVER_S = 3600.0
+BREAKS_AFTER = 4  # pieces of a stream; some of the text is out by then in every dialect, and most is not
 
 
 class Refusal(NamedTuple):
@@ -239,7 +240,7 @@ class _Turn:
         self._body = body
         self._anthropic = "x-api-key" in request.headers or "anthropic-version" in request.headers
         self._dialect: Dialect = dialect_of(entry.path, anthropic=self._anthropic)
-        text = self._control.text or f"{cloud.name} answers {entry.mark}".strip()
+        text = self._control.text or f"{cloud.name} answers {entry.mark or 'you'} in a few words"
         self._said = Said(entry.n, entry.model, text, self._control.cost_usd, self._wants_usage())
         self.whole = True  # whether everything was sent that was to be sent
 
@@ -299,7 +300,7 @@ class _Turn:
 
     async def _stream(self) -> AsyncIterator[bytes]:
         for n, piece in enumerate(self._dialect.stream(self._said)):
-            if n == 3 and self._entry.fault in IN_STREAM:
+            if n == BREAKS_AFTER and self._entry.fault in IN_STREAM:
                 async for last in self._break():
                     yield last
                 return
