@@ -112,6 +112,15 @@ def test_config_check_names_what_cannot_be_used_and_why(omni: Omni) -> None:
     assert not lazy["available"]
 
 
+def test_config_check_names_the_channels_and_the_keys_that_are_absent(omni: Omni) -> None:
+    (omni.home / "config.yaml").write_text("api_keys: {primary: {anthropic: sk-ant-canary}}\n")
+    ways = {each["name"]: each for each in omni.json("config", "check")["channels"]}
+    assert (ways["anthropic"]["usable"], ways["anthropic"]["absent_keys"]) == (True, ["api_keys.backup.anthropic"])
+    said = omni("config", "check").stdout
+    assert "channel   anthropic: https://api.anthropic.com; no api_keys.backup.anthropic" in said
+    assert "canary" not in said
+
+
 def test_version_says_what_it_stands_on(omni: Omni) -> None:
     from omni import __version__
 

@@ -15,6 +15,7 @@ from omni.cli.exits import LOG_DAMAGED, MISMATCH, OK, BadUsage
 from omni.domain.errors import NotFound
 
 if TYPE_CHECKING:
+    from omni.config.channels import ChannelReport
     from omni.replay.verify import Report
 
 DEFAULT_PORT = 18765
@@ -57,6 +58,8 @@ def token_rotate(context: Context) -> int:
 
 def config_check(context: Context) -> int:
     """Check the configuration and say what it means."""
+    from omni.config.channels import channel_reports
+
     loaded = context.loaded
     config = loaded.config
     executors = [
@@ -69,7 +72,11 @@ def config_check(context: Context) -> int:
         for e in config.executors.values()
     ]
     where = str(loaded.path) if loaded.path else None
-    body = {"path": where, "warnings": loaded.warnings, "executors": executors, "ok": True}
+    channels = channel_reports(config)
+    body = {
+        "path": where, "warnings": loaded.warnings, "executors": executors, "channels": msgspec.to_builtins(channels),
+        "ok": True,
+    }  # fmt: skip
     names = ", ".join(f"{e['name']}{'' if e['available'] else ' (off)'}" for e in executors)
     lines = [
         f"{where or 'no file: embedded defaults'}: ok",
@@ -78,8 +85,16 @@ def config_check(context: Context) -> int:
         f"executors {names or 'none'}",
     ]
     off = [f"off       {e['name']}: {e['reason']}" for e in executors if not e["available"] and e["reason"]]
-    context.out.show("config_check", body, [*lines, *off, *(f"warning   {w}" for w in loaded.warnings)])
+    ways = [_channel_line(each) for each in channels]
+    context.out.show("config_check", body, [*lines, *off, *ways, *(f"warning   {w}" for w in loaded.warnings)])
     return OK
+
+
+def _channel_line(channel: ChannelReport) -> str:
+    absent = f"no {', no '.join(channel.absent_keys)}" if channel.absent_keys else ""
+    notes = "; ".join(each for each in (channel.note, absent) if each)
+    off = "" if channel.usable or channel.note else " (off)"  # a note says what it is there for
+    return f"channel   {channel.name}{off}: {channel.address}{f'; {notes}' if notes else ''}"
 
 
 def config_show(context: Context) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -25,6 +25,8 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 DEFAULT_BRAINSTEM_MODEL = "qwen2.5:7b"
 LOCAL_CHANNEL = "brainstem"
+KeyRole: TypeAlias = Literal["primary", "backup"]
+KEY_ROLES: tuple[KeyRole, ...] = ("primary", "backup")
 PUBLIC_API_BASES = {
     "anthropic": "https://api.anthropic.com",
     "openrouter": "https://openrouter.ai/api/v1",
@@ -201,9 +203,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
 
     def is_usable(self, provider: str) -> bool:
         """Whether a provider can be called at all: it has a key, or a local address, where none is wanted."""
-        return self.has_key(provider, "primary") or self.has_key(provider, "backup")
+        return any(self.has_key(provider, role) for role in KEY_ROLES)
 
-    def has_key(self, provider: str, role: Literal["primary", "backup"]) -> bool:
+    def has_key(self, provider: str, role: KeyRole) -> bool:
         """Whether a provider can be called in this role: primary in NORMAL, backup in DEGRADED."""
         known = self.providers.get(provider)
         keys = self.api_keys.primary if role == "primary" else self.api_keys.backup

@@ -72,10 +72,11 @@ def call_paths(config: Config) -> hops.Paths:
 
 
 def repair_settings(config: Config) -> RepairSettings:
-    """Who repairs the proxy: the first `claude_code`, else the first that takes coding, else nobody."""
+    """Who repairs the proxy: the first `claude_code`, else the first that takes coding, else nobody. No dry run."""
     rules = config.fault_handler
     return RepairSettings(
         executor=_repairer(config),
+        where=config.lite_llm_url,
         attempts=rules.repair_attempts,
         backoff_ms=_ms(rules.repair_backoff_s),
         backoff_cap_ms=_ms(rules.repair_backoff_cap_s),
@@ -100,7 +101,7 @@ def _provider(config: Config, name: str) -> hops.Provider:
 
 
 def _repairer(config: Config) -> str:
-    able = [each for each in config.executors.values() if each.enabled and each.available]
+    able = [each for each in config.executors.values() if each.enabled and each.available and each.transport != "null"]
     named = [each.name for each in able if each.adapter == "claude_code"]
     return next(iter([*named, *(each.name for each in able if "coding" in each.types)]), "")
 
