@@ -107,8 +107,8 @@ def owed(state: SystemState) -> Iterator[Send]:
     """What must be said again when it may have been lost with a process or an actor."""
     if state.outbox:
         yield _deliver(_head(state))
-    if state.unwanted:
-        yield Send(ROUTER, cmd.CancelTask("", state.unwanted, NAME))
+    for task_id in state.unwanted:
+        yield Send(ROUTER, cmd.CancelTask("", task_id, NAME))
     if state.repair:
         yield Send(ROUTER, _repair_task(state, state.repair, state.reason))
     elif state.mode == "DEGRADED":
@@ -236,12 +236,17 @@ def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
 
 
 def _repair_reported(state: SystemState, report: cmd.RepairReported, draft: _Draft) -> None:
-    if report.task_id != state.repair:
-        return  # late, or said again after a restart
+    outcome = _brief(f"{report.state}: {report.detail}" if report.detail else report.state)
+    if report.task_id in state.unwanted:
+        draft.note(ev.RepairEnded(report.task_id, outcome))
+    elif report.task_id == state.repair:  # else it is said again, after a restart
+        _repair_ended(state, outcome, draft)
+
+
+def _repair_ended(state: SystemState, outcome: str, draft: _Draft) -> None:
     last = state.repairs >= state.settings.attempts
     delay_ms = _backoff_ms(state)
-    outcome = _brief(f"{report.state}: {report.detail}" if report.detail else report.state)
-    draft.note(ev.RepairEnded(report.task_id, outcome, None if last else draft.at + delay_ms))
+    draft.note(ev.RepairEnded(state.repair, outcome, None if last else draft.at + delay_ms))
     if last:
         _give_up(state, draft)
     else:

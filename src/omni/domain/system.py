@@ -39,7 +39,7 @@ class SystemState:
         self.dedups: OrderedDict[str, None] = OrderedDict()
         self.settings = RepairSettings()
         self.repair = ""  # the task of the open one
-        self.unwanted = ""  # the last one that was called off: its cancel may have been lost
+        self.unwanted: OrderedDict[str, None] = OrderedDict()  # called off; until it has ended, its cancel may be lost
         self.repairs = 0  # of this outage
         self.repair_at: Millis = 0  # not before; 0 for at once
         self.last_outcome = ""
@@ -106,13 +106,18 @@ def _delayed(state: SystemState, event: ev.NoticeDelayed, at: Millis) -> None:
 
 def _repair_started(state: SystemState, event: ev.RepairStarted, at: Millis) -> None:
     state.repair, state.repairs = event.task_id, event.n
-    state.unwanted, state.given_up = "", False
+    state.given_up = False
 
 
 def _repair_ended(state: SystemState, event: ev.RepairEnded, at: Millis) -> None:
+    if event.task_id in state.unwanted:
+        del state.unwanted[event.task_id]
+        return
     state.repair, state.repair_at = "", event.next_at or 0
     if event.outcome == NOT_WANTED:
-        state.unwanted = event.task_id
+        state.unwanted[event.task_id] = None
+        if len(state.unwanted) > REMEMBERED:
+            state.unwanted.popitem(last=False)
     else:
         state.last_outcome = event.outcome
 
