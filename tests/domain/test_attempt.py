@@ -10,7 +10,7 @@ from tests.domain.given import Desk, names, worker
 
 from omni.domain import attempt
 from omni.domain import commands as cmd
-from omni.domain.values import ExecutorHealth, Result, TaskState
+from omni.domain.values import ExecutorHealth, Result, TaskError, TaskState
 
 
 def running(**traits: Any) -> Desk:
@@ -197,3 +197,12 @@ def test_a_repetition_that_is_due_does_not_starve_behind_a_queue() -> None:
     desk.at = desk.task("a").retry_at or 0
     desk.succeed("b")
     assert desk.started == [("a", 2)]
+
+
+@pytest.mark.parametrize(
+    ("asked_ms", "least", "most"), [(0, 700, 1_300), (30_000, 30_000, 30_000), (10**9, 600_000, 600_000)]
+)
+def test_an_executor_that_asks_for_time_gets_it_within_bounds(asked_ms: int, least: int, most: int) -> None:
+    desk = running()
+    desk.put(cmd.ReportFailed("a", 1, TaskError("rate_limited", "slow down"), asked_ms))
+    assert least <= (desk.task("a").retry_at or 0) - desk.at <= most
