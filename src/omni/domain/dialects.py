@@ -33,6 +33,13 @@ _KINDS: dict[int, tuple[str, str, str]] = {
 _OTHER = ("api_error", "server_error", "server_error")
 
 
+def dialect_of(path: str) -> str:
+    """In which dialect a path of the model port is spoken; OpenAI's chat where nothing says another."""
+    if path.startswith("/v1/messages"):
+        return MESSAGES
+    return RESPONSES if path.startswith("/v1/responses") else CHAT
+
+
 def error_body(dialect: str, status: int, message: str) -> bytes:
     """The JSON body of an error answer with this status."""
     return msgspec.json.encode(_error(dialect, status, message))

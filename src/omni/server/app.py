@@ -1,4 +1,4 @@
-"""The ASGI application: gate, WebSocket door, MCP over HTTP and the JSON API on one port."""
+"""The ASGI application: gate, WebSocket door, MCP over HTTP, the JSON API and the model port on one port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from omni.config import Config
-from omni.server import api
+from omni.server import api, model_port
 from omni.server.auth import CALLER, Gate, Receive, Refusal, Scope, Send, refuse
 from omni.server.desk import Desk
 from omni.server.limits import RequestRates
@@ -99,8 +99,17 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def build_app(desk: Desk, config: Config, auth: TokenFile | None, readiness: api.Readiness) -> App:
-    """Put the door together. `auth` None: no token is wanted (loopback only). Raises ConfigError."""
+def build_app(
+    desk: Desk,
+    config: Config,
+    auth: TokenFile | None,
+    readiness: api.Readiness,
+    models: model_port.Models | None = None,
+) -> App:
+    """Put the door together. `auth` None: no token is wanted (loopback only); `models` None: there is no model port.
+
+    Raises ConfigError.
+    """
     limits, now = config.limits, _monotonic_s(desk)
     rates = RequestRates(limits.requests_per_minute, now)
     make_spec = SpecMaker(config.allowed_workdirs)
@@ -110,10 +119,11 @@ def build_app(desk: Desk, config: Config, auth: TokenFile | None, readiness: api
         routes=[
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
             *api.routes(desk, readiness),
+            *(model_port.routes(models, rates, limits.nesting) if models else ()),
         ],
         lifespan=lambda _: _alive(mcp, sockets, auth),
     )
-    return App(Gate(_Fork(sockets, router), host=config.host, tokens=auth, limits=limits, now=now))
+    return App(Gate(_Fork(sockets, router), host=config.host, tokens=auth, limits=limits, now=now, models=models))
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,9 @@
               none → 401 for HTTP, while a WebSocket may stay for `ping`
     number    more connections than allowed, or than allowed before login → 503
 
+Under `/v1` the door is the model port's: there a model key opens (`Authorization: Bearer` or `x-api-key`), and the
+token does too; everywhere else a model key opens nothing. Refusals there are in the dialect of the path.
+
 The right token always opens: somebody else's wrong ones from the same address must not lock the owner out, and nobody
 guesses 256 bits (ADR-0021).
 """
@@ -16,11 +19,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from omni.config import Limits, is_loopback
+from omni.domain.dialects import dialect_of, error_body
 from omni.domain.errors import ConfigError
 from omni.server.limits import PerMinute, normalised
 from omni.server.tokens import TokenFile
@@ -31,16 +35,29 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+MODEL_PATHS = "/v1/"
+OWN_KEYS = "omni-"  # how model keys begin
+MODEL_CALLS = 256  # at a time; beside the connections of people and programs, which a busy evening must not lock out
 CALLER = "omni.caller"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who sends: the normalised address, and whether they showed the token."""
+    """Who sends: the normalised address, whether they showed the token, and whom their model key is for."""
 
     address: str
     logged_in: bool
+    holder: Any = None
+
+
+class ModelKeys(Protocol):
+    """Whom a model key is for, None for one that is not ours; `owner` holds the token."""
+
+    @property
+    def owner(self) -> Any: ...
+
+    def holder(self, key: str) -> Any: ...
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -89,7 +106,14 @@ class Gate:
     """ASGI middleware in front of everything; passes on with a `Caller` in the scope."""
 
     def __init__(
-        self, app: App, *, host: str, tokens: TokenFile | None, limits: Limits, now: Callable[[], float]
+        self,
+        app: App,
+        *,
+        host: str,
+        tokens: TokenFile | None,
+        limits: Limits,
+        now: Callable[[], float],
+        models: ModelKeys | None = None,
     ) -> None:
         if tokens is None and not is_loopback(host):
             raise ConfigError(
@@ -101,8 +125,10 @@ class Gate:
         self._tokens = tokens
         self._limits = limits
         self._failed = PerMinute(limits.failed_logins_per_minute, now)
+        self._models = models
         self._inside = 0
         self._before_login = 0
+        self._model_calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -119,6 +145,9 @@ class Gate:
         if scope["path"] in OPEN_PATHS:  # whether we live must stay visible when we are full
             await self._app(scope, receive, send)
             return
+        if caller.holder is not None:
+            await self._pass_call(scope, receive, send)
+            return
         before_login = 0 if caller.logged_in else 1
         if self._inside >= self._limits.connections or (
             before_login and self._before_login >= self._limits.connections_before_login
@@ -132,6 +161,17 @@ class Gate:
         finally:
             self._inside -= 1
             self._before_login -= before_login
+
+    async def _pass_call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._model_calls >= MODEL_CALLS:
+            busy = Refusal(503, f"more than {MODEL_CALLS} model calls at once", headers=((b"retry-after", b"5"),))
+            await refuse(scope, receive, send, busy)
+            return
+        self._model_calls += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._model_calls -= 1
 
     def _judge(self, scope: Scope) -> Caller | Refusal:
         headers = scope["headers"]
@@ -149,6 +189,10 @@ class Gate:
 
     def _login(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> Caller | Refusal:
         address = normalised(scope["client"][0]) if scope.get("client") else ""
+        if self._models is not None and is_model_call(scope):
+            return self._model_login(self._models, headers, address)
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] == "/":
+            return Caller(address, logged_in=False)  # clients of models ask so whether anybody is here
         if self._tokens is None:
             return Caller(address, logged_in=True)
         given = _values(headers, b"authorization")
@@ -157,18 +201,32 @@ class Gate:
         scheme, _, token = given[0].partition(" ")
         if len(given) == 1 and scheme.lower() == "bearer" and self._tokens.matches(token.strip()):
             return Caller(address, logged_in=True)
+        if self._models is not None and self._models.holder(token.strip()) is not None:
+            return Refusal(403, "this key opens the model port (/v1/…) and nothing else")
         return self._wrong_token(address)
+
+    def _model_login(self, models: ModelKeys, headers: list[tuple[bytes, bytes]], address: str) -> Caller | Refusal:
+        given = _model_keys(headers)
+        for key in given:
+            holder = models.holder(key)
+            if holder is None and self._tokens is not None and self._tokens.matches(key):
+                holder = models.owner
+            if holder is not None:
+                return Caller(address, logged_in=True, holder=holder)
+        if self._tokens is None and not any(key.startswith(OWN_KEYS) for key in given):
+            return Caller(address, logged_in=True, holder=models.owner)
+        return self._wrong_token(address, "model key") if given else _unauthorised("this needs a model key")
 
     def _without_token(self, scope: Scope, address: str) -> Caller | Refusal:
         if scope["type"] == "websocket" or scope["path"] in OPEN_PATHS:
             return Caller(address, logged_in=False)
         return _unauthorised("this needs the token")
 
-    def _wrong_token(self, address: str) -> Refusal:
+    def _wrong_token(self, address: str, what: str = "token") -> Refusal:
         if self._failed.exceeded(address):
             return Refusal(429, "too many failed logins", "wait a minute", ((b"retry-after", b"60"),))
         self._failed.add(address)
-        return _unauthorised("this is not the token")
+        return _unauthorised(f"this is not the {what}" if what == "token" else f"this is no {what} of ours")
 
 
 def _unauthorised(message: str) -> Refusal:
@@ -179,7 +237,7 @@ def _unauthorised(message: str) -> Refusal:
 async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
     """Answer with a status and a JSON error, before a WebSocket is open too."""
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-    body = msgspec.json.encode({"error": {"message": refusal.message, "hint": refusal.hint}})
+    body = _told(scope, refusal)
     headers = [(b"content-type", b"application/json"), *refusal.headers]
     if scope["type"] == "websocket":
         await receive()
@@ -187,6 +245,25 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
         headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
+
+
+def is_model_call(scope: Scope) -> bool:
+    """Whether a request is for the model port."""
+    return scope["type"] == "http" and str(scope["path"]).startswith(MODEL_PATHS)
+
+
+def _told(scope: Scope, refusal: Refusal) -> bytes:
+    if is_model_call(scope):
+        text = f"{refusal.message}. Next: {refusal.hint}" if refusal.hint else refusal.message
+        return error_body(dialect_of(scope["path"]), refusal.status, text)
+    return msgspec.json.encode({"error": {"message": refusal.message, "hint": refusal.hint}})
+
+
+def _model_keys(headers: list[tuple[bytes, bytes]]) -> list[str]:
+    """What a caller shows as a key, in either way; clients may send both."""
+    bearers = (value.partition(" ") for value in _values(headers, b"authorization"))
+    keys = [token.strip() for scheme, _, token in bearers if scheme.lower() == "bearer"]
+    return [key for key in [*_values(headers, b"x-api-key"), *keys] if key]
 
 
 def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:

@@ -17,6 +17,7 @@ from omni.domain.errors import OmniError
 from omni.server.api import Readiness
 from omni.server.app import App, build_app
 from omni.server.desk import Desk
+from omni.server.model_port import Models
 from omni.server.protocols import KEEP_ALIVE_S, Patience, http_protocol, ws_protocol
 from omni.server.tokens import TokenFile
 
@@ -109,7 +110,9 @@ class Door:
         return uvicorn.Config(self._app, **settings)
 
 
-def make_door(config: Config, desk: Desk, data_dir: Path, readiness: Readiness = lambda: "") -> Door:
+def make_door(
+    config: Config, desk: Desk, data_dir: Path, readiness: Readiness = lambda: "", models: Models | None = None
+) -> Door:
     """The door that a configuration asks for; makes the token at the first start. Raises ConfigError."""
     tokens = TokenFile(token_path(data_dir)) if config.auth == "token" else None
-    return Door(build_app(desk, config, tokens, readiness), config.host, config.port, config.limits)
+    return Door(build_app(desk, config, tokens, readiness, models), config.host, config.port, config.limits)
