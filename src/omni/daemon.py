@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,7 +26,7 @@ from omni.actors.gateway import Gateway
 from omni.actors.health_monitor import HealthMonitor
 from omni.actors.router import Router
 from omni.config import Config, Loaded, config_hash, log_path, redacted
-from omni.config.settings import own_url, routing_settings
+from omni.config.settings import health_settings, own_url, repair_settings, routing_settings
 from omni.domain import commands as cmd
 from omni.domain import intent
 from omni.domain.template import Template, compile_template
@@ -37,15 +38,19 @@ from omni.notify.notifier import Notifier
 from omni.redact import Redactor
 from omni.runtime.archive import LogArchive
 from omni.runtime.kernel import Behaviour, Kernel
-from omni.runtime.loop import LoopMailbox, Timers
-from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds
+from omni.runtime.loop import Latecomer, LoopMailbox, Timers
+from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds, utc_offset_ms
 from omni.runtime.post import Post
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door
 
+if TYPE_CHECKING:
+    from omni.llm.models import Models
+
 log = structlog.get_logger()
 
+MODEL_ADAPTERS = ("probes", "local", "port")
 EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
 
 
@@ -83,6 +88,8 @@ class Daemon:
         self.notifier = Notifier(
             self.config.notify, self.post, language=self.config.language, redactor=Redactor(loaded.secrets)
         )
+        self.models: Models | None = None
+        self._latecomers = {name: Latecomer() for name in MODEL_ADAPTERS}
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
         self.door = make_door(self.config, self.desk, data_dir)
 
@@ -100,12 +107,15 @@ class Daemon:
         gc.freeze()  # what is here now stays for good: no collection needs to look at it again
         log.info("daemon.started", version=__version__, port=self.door.port, position=self.store.head.position)
         await asyncio.to_thread(intent.classify, "")  # builds its patterns before the first task needs them
+        await self._load_models()
         await self.hands.start()
 
     async def stop(self, reason: str) -> None:
         """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""
         await self.door.stop()
         await self.hands.stop()
+        if self.models:
+            await self.models.stop()
         await self.notifier.stop()
         self._timers.stop()
         if self._announced:  # else a start that failed half-way, whose own error counts: some actors are not there
@@ -116,9 +126,18 @@ class Daemon:
             self.store.close()
         log.info("daemon.stopped", reason=reason)
 
+    async def _load_models(self) -> None:
+        """Bring in what speaks HTTP to models; importing it takes longer than all that the port needs."""
+        module = await asyncio.to_thread(importlib.import_module, "omni.llm.models")
+        self.models = module.Models(self.config, self.data_dir, self.post, self.clock, self.ids)
+        for name, receive in self.models.adapters.items():
+            self._latecomers[name].arrive(receive)
+        self.models.warm()
+
     def _model_access(self, task_id: str, n: int) -> tuple[str, str]:
         """Where an attempt finds its models, and with which key; the port is bound before the hands start."""
-        return own_url(self.config.host, self.door.port), ""
+        assert self.models is not None, "the hands start after the models"
+        return own_url(self.config.host, self.door.port), self.models.keys.attempt_key(task_id, n)
 
     def _register_adapters(self) -> None:
         adapters: dict[str, Callable[[Any], None]] = {
@@ -126,6 +145,7 @@ class Daemon:
             "hands": self.hands.receive,
             "door": self.desk.receive,
             "notifier": self.notifier.receive,
+            **{name: each.receive for name, each in self._latecomers.items()},
         }
         for name, receive in adapters.items():
             self.post.register(name, LoopMailbox(self._loop, receive).deliver)
@@ -143,7 +163,8 @@ class Daemon:
         return [Kernel(b, self.store, self.clock, snapshots) for b in behaviours]
 
     def _announce_boot(self) -> None:
-        boot = cmd.Boot(self.store.boot, routing_settings(self.config))
+        boot = cmd.Boot(self.store.boot, routing_settings(self.config, utc_offset_ms()))
+        watch = cmd.StartWatch(self.store.boot, health_settings(self.config))
         up = cmd.DaemonUp(
             __version__,
             os.getpid(),
@@ -151,8 +172,10 @@ class Daemon:
             config_hash(self.config),
             redacted(self.config),
             self.store.accepted_loss,
+            repair_settings(self.config),
         )
         self.post.send("brainstem", "daemon", (up,))
+        self.post.send("health", "daemon", (watch,))
         for name in ("gateway", "router", "pool"):
             self.post.send(name, "daemon", (boot,))
 

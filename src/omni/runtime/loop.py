@@ -47,6 +47,28 @@ class LoopMailbox:
                 log.exception("loop_message.failed", message=type(message).__name__)
 
 
+class Latecomer:
+    """Keeps what is sent to an adapter that is not there yet, because loading it would hold up the port."""
+
+    def __init__(self) -> None:
+        self._receive: Callable[[Any], None] | None = None
+        self._waiting: list[Any] = []
+
+    def receive(self, message: Any) -> None:
+        """Pass the message on, or keep it."""
+        if self._receive is None:
+            self._waiting.append(message)
+        else:
+            self._receive(message)
+
+    def arrive(self, receive: Callable[[Any], None]) -> None:
+        """The adapter is there: it gets what has waited, and from now on everything."""
+        self._receive = receive
+        waiting, self._waiting = self._waiting, []
+        for message in waiting:
+            receive(message)
+
+
 class Timers:
     """Answer `WakeAt` and `WakeIn` with `TimerFired`. Lost with the process; actors ask again.
 

@@ -65,3 +65,8 @@ class SystemIds:
         tail = f"{(2 << 62) | (chance >> 2):016x}"
         stamp = f"{now:012x}"
         return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{tail[:4]}-{tail[4:]}"
+
+
+def utc_offset_ms() -> Millis:
+    """How far this machine's time zone is ahead of UTC now; asked once at a boot, and written into the log."""
+    return time.localtime().tm_gmtoff * 1000
