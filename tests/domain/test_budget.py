@@ -115,6 +115,7 @@ def test_the_bill_takes_the_place_of_the_estimate() -> None:
 def test_a_free_call_is_written_down_and_never_refused_for_money() -> None:
     desk = till(daily_usd=0.0)
     assert names(desk.reserve("c1", 5.0, paid=False)) == ["call.reserved"]
+    assert desk.board.ledger.spent(0) == 0.0
     desk.settle("c1", None, imputed_usd=0.4)
     total = desk.board.ledger.total(0)
     assert (total.billed_usd, total.imputed_usd, total.unknown) == (0.0, 0.4, 0)
@@ -259,6 +260,16 @@ def test_days_long_past_leave_memory() -> None:
     assert list(desk.board.ledger.days) == []
 
 
+def test_a_bill_that_comes_months_late_is_not_remembered() -> None:
+    desk = till()
+    desk.reserve("c1")
+    desk.at += KEEP_DAYS * DAY_MS
+    desk.reserve("c2")
+    desk.settle("c1")
+    assert list(desk.board.ledger.days) == []
+    assert list(desk.board.ledger.open) == ["c2"]
+
+
 # --- what becomes of the task ---------------------------------------------------------------------------------------
 
 
@@ -281,7 +292,38 @@ def test_an_attempt_stopped_for_money_ends_in_a_held_task_not_in_a_failed_one(en
     assert desk.task("a").state is TaskState.HELD
     assert (desk.held().kind, desk.held().options) == ("budget", ("retry", "fail"))
     assert "the task's cap of $1.00 ($0.00 spent or reserved), and this call may cost $2.00" in desk.held().reason
-    assert desk.task("a").retry_at is None
+    assert getattr(desk.events[0], "retry_at", None) is None
+
+
+def test_an_attempt_that_was_asked_to_stop_already_is_not_asked_again() -> None:
+    desk = till(task_usd=1.0)
+    desk.put(cmd.CancelTask("r", "a", "owner"))
+    desk.reserve("c1", 2.0)
+    assert (desk.verdict, desk.stops) == ("over_budget", [])
+
+
+def test_work_that_its_executor_never_took_goes_on_by_itself_whatever_the_policy() -> None:
+    desk = used_up()
+    desk.at = DAY_MS
+    desk.create("a", tier="P2")
+    desk.fail("a", "unavailable")
+    desk.reserve("c2", 1.0, task="")
+    desk.settle("c2", 1.0)
+    desk.at += HOUR_MS
+    assert names(desk.put(cmd.TimerFired("a"))) == ["task.held"]
+    desk.at = 2 * DAY_MS
+    assert names(desk.put(cmd.TimerFired("budget"))) == ["task.routed", "attempt.planned"]
+
+
+def test_an_attempt_that_may_have_done_its_work_goes_on_under_its_key_without_regard_to_the_day() -> None:
+    desk = till(daily_usd=1.0)
+    desk.create("b", tier="P2")
+    desk.interrupt("b")
+    desk.reserve("c1", 1.0)
+    desk.settle("c1", 1.0)
+    desk.at += HOUR_MS // 2
+    desk.put(cmd.TimerFired("b"))
+    assert (desk.started, desk.task("b").attempts[1].key) == ([("b", 2)], "b:1")
 
 
 def test_a_success_wins_over_the_budget() -> None:
@@ -315,6 +357,18 @@ def test_a_router_that_lost_its_memory_asks_the_attempt_to_stop_again() -> None:
     desk.reserve("c1", 2.0)
     stops = [s.message for s in dispatch.owed(desk.replayed(), "boot-1") if isinstance(s.message, cmd.CancelAttempt)]
     assert stops == [cmd.CancelAttempt("a", 1, "worker")]
+
+
+def test_a_router_that_lost_its_memory_wakes_at_midnight_again() -> None:
+    from omni.domain import dispatch
+
+    desk = used_up(utc_offset_ms=8 * HOUR_MS)
+    desk.create("a", tier="P2")
+    assert desk.wakes == [16 * HOUR_MS]
+    woken = [s.message for s in dispatch.owed(desk.replayed(), "boot-1") if isinstance(s.message, cmd.WakeAt)]
+    assert woken == [cmd.WakeAt("router", 16 * HOUR_MS, "budget")]
+    assert desk.put(cmd.TimerFired("budget")) == []
+    assert desk.wakes == [16 * HOUR_MS]
 
 
 def test_a_daily_cap_lets_go_when_the_next_day_begins() -> None:
@@ -442,6 +496,17 @@ def test_a_word_for_one_task_opens_the_day_for_no_other() -> None:
     assert names(desk.reserve("c4", 0.1, task="b")) == ["call.refused"]
 
 
+def test_a_word_about_the_day_is_for_that_day_and_one_about_the_task_for_good() -> None:
+    for caps, third in (({"daily_usd": 1.0, "at_cap": "ask"}, "call.refused"), ({"task_usd": 1.0}, "call.reserved")):
+        desk = till(**caps)
+        desk.reserve("c1", 1.5)
+        desk.cancelled()
+        desk.put(cmd.ResolveTask("r", "a", "retry", "owner"))
+        assert names(desk.reserve("c2", 0.1, n=2)) == ["call.reserved"]
+        desk.at = DAY_MS
+        assert names(desk.reserve("c3", 1.5, n=2)) == [third]
+
+
 def test_a_word_about_an_interrupted_attempt_raises_no_cap() -> None:
     desk = till("ask", task_usd=1.0)
     desk.reserve("c1", 1.5)
@@ -492,6 +557,20 @@ def test_under_degrade_a_paid_task_starts_on_the_free_tier_and_says_why() -> Non
 def test_where_nothing_is_free_degrade_holds() -> None:
     desk = Till(worker(), tiers=(Tier("P2", "large", paid=True),), budget=Budget(daily_usd=0.0, at_cap="degrade"))
     assert names(desk.create("a"))[-1] == "task.held"
+    assert desk.wakes == [DAY_MS]
+
+
+def test_a_start_under_degrade_lets_those_go_on_who_waited_for_money() -> None:
+    desk = used_up()
+    desk.create("a", tier="P2")
+    desk.reboot(at_cap="degrade")
+    assert desk.task("a").attempts[0].route.tier == "P1"
+
+
+def test_what_is_only_reserved_keeps_no_task_from_starting() -> None:
+    desk = till(daily_usd=1.0)
+    desk.reserve("c1", 1.0)
+    assert names(desk.create("b", tier="P2"))[-1] == "attempt.planned"
 
 
 def test_a_tier_with_a_cap_of_its_own_holds_its_tasks_only() -> None:
