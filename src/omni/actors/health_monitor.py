@@ -1,48 +1,51 @@
-"""HealthMonitor: folds what is observed of the world into component health, and writes down every edge.
+"""HealthMonitor: the only writer of the health stream, and with it of the mode.
 
-Executors so far: one that connects and offers its tool is ready; one that fails FAILURES times in a row is failed.
-Single observations are soft state; the event at an edge carries those that led to it.
+Theory of operation. Observations go to `omni.domain.symptoms`, which chooses the edges; edges change
+`omni.domain.health`. After each message `settle` compares the recorded mode with the derived one (`omni.domain.mode`),
+so a change of mode stands in the same turn as the edge that caused it. When all is written, everybody is told, and
+whoever asked is answered. When to look again is said by `omni.domain.rounds`.
+
+Before the first StartWatch it knows executors only (`omni.domain.executor_watch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-import msgspec
 
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain import executor_watch, health, mode, rounds, symptoms
 from omni.domain.effects import NOTHING, Outcome, Send
-from omni.domain.values import ExecutorHealth, Millis
+from omni.domain.health import Health
+from omni.domain.rounds import Rounds
+from omni.domain.symptoms import Symptoms
+from omni.domain.values import Millis
 
-NAME = "health"
-ROUTER = "router"
+NAME = rounds.NAME
 GATEWAY = "gateway"
-
-FAILURES = 2  # consecutive, for one that was ready: a server that restarts within a second is no news
-EVIDENCE_KEPT = 5
-
-
-class Watched(msgspec.Struct):
-    """One executor: its health as recorded, and the observations since."""
-
-    health: ExecutorHealth = ExecutorHealth()
-    since: Millis = 0
-    seen: bool = False  # in this life of the daemon
-    seen_up: bool = False  # in this life of the daemon; what an earlier one saw earns no patience
-    tools: tuple[str, ...] = ()
-    failures: int = 0
-    evidence: tuple[str, ...] = ()
+DOOR = "door"
+TOLD_THE_MODE = ("router", "brainstem")
+TOLD_ALL = (GATEWAY, "port")
 
 
 class HealthState:
-    """All watched executors; `version` counts the events of the health stream."""
+    """What is recorded, and what was observed since; `version` counts the events of the health stream."""
 
     def __init__(self) -> None:
-        self.executors: dict[str, Watched] = {}
         self.version = 0
+        self.executors: executor_watch.Executors = {}
+        self.health = Health()
+        self.symptoms = Symptoms()
+        self.rounds = Rounds()
+        self.asked: list[str] = []  # requests that wait for the mode to be settled
+        self.told: tuple[int, bool] | None = None  # what others know: the revision, and whether it is cleared
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the first round of looks of this process is in."""
+        return self.symptoms.cleared(self.health)
 
 
 class HealthMonitor(Quiet):
@@ -55,52 +58,127 @@ class HealthMonitor(Quiet):
         return HealthState()
 
     def handle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
-        if isinstance(envelope.message, cmd.ExecutorObserved):
-            return _observe(state, envelope.message, envelope.at)
-        if envelope.message == cmd.ActorRestarted(GATEWAY):
-            return Outcome((), [send for send in self.owed(state, "") if send.to == GATEWAY])
-        return NOTHING
+        handler = _HANDLERS.get(type(envelope.message))
+        if handler is None:
+            return NOTHING
+        jumped = _tick(state, envelope)
+        outcome = handler(state, envelope.message, envelope, jumped=bool(jumped))
+        return Outcome([*_recorded(jumped), *outcome.events], outcome.sends) if jumped else outcome
+
+    def settle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
+        if not state.health.boot:
+            return NOTHING
+        if changed := mode.change(state.health, envelope.at):
+            return Outcome(_recorded([changed]))
+        return Outcome((), [*_news(state), *_answers(state)])
 
     def evolve(self, state: HealthState, stream: str, event: Any, at: Millis, position: int) -> None:
         state.version += 1
         if isinstance(event, ev.ExecutorHealthChanged):
-            watched = state.executors.setdefault(event.executor, Watched())
-            watched.health, watched.since = event.health, at
+            executor_watch.evolve(state.executors, event, at)
+        else:
+            health.evolve(state.health, event, at)
 
     def version(self, state: HealthState, stream: str) -> int:
         return state.version
 
     def owed(self, state: HealthState, boot: str) -> Sequence[Send]:
-        told = state.executors.items()
-        return [send for name, seen in told for send in _tell(name, seen.health, seen.health, seen, seen.since)]
+        executors = list(executor_watch.tell_all(state.executors))
+        if not state.health.boot or state.health.boot != boot:
+            return executors
+        settings = state.health.settings
+        return [*executors, *_tell(state), *rounds.resume(state.health.targets, settings.thresholds)]
+
+    def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
+        """Answer whoever wants another mode."""
+        return [Send(DOOR, cmd.Reply(message.request, refusal))] if isinstance(message, cmd.ForceMode) else []
 
 
-def _observe(state: HealthState, seen: cmd.ExecutorObserved, at: Millis) -> Outcome:
-    watched = state.executors.setdefault(seen.executor, Watched())
-    watched.failures = 0 if seen.ok else watched.failures + 1
-    watched.seen_up = watched.seen_up or seen.ok
-    watched.tools = seen.tools or watched.tools
-    watched.evidence = (*watched.evidence, seen.detail or ("connected" if seen.ok else "failed"))[-EVIDENCE_KEPT:]
-    health = _judge(watched, seen)
-    first, watched.seen = not watched.seen, True
-    if health == watched.health or (health.state == watched.health.state and not first):
-        # The Router forgets health at each boot, so it is told even without an edge. Other words for the same state go
-        # to people only: a failure that reads differently at each try would fill the log.
-        return Outcome((), _tell(seen.executor, watched.health, health, watched, watched.since))
-    changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
-    return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, health, watched, at))
+# --- one function per message ---------------------------------------------------------------------------------------
 
 
-def _judge(watched: Watched, seen: cmd.ExecutorObserved) -> ExecutorHealth:
-    if seen.ok:
-        return ExecutorHealth("ready")
-    if watched.health.state == "ready" and watched.seen_up and watched.failures < FAILURES:
-        return watched.health
-    return ExecutorHealth("failed", seen.detail)
+def _started(state: HealthState, watch: cmd.StartWatch, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    """Look at everything at once. A new boot knows nothing of what the one before has observed."""
+    known = state.health
+    if watch.boot != known.boot:
+        state.symptoms, state.rounds = Symptoms(), Rounds()
+    events = symptoms.start(known, watch.boot, watch.settings)
+    targets = health.targets(watch.settings)
+    return Outcome(_recorded(events), rounds.begin(state.rounds, targets, watch.settings.thresholds, envelope.mono))
 
 
-def _tell(
-    executor: str, recorded: ExecutorHealth, shown: ExecutorHealth, watched: Watched, since: Millis
-) -> list[Send]:
-    status = cmd.ExecutorStatus(executor, shown, watched.tools, since)
-    return [Send(ROUTER, cmd.NoteExecutor(executor, recorded)), Send(GATEWAY, status)]
+def _observed(state: HealthState, seen: cmd.Observed, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    """Fold one observation; one that a jump of the clock runs through is as void as those before it."""
+    known, at, mono = state.health, envelope.at, envelope.mono
+    events = [] if jumped else symptoms.observe(known, state.symptoms, seen, at, mono)
+    return Outcome(_recorded(events), rounds.seen(state.rounds, known, state.symptoms, seen, mono))
+
+
+def _fired(state: HealthState, timer: cmd.TimerFired, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    return Outcome((), rounds.rung(state.rounds, state.health, timer.key, envelope.mono))
+
+
+def _force(state: HealthState, wish: cmd.ForceMode, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    """Answered by `settle`, when the mode that follows is known."""
+    if not state.health.boot:
+        refusal = cmd.Refusal(
+            "not_watching", "Omni is still starting, and watches nothing yet", "try again in a second"
+        )
+        return Outcome((), [Send(DOOR, cmd.Reply(wish.request, refusal))])
+    state.asked.append(wish.request)
+    return Outcome(_recorded(symptoms.force(state.health, wish.by, brainstem=wish.brainstem)))
+
+
+def _executor(state: HealthState, seen: cmd.ExecutorObserved, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    return executor_watch.observe(state.executors, seen, envelope.at)
+
+
+def _restarted(state: HealthState, news: cmd.ActorRestarted, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    """Say again what the other had only in memory."""
+    sends = [*executor_watch.tell_all(state.executors)] if news.actor == GATEWAY else []
+    told = [*sends, *(_tell(state) if state.health.boot else ())]
+    return Outcome((), [send for send in told if send.to == news.actor])
+
+
+_HANDLERS: dict[type[Any], Callable[..., Outcome]] = {
+    cmd.StartWatch: _started,
+    cmd.Observed: _observed,
+    cmd.TimerFired: _fired,
+    cmd.ForceMode: _force,
+    cmd.ExecutorObserved: _executor,
+    cmd.ActorRestarted: _restarted,
+}
+
+
+# --- what follows ---------------------------------------------------------------------------------------------------
+
+
+def _tick(state: HealthState, envelope: cmd.Envelope) -> list[ev.HealthEvent]:
+    if not state.health.boot:
+        return []
+    return symptoms.tick(state.health, state.symptoms, envelope.at, envelope.mono)
+
+
+def _recorded(events: Iterable[ev.HealthEvent]) -> list[tuple[str, ev.HealthEvent]]:
+    return [(ev.HEALTH_STREAM, event) for event in events]
+
+
+def _news(state: HealthState) -> list[Send]:
+    """Tell everybody, unless they know."""
+    news = state.health.revision, state.cleared
+    if state.told == news:
+        return []
+    state.told = news
+    return _tell(state)
+
+
+def _tell(state: HealthState) -> list[Send]:
+    note = health.note(state.health, cleared=state.cleared)
+    report = health.report(state.health, cleared=state.cleared)
+    return [*(Send(name, note) for name in TOLD_THE_MODE), *(Send(name, report) for name in TOLD_ALL)]
+
+
+def _answers(state: HealthState) -> list[Send]:
+    asked, state.asked = state.asked, []
+    note = health.note(state.health, cleared=state.cleared)
+    return [Send(DOOR, cmd.Reply(request, note)) for request in asked]

@@ -103,11 +103,16 @@ class Health(msgspec.Struct):
     @property
     def targets(self) -> tuple[str, ...]:
         """What is to be looked at."""
-        return ((PROXY,) if self.settings.proxy else ()) + self.settings.clouds
+        return targets(self.settings)
 
     def key(self, cloud: str, role: KeyRole) -> Key:
         """One key as it is known."""
         return self.keys.get((cloud, role), Key("absent"))
+
+
+def targets(settings: HealthSettings) -> tuple[str, ...]:
+    """What these settings want to be looked at."""
+    return ((PROXY,) if settings.proxy else ()) + settings.clouds
 
 
 def is_over(until: Millis | None, at: Millis) -> bool:
@@ -127,7 +132,7 @@ def evolve(health: Health, event: Any, at: Millis) -> None:
 
 def _started(health: Health, event: ev.HealthStarted, at: Millis) -> None:
     """A clock that was set back while nobody ran must not prolong any wait."""
-    health.boot = event.boot
+    health.boot, health.since = event.boot, health.since or at
     _each_component(health, lambda c: replace(c, waits_from=min(c.waits_from, at), ups=_past(c.ups, at)))
     _each_wait(health, lambda until: min(until, at + LONGEST_WAIT_MS))
 
