@@ -18,7 +18,7 @@ from tests.executors.port import USAGE, Out, Port, Script, answers, ended, says,
 
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
-from omni.domain.values import Route, Usage
+from omni.domain.values import Result, Route
 from omni.executors.completion import MAX_ANSWER_CHARS, Completion, NoAnswer
 from omni.executors.hands import ModelAccess
 
@@ -50,8 +50,9 @@ async def test_a_task_is_answered_by_one_completion_under_the_attempts_own_key(t
     async with house(tmp_path, {"*": script}) as (bench, port):
         found = await bench.run("model", "Say hello")
     assert isinstance(found, cmd.ReportSucceeded)
-    assert (found.result.content, found.result.structured) == ("Hello", {"model": "served-1", "end": "stop"})
-    assert found.usage == Usage(11, 7)
+    tokens = {"input": 11, "output": 7}
+    assert found.result == Result("Hello", {"model": "served-1", "end": "stop", "tokens": tokens})
+    assert (found.usage, found.cost_usd) == (None, None)  # the port has metered them: twice would be too much
     (request,) = port.requests
     assert request.line == "POST /v1/chat/completions HTTP/1.1"
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -103,7 +104,9 @@ REFUSALS: dict[str, tuple[Script, tuple[str, str, int]]] = {
     ),
     "strange key": (answers(401, openai_error("this key opens nothing")), ("bad_request", "this key opens nothing", 0)),
     "too large": (answers(413, openai_error("too large")), ("bad_request", "too large", 0)),
-    "upstream": (answers(502, {"error": "every way failed"}), ("failed", "every way failed", 0)),
+    "upstream": (answers(502, {"error": "every way failed"}), ("unavailable", "every way failed", 0)),
+    "slow": (answers(504, openai_error("no answer in time"), retry_after="5"), ("unavailable", "no answer", 5_000)),
+    "internal": (answers(500, openai_error("a bug")), ("failed", "a bug", 0)),
     "moved": (answers(302, b"", location="http://127.0.0.1:1/"), ("failed", "HTTP 302", 0)),
     "broken": (
         says(text("half"), complete=False),

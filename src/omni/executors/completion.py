@@ -19,11 +19,13 @@ MAX_ANSWER_CHARS = 2 * 1024 * 1024
 MAX_MESSAGE_CHARS = 2_000
 LENGTH = "length"
 
-# What the port says first, then what its status says; anything else is a failure of its own.
+# What the port says first, then what its status says; anything else is a failure of its own. Where no model answered at
+# all the task is tried again: nothing was handed on, and a completion begun somewhere has no effect but its cost.
 _KIND_OF_WORD = {"over_budget": "over_budget", "brainstem": "unavailable"}
 _KIND_OF_STATUS = {
     400: "bad_request", 401: "bad_request", 402: "over_budget", 403: "bad_request", 404: "bad_request",
-    413: "bad_request", 422: "bad_request", 429: "rate_limited", 503: "unavailable",
+    413: "bad_request", 422: "bad_request", 429: "rate_limited", 502: "unavailable", 503: "unavailable",
+    504: "unavailable", 529: "unavailable",
 }  # fmt: skip
 
 
@@ -140,7 +142,7 @@ def _text(value: Any) -> str:
 def _usage(value: Any) -> dict[str, int] | None:
     if not isinstance(value, Mapping):
         return None
-    counted = {"input_tokens": value.get("prompt_tokens"), "output_tokens": value.get("completion_tokens")}
+    counted = {"input": value.get("prompt_tokens"), "output": value.get("completion_tokens")}
     return {name: each for name, each in counted.items() if type(each) is int and each >= 0} or None
 
 
