@@ -34,6 +34,7 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.executors.hands import Hands
+from omni.llm.keys import ModelKeys
 from omni.notify.notifier import Notifier
 from omni.redact import Redactor
 from omni.runtime.archive import LogArchive
@@ -44,6 +45,7 @@ from omni.runtime.post import Post
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door
+from omni.server.model_port import LateModels
 
 if TYPE_CHECKING:
     from omni.llm.models import Models
@@ -90,8 +92,10 @@ class Daemon:
         )
         self.models: Models | None = None
         self._latecomers = {name: Latecomer() for name in MODEL_ADAPTERS}
+        self._keys = ModelKeys.of(data_dir)
+        self._late_port = LateModels()
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
-        self.door = make_door(self.config, self.desk, data_dir)
+        self.door = make_door(self.config, self.desk, data_dir, models=self._late_port)
 
     async def start(self) -> None:
         """Bring up actors, adapters and the port, in order of dependency."""
@@ -112,6 +116,8 @@ class Daemon:
 
     async def stop(self, reason: str) -> None:
         """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""
+        if self.models:
+            await self.models.port.stop()  # while its callers can still hear why their calls end
         await self.door.stop()
         await self.hands.stop()
         if self.models:
@@ -129,15 +135,15 @@ class Daemon:
     async def _load_models(self) -> None:
         """Bring in what speaks HTTP to models; importing it takes longer than all that the port needs."""
         module = await asyncio.to_thread(importlib.import_module, "omni.llm.models")
-        self.models = module.Models(self.config, self.data_dir, self.post, self.clock, self.ids)
+        self.models = module.Models(self.config, self._keys, self.post, self.clock, self.ids)
         for name, receive in self.models.adapters.items():
             self._latecomers[name].arrive(receive)
+        self._late_port.arrive(self.models.port)
         self.models.warm()
 
     def _model_access(self, task_id: str, n: int) -> tuple[str, str]:
         """Where an attempt finds its models, and with which key; the port is bound before the hands start."""
-        assert self.models is not None, "the hands start after the models"
-        return own_url(self.config.host, self.door.port), self.models.keys.attempt_key(task_id, n)
+        return own_url(self.config.host, self.door.port), self._keys.attempt_key(task_id, n)
 
     def _register_adapters(self) -> None:
         adapters: dict[str, Callable[[Any], None]] = {

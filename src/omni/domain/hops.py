@@ -69,6 +69,12 @@ class Paths(msgspec.Struct, frozen=True):
     tiers: tuple[Rung, ...] = ()
     providers: tuple[Provider, ...] = ()
 
+    @property
+    def model_names(self) -> list[str]:
+        """`auto`, and the models of all tiers that run tasks: what a caller may name."""
+        tiers = (tier for tier in self.tiers if tier.runs_tasks)
+        return list(dict.fromkeys(["auto", *(name for tier in tiers for name in (tier.light, tier.heavy) if name)]))
+
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the caller named: a model, a tier, or neither (`ANY_MODEL`)."""

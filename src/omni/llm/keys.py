@@ -39,6 +39,9 @@ class Holder(msgspec.Struct, frozen=True):
     client: str = ""
 
 
+OWNER = Holder(client="owner")  # whoever shows the daemon's own token
+
+
 class ModelKeys:
     """Makes and checks keys. Safe on any thread."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from omni.config import Config
@@ -22,15 +21,14 @@ from omni.runtime.post import Post
 class Models:
     """The adapters by the names that actors post to, and what the door and the hands need of them."""
 
-    def __init__(self, config: Config, data_dir: Path, post: Post, clock: Clock, ids: Ids) -> None:
+    def __init__(self, config: Config, keys: ModelKeys, post: Post, clock: Clock, ids: Ids) -> None:
         self._config = config
         self._channels = make_channels(config)
-        self.keys = ModelKeys.of(data_dir)
         self.probes = Probes(config, post, clock)
         self.local = LocalModel(config.brainstem, post)
         kinds = {name: each.kind for name, each in config.providers.items() if each.kind}
         settings = PortSettings(call_paths(config), config.lite_llm_url)
-        self.port = ModelPort(settings, self._channels, Prices(kinds), self.keys, post=post, clock=clock, ids=ids)
+        self.port = ModelPort(settings, self._channels, Prices(kinds), keys, post=post, clock=clock, ids=ids)
 
     @property
     def adapters(self) -> dict[str, Callable[[Any], None]]:
@@ -43,8 +41,7 @@ class Models:
             warm.warm()
 
     async def stop(self) -> None:
-        """End open calls and probes, and close all connections."""
-        await self.port.stop()
+        """End probes, leave the local model as it is, and close all connections; the port has been stopped before."""
         await self.probes.stop()
         await self.local.stop()
         await self._channels.aclose()

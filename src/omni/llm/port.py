@@ -23,7 +23,7 @@ from omni.llm.answer import Call, Dialect, UpstreamFailed
 from omni.llm.books import Books
 from omni.llm.fresh import ask, explain
 from omni.llm.journey import Journey, Means, Opens
-from omni.llm.keys import Holder, ModelKeys
+from omni.llm.keys import OWNER, Holder, ModelKeys
 from omni.llm.passage import Limits, Stopping
 from omni.llm.prices import Prices
 from omni.llm.probes import proxy_url
@@ -33,7 +33,6 @@ from omni.runtime.ports import Clock, Ids
 from omni.runtime.post import Post
 
 NAME = "port"
-OWNER = Holder(client="owner")  # whoever shows the daemon's own token
 STOP_S = 2.0
 STALL_S = 0.25
 LONGEST_MODEL = 200  # its name goes into the log with every call
@@ -101,6 +100,8 @@ class ModelPort:
         """Whom a key is for; None when it is not one of ours."""
         return self._keys.check(key)
 
+    ready = True
+
     @property
     def owner(self) -> Holder:
         """The holder of the daemon's own token."""
@@ -124,13 +125,7 @@ class ModelPort:
 
     def models(self, dialect: Dialect) -> bytes:
         """The models that can be asked for, in the dialect's own form."""
-        return model_list(dialect, self.model_names)
-
-    @property
-    def model_names(self) -> list[str]:
-        """`auto`, and the models of all tiers that run tasks."""
-        tiers = (tier for tier in self._means.paths.tiers if tier.runs_tasks)
-        return list(dict.fromkeys(["auto", *(name for tier in tiers for name in (tier.light, tier.heavy) if name)]))
+        return model_list(dialect, self._means.paths.model_names)
 
     async def stop(self) -> None:
         """End open calls with an error that says why, within STOP_S; before the door closes."""

@@ -52,7 +52,10 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class ModelKeys(Protocol):
-    """Whom a model key is for, None for one that is not ours; `owner` holds the token."""
+    """Whom a model key is for, None for one that is not ours; `owner` holds the token. Nobody is let in until `ready`."""
+
+    @property
+    def ready(self) -> bool: ...
 
     @property
     def owner(self) -> Any: ...
@@ -206,6 +209,8 @@ class Gate:
         return self._wrong_token(address)
 
     def _model_login(self, models: ModelKeys, headers: list[tuple[bytes, bytes]], address: str) -> Caller | Refusal:
+        if not models.ready:
+            return Refusal(503, "models are still being loaded", "try again", ((b"retry-after", b"1"),))
         given = _model_keys(headers)
         for key in given:
             holder = models.holder(key)

@@ -51,6 +51,9 @@ class Models(Protocol):
     """What the daemon hands in: whom keys are for, and who answers calls. `omni.llm.port.ModelPort` is one."""
 
     @property
+    def ready(self) -> bool: ...
+
+    @property
     def owner(self) -> Any: ...
 
     def holder(self, key: str) -> Any: ...
@@ -60,6 +63,40 @@ class Models(Protocol):
     ) -> Reply: ...
 
     def models(self, dialect: Dialect) -> bytes: ...
+
+
+class LateModels:
+    """Stands at the door for a model port that is still being loaded: until `arrive` callers are told to come back."""
+
+    def __init__(self) -> None:
+        self._models: Models | None = None
+
+    def arrive(self, models: Models) -> None:
+        """From now on calls are answered."""
+        self._models = models
+
+    @property
+    def ready(self) -> bool:
+        """Whether keys can be checked and calls answered; nothing else here may be asked before."""
+        return self._models is not None
+
+    @property
+    def owner(self) -> Any:
+        return self._there.owner
+
+    def holder(self, key: str) -> Any:
+        return self._models.holder(key) if self._models else None
+
+    async def handle(self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Any) -> Reply:
+        return await self._there.handle(dialect, body, headers, holder)
+
+    def models(self, dialect: Dialect) -> bytes:
+        return self._there.models(dialect)
+
+    @property
+    def _there(self) -> Models:
+        assert self._models is not None, "the gate lets nobody in before"
+        return self._models
 
 
 class _Problem(Exception):
