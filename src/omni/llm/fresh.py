@@ -40,11 +40,21 @@ async def ask(
     call, unless the server is on this machine or `via_environment` is false.
     """
     trusted = via_environment and urlsplit(url).hostname not in LOOPBACK
-    async with (
-        httpx.AsyncClient(trust_env=trusted, timeout=None, verify=_trust(), follow_redirects=False) as client,  # noqa: S113 - the caller limits the whole
-        client.stream(method, url, headers=dict(headers or {}), json=json) as response,
-    ):
-        yield response
+    opened: list[Any] = []
+
+    async def trace(step: str, info: Mapping[str, Any]) -> None:
+        if step == "connection.connect_tcp.complete":
+            opened.append(info["return_value"])
+
+    try:
+        async with (
+            httpx.AsyncClient(trust_env=trusted, timeout=None, verify=_trust(), follow_redirects=False) as client,  # noqa: S113 - the caller limits the whole
+            client.stream(method, url, headers=dict(headers or {}), json=json, extensions={"trace": trace}) as response,
+        ):
+            yield response
+    finally:
+        for stream in opened:  # when time runs out during a TLS handshake, nobody else closes it
+            await stream.aclose()
 
 
 def explain(error: Exception) -> Failure:
