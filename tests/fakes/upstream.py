@@ -190,7 +190,9 @@ class Cloud:
 
     def _fault(self, raw: bytes) -> str:
         if named := FAULT.findall(raw):
-            return str(named[-1].decode())
+            fault = str(named[-1].decode())
+            assert fault in FAULTS, f"no such fault: {fault}"
+            return fault
         return self.control.queue.pop(0) if self.control.queue else self.control.fault
 
 

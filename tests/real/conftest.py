@@ -56,7 +56,10 @@ def installed() -> None:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    """One proxy and its clouds for a whole module; whoever kills or freezes something puts it right again."""
+    """One proxy and its clouds for a whole module; whoever kills or freezes something puts it right again.
+
+    Not for all modules: the proxy remembers what it has put to rest.
+    """
     front = Front(tmp_path_factory.mktemp("front"))
     try:
         yield front.up()

@@ -111,7 +111,7 @@ class WatchedSource:
         return data
 
     async def begin(self) -> list[bytes]:
-        """Read on until the first event is in; raises UpstreamFailed for an error, an end or a cut before it."""
+        """Read on until the first content is in; raises UpstreamFailed for an error, an end or a cut before it."""
         held: list[bytes] = []
         size = 0
         while not self.scanner.started and size <= MAX_PRELUDE_BYTES:
@@ -127,7 +127,7 @@ class WatchedSource:
         if self.scanner.error is not None:
             raise of_error(self.scanner.error).failure()
         if not self.scanner.sound:
-            raise UpstreamFailed(Verdict.BAD_ANSWER, "a stream without events")
+            raise UpstreamFailed(Verdict.BAD_ANSWER, "a stream in which nothing was said")
         return held
 
     def judge(self, *, told: bool = True) -> None:

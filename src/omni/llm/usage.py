@@ -34,7 +34,9 @@ _MARKS: dict[Dialect, tuple[bytes, ...]] = {
 class Scanner:
     """Reads one stream of events into `meter`.
 
-    `started`: something was said; `sound`: an event was among it; `error`: the first that upstream reported.
+    `started`: the answer has begun, with some of its content or with its end; `sound`: there was content, or usage of
+    it; `error`: the first that upstream reported. An envelope alone is no beginning: LiteLLM makes one, and an orderly
+    end too, out of a success that holds nothing.
     """
 
     def __init__(self, dialect: Dialect, meter: Meter) -> None:
@@ -68,21 +70,23 @@ class Scanner:
     def _read(self, line: bytes) -> None:
         if line[:5] != b"data:" or (self.started and not any(mark in line for mark in self._marks)):
             return
-        self.started = True
         content = line[5:].strip()
         if content == _DONE:
-            self._meter.finished = True
+            self.started = self._meter.finished = True
             return
         try:
             event = msgspec.json.decode(content)
         except msgspec.DecodeError:
-            return
+            event = None
         if isinstance(event, dict):
             self._heed(event)
+        else:
+            self.started = True
 
     def _heed(self, event: dict[str, Any]) -> None:
-        self.sound = True
         said = self._note(event)
+        self.sound = self.sound or said.content or bool(said.error)
+        self.started = self.started or self.sound or said.last
         self._meter.model = _text(said.model) or self._meter.model
         self._meter.finished = self._meter.finished or said.last
         self.error = self.error or said.error
@@ -98,10 +102,22 @@ class Said(msgspec.Struct, frozen=True):
     model: Any = ""
     error: Any = None
     last: bool = False
+    content: bool = True
 
 
 def _chat(event: dict[str, Any]) -> Said:
-    return Said(event.get("usage"), event.get("model"), event.get("error"))
+    choices = event.get("choices")
+    content = bool(event.get("usage")) or (isinstance(choices, list) and any(map(_has_content, choices)))
+    return Said(event.get("usage"), event.get("model"), event.get("error"), content=content)
+
+
+def _has_content(choice: Any) -> bool:
+    """Whether a piece of a chat says anything; one that stops for a reason of its own says that."""
+    if not isinstance(choice, dict):
+        return False
+    delta = choice.get("delta")
+    told = isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role")
+    return told or choice.get("finish_reason") not in (None, "stop")
 
 
 def _messages(event: dict[str, Any]) -> Said:
@@ -109,7 +125,8 @@ def _messages(event: dict[str, Any]) -> Said:
     inner = message if isinstance(message, dict) else event
     kind = event.get("type")
     error = (event.get("error") or event) if kind == "error" else event.get("error")
-    return Said(inner.get("usage"), inner.get("model"), error, kind == "message_stop")
+    content = kind not in ("message_start", "ping")
+    return Said(inner.get("usage"), inner.get("model"), error, kind == "message_stop", content)
 
 
 def _responses(event: dict[str, Any]) -> Said:
@@ -118,7 +135,8 @@ def _responses(event: dict[str, Any]) -> Said:
     kind = event.get("type")
     error = inner.get("error") or (event if kind in ("error", "response.failed") else None)
     last = kind in ("response.completed", "response.incomplete")
-    return Said(inner.get("usage"), inner.get("model"), error, last)
+    content = kind not in ("response.created", "response.queued", "response.in_progress")
+    return Said(inner.get("usage"), inner.get("model"), error, last, content)
 
 
 _EVENTS: dict[Dialect, Callable[[dict[str, Any]], Said]] = {
