@@ -21,6 +21,7 @@ from omni.domain.values import PROXY
 from omni.domain.verdict import Verdict
 from omni.llm.answer import Call, Dialect, UpstreamFailed
 from omni.llm.books import Books
+from omni.llm.faults import Faults
 from omni.llm.fresh import ask, explain
 from omni.llm.journey import Journey, Means, Opens
 from omni.llm.keys import OWNER, Holder, ModelKeys
@@ -68,9 +69,14 @@ class ModelPort:
         post: Post,
         clock: Clock,
         ids: Ids,
+        faults: Faults | None = None,
     ) -> None:
+        look = look_at(settings.proxy, settings.look_within_s)
+        if faults:
+            channels, look = faults.over_channels(channels), faults.over_look(look, settings.look_within_s)
+            faults.sever = self.sever
         watch = ProxyWatch(
-            look_at(settings.proxy, settings.look_within_s),
+            look,
             places=settings.places,
             first_s=settings.first_look_s,
             next_s=settings.next_look_s,
@@ -136,6 +142,12 @@ class ModelPort:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_over.wait(), STOP_S)
         await self._means.watch.stop()
+
+    def sever(self, reason: UpstreamFailed) -> None:
+        """Let every call fail that is with the proxy now, whether its answer has begun or not."""
+        for journey in tuple(self._open):
+            if journey.channel == PROXY:
+                journey.patience.cut(reason)
 
     def _over(self, journey: Journey) -> None:
         self._open.discard(journey)

@@ -52,7 +52,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class ModelKeys(Protocol):
-    """Whom a model key is for, None for one that is not ours; `owner` holds the token. Nobody is let in until `ready`."""
+    """Whom a model key is for, None for one that is not ours; `owner` holds the token. Nobody gets in until `ready`."""
 
     @property
     def ready(self) -> bool: ...
