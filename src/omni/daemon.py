@@ -26,7 +26,7 @@ from omni.actors.gateway import Gateway
 from omni.actors.health_monitor import HealthMonitor
 from omni.actors.router import Router
 from omni.config import Config, Loaded, config_hash, log_path, redacted
-from omni.config.settings import health_settings, own_url, repair_settings, routing_settings
+from omni.config.settings import call_paths, health_settings, own_url, repair_settings, routing_settings
 from omni.domain import commands as cmd
 from omni.domain import intent
 from omni.domain.template import Template, compile_template
@@ -34,6 +34,7 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.executors.hands import Hands
+from omni.llm.faults import Faults
 from omni.llm.keys import ModelKeys
 from omni.notify.notifier import Notifier
 from omni.redact import Redactor
@@ -94,7 +95,8 @@ class Daemon:
         self._latecomers = {name: Latecomer() for name in MODEL_ADAPTERS}
         self._keys = ModelKeys.of(data_dir)
         self._late_port = LateModels()
-        self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store))
+        self.faults = Faults(call_paths(self.config), self.clock)
+        self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
         self.door = make_door(self.config, self.desk, data_dir, models=self._late_port)
 
     async def start(self) -> None:
@@ -135,7 +137,7 @@ class Daemon:
     async def _load_models(self) -> None:
         """Bring in what speaks HTTP to models; importing it takes longer than all that the port needs."""
         module = await asyncio.to_thread(importlib.import_module, "omni.llm.models")
-        self.models = module.Models(self.config, self._keys, self.post, self.clock, self.ids)
+        self.models = module.Models(self.config, self._keys, self.post, self.clock, self.ids, self.faults)
         for name, receive in self.models.adapters.items():
             self._latecomers[name].arrive(receive)
         self._late_port.arrive(self.models.port)

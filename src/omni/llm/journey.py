@@ -90,6 +90,7 @@ class Journey:
         self._proxy_lost = False
         self._free_only: Refusal | None = None
         self._is_over = False
+        self.channel = ""  # where the call is now, or was last
         self.patience = Patience()
 
     async def answer(self) -> PortAnswer:
@@ -153,6 +154,7 @@ class Journey:
     async def _try(self, leg: Leg) -> PortAnswer | None:
         """The answer of one hop, an error that is final, or None: another hop may do better."""
         self.patience = Patience()
+        self.channel = leg.hop.channel
         try:
             if self._means.stopping:
                 raise Stopping  # noqa: TRY301 - the reservation is settled below, as after any failure

@@ -9,6 +9,7 @@ from omni.config import Config
 from omni.config.settings import call_paths
 from omni.llm import warm
 from omni.llm.channels import make_channels, needs_library
+from omni.llm.faults import Faults
 from omni.llm.keys import ModelKeys
 from omni.llm.local import LocalModel
 from omni.llm.port import ModelPort, PortSettings
@@ -21,14 +22,18 @@ from omni.runtime.post import Post
 class Models:
     """The adapters by the names that actors post to, and what the door and the hands need of them."""
 
-    def __init__(self, config: Config, keys: ModelKeys, post: Post, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, config: Config, keys: ModelKeys, post: Post, clock: Clock, ids: Ids, faults: Faults | None = None
+    ) -> None:
         self._config = config
         self._channels = make_channels(config)
-        self.probes = Probes(config, post, clock)
+        self.probes = Probes(config, post, clock, faults)
         self.local = LocalModel(config.brainstem, post)
         kinds = {name: each.kind for name, each in config.providers.items() if each.kind}
         settings = PortSettings(call_paths(config), config.lite_llm_url)
-        self.port = ModelPort(settings, self._channels, Prices(kinds), keys, post=post, clock=clock, ids=ids)
+        self.port = ModelPort(
+            settings, self._channels, Prices(kinds), keys, post=post, clock=clock, ids=ids, faults=faults
+        )
 
     @property
     def adapters(self) -> dict[str, Callable[[Any], None]]:

@@ -24,6 +24,7 @@ from omni.config import Config, Provider
 from omni.domain.commands import Observed, Probe
 from omni.domain.values import PROXY, KeyRole, Millis
 from omni.domain.verdict import Verdict
+from omni.llm.faults import Faults
 from omni.llm.fresh import ask, explain
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
@@ -48,7 +49,8 @@ _VERDICTS = {
 class Probes:
     """Adapter between HealthMonitor and the world; `receive` belongs behind a LoopMailbox named "probes"."""
 
-    def __init__(self, config: Config, post: Post, clock: Clock) -> None:
+    def __init__(self, config: Config, post: Post, clock: Clock, faults: Faults | None = None) -> None:
+        self._faults = faults
         self._proxy = proxy_url(config.lite_llm_url)
         self._clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
         self._keys = {name: _keys(config, name) for name in self._clouds}
@@ -79,6 +81,8 @@ class Probes:
         self._post.send(HEALTH, NAME, (seen,))
 
     async def _look(self, probe: Probe) -> Observed:
+        if self._faults and self._faults.active and (seen := await self._faults.probed(probe)):
+            return seen
         if probe.target == PROXY and self._proxy:
             return await self._ask(probe, self._proxy)
         provider = self._clouds.get(probe.target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni import __version__
+from omni.domain.drill import LONGEST_S, SHORTEST_S, Drill, Fault
 from omni.domain.errors import OmniError
-from omni.domain.view import task_view
+from omni.domain.view import task_view, timestamp
 from omni.server.desk import Desk
 from omni.server.refusals import BadArgument, error_view, kind_of
 from omni.server.requests import ListTasks, Reader, TaskEvents
@@ -26,6 +27,13 @@ class ModeWish(msgspec.Struct, frozen=True):
 
     mode: Literal["auto", "brainstem"]
     by: str = ""
+
+
+class DrillWish(msgspec.Struct, frozen=True):
+    """Body of `POST /api/drill`: a fault for so many seconds, or none any more."""
+
+    fault: Fault | Literal["none"]
+    seconds: Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)] = 20
 
 
 Readiness: TypeAlias = Callable[[], str]  # why the daemon is not ready; empty when it is
@@ -63,8 +71,12 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         return {"task_id": asked.task_id, "events": await desk.events(asked.task_id, asked.after)}
 
     async def mode(request: Request) -> Any:
-        asked = _wish(await request.body())
+        asked = _wish(await request.body(), ModeWish)
         return mode_view(await desk.force_mode(brainstem=asked.mode == "brainstem", by=asked.by))
+
+    async def drill(request: Request) -> Any:
+        asked = _wish(await request.body(), DrillWish)
+        return _drill_view(desk.drill(None if asked.fault == "none" else asked.fault, asked.seconds))
 
     async def welcome(request: Request) -> Any:
         return _WELCOME
@@ -85,11 +97,19 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         "/healthz": alive,
         "/readyz": ready,
     }
-    changes: dict[str, Handler] = {"/api/mode": mode}
+    changes: dict[str, Handler] = {"/api/mode": mode, "/api/drill": drill}
     return [
         *(Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()),
         *(Route(path, _answering(handler), methods=["POST"]) for path, handler in changes.items()),
     ]
+
+
+def _drill_view(drill: Drill | None) -> dict[str, Any]:
+    """The fault that is made on purpose, its bounds also in wall-clock milliseconds; null when there is none."""
+    if drill is None:
+        return {"drill": None}
+    shown = {"since": timestamp(drill.since), "until": timestamp(drill.until)}
+    return {"drill": {"fault": drill.fault, **shown, "since_ms": drill.since, "until_ms": drill.until}}
 
 
 def _answering(handler: Handler) -> Handler:
@@ -103,11 +123,15 @@ def _answering(handler: Handler) -> Handler:
     return answer
 
 
-def _wish(body: bytes) -> ModeWish:
+Wish = TypeVar("Wish", ModeWish, DrillWish)
+
+
+def _wish(body: bytes, kind: type[Wish]) -> Wish:
+    name = kind.__struct_fields__[0]
     try:
-        return msgspec.json.decode(body, type=ModeWish)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
-        raise BadArgument(f"this says no mode: {error}", argument="mode") from None
+        raise BadArgument(f"this says no {name}: {error}", argument=name) from None
 
 
 def _numbers(arguments: dict[str, Any], name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from omni.domain.commands import (
     CancelTask,
+    ComponentReport,
     Follow,
     ForceMode,
     Forget,
@@ -32,6 +33,7 @@ from omni.domain.commands import (
     TaskPage,
     Update,
 )
+from omni.domain.drill import Drill, Fault
 from omni.domain.errors import NotFound
 from omni.domain.task import Task
 from omni.domain.values import Decision, TaskSpec, TaskState
@@ -55,6 +57,17 @@ class Archive(Protocol):
     def task(self, task_id: str) -> Task | None: ...
 
     def events(self, task_id: str) -> list[Recorded]: ...
+
+
+class Drills(Protocol):
+    """Faults made on purpose; `omni.llm.faults.Faults` is one."""
+
+    @property
+    def report(self) -> ComponentReport | None: ...
+
+    def inject(self, fault: Fault, seconds: float) -> Drill: ...
+
+    def clear(self) -> None: ...
 
 
 class TimeUp(msgspec.Struct, frozen=True):
@@ -84,8 +97,9 @@ def settled(task: Task) -> bool:
 class Desk:
     """Asks the Gateway, for every dialect. All methods run on the loop; refusals are raised as Refused or NotFound."""
 
-    def __init__(self, post: Post, ids: Ids, clock: Clock, archive: Archive) -> None:
+    def __init__(self, post: Post, ids: Ids, clock: Clock, archive: Archive, drills: Drills | None = None) -> None:
         self._post = post
+        self._drills = drills
         self._ids = ids
         self.clock = clock
         self._archive = archive
@@ -173,7 +187,23 @@ class Desk:
 
     async def status(self) -> SystemReport:
         """The system as it is now."""
-        return await self._answer(GetStatus(self._request()))  # type: ignore[no-any-return]
+        report: SystemReport = await self._answer(GetStatus(self._request()))
+        drill = self._drills.report if self._drills else None
+        if drill is None:
+            return report
+        return replace(report, health=replace(report.health, components=(*report.health.components, drill)))
+
+    def drill(self, fault: Fault | None, seconds: float) -> Drill | None:
+        """Begin a fault on purpose, or end the one under way (None). Raises Refused while another is under way."""
+        if self._drills is None:
+            raise TurnedDown("unsupported", "this daemon can hold no drills", hint="omni version")
+        if fault is None:
+            self._drills.clear()
+            return None
+        if running := self._drills.report:
+            text = f"a drill is under way: {running.name}; it ends by itself"
+            raise TurnedDown("conflict", text, hint="omni drill none --live, to end it now")
+        return self._drills.inject(fault, seconds)
 
     async def force_mode(self, *, brainstem: bool, by: str) -> NoteMode:
         """Ask for BRAINSTEM, or give the decision back to what is observed; the mode that follows."""
