@@ -6,8 +6,9 @@ from typing import Any
 
 from omni.actors.gateway import Gateway
 from omni.domain import commands as cmd
+from omni.domain.ledger import DAY_MS
 from omni.domain.task import Task
-from omni.domain.values import TaskSpec, TaskState
+from omni.domain.values import Budget, TaskSpec, TaskState
 
 
 def task(task_id: str, state: TaskState) -> Task:
@@ -35,3 +36,14 @@ def test_a_held_task_goes_on_although_no_more_are_admitted() -> None:
     ask(gateway, state, cmd.TasksChanged((task("held", TaskState.HELD),)))
     retry = cmd.RetryTask("r", "held", "new")
     assert ask(gateway, state, retry) == [("router", retry)]
+
+
+def test_the_status_tells_what_was_spent_today_and_nothing_of_yesterday() -> None:
+    gateway = Gateway(open_limit=1)
+    state = gateway.initial()
+    told = cmd.Spend(1_000, 0.5, 0.25, 0.75, budget=Budget(daily_usd=9.0))
+    ask(gateway, state, told)
+    ((_, reply),) = ask(gateway, state, cmd.GetStatus("r"))
+    assert reply.payload.spend == told
+    (sent,) = gateway.handle(state, cmd.Envelope("m", 1_000, 0, "test", cmd.GetStatus("r"))).sends
+    assert sent.message.payload.spend == cmd.Spend(DAY_MS, budget=Budget(daily_usd=9.0))

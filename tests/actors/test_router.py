@@ -6,10 +6,13 @@ import queue
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from omni.actors.router import Router
 from omni.domain import commands as cmd
+from omni.domain.effects import Send
 from omni.domain.task import Task
-from omni.domain.values import ExecutorHealth, ExecutorSpec, Result, RoutingSettings, TaskSpec
+from omni.domain.values import Budget, ExecutorHealth, ExecutorSpec, Result, RoutingSettings, TaskSpec
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.runtime.kernel import Kernel
@@ -44,6 +47,28 @@ def test_a_result_that_the_log_cannot_hold_fails_its_task_and_was_never_shown_as
     assert states[-1] == "failed"
     assert "completed" not in states
     assert gave_up == []
+
+
+def test_calls_and_what_they_came_to_are_read_back_from_the_log(tmp_path: Path) -> None:
+    store = SqliteEventStore.open(tmp_path / "omni.db", log_codec())
+    kernel = Kernel(Router(), store, SystemClock())
+    kernel.turn([("test", cmd.Boot("b", RoutingSettings(budget=Budget(daily_usd=1.0))))])
+    reserve = cmd.ReserveCall("r1", "c1", "cloud", "large", "NORMAL", client="openclaw", paid=True, estimate_usd=0.5)
+    sends = kernel.turn([("port", reserve)])
+    assert [s.message for s in sends if s.to == "port"] == [cmd.CallAnswered("r1")]
+    assert next(s.message for s in sends if isinstance(s.message, cmd.Spend)).reserved_usd == 0.5
+    kernel.turn([("port", cmd.SettleCall("c1", "ok", billed_usd=0.75)), ("port", replace(reserve, call="c2"))])
+    before = kernel.behaviour.dump(kernel.state)
+    assert [row.version for row in store.stream("calls")] == [1, 2, 3]
+    kernel.refold()
+    assert kernel.behaviour.dump(kernel.state) == before
+    store.close()
+
+
+def test_a_reservation_that_cannot_be_written_down_is_turned_down_at_the_port() -> None:
+    full = cmd.Refusal("storage_unavailable", "the disk is full", "make room")
+    reserve = cmd.ReserveCall("r1", "c1", "cloud", "large", "NORMAL")
+    assert Router().refuse(reserve, full) == [Send("port", cmd.CallAnswered("r1", full))]
 
 
 def _until_ended(told: queue.Queue[Any]) -> list[Task]:

@@ -15,9 +15,10 @@ import msgspec
 
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
+from omni.domain.budget import as_of
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
-from omni.domain.values import RUNNING, ExecutorHealth, RoutingSettings, TaskState
+from omni.domain.values import RUNNING, ExecutorHealth, Millis, RoutingSettings, TaskState
 
 NAME = "gateway"
 ROUTER = "router"
@@ -39,6 +40,8 @@ class GatewayState:
         self.executors: dict[str, cmd.ExecutorStatus] = {}
         self.settings = RoutingSettings()
         self.health = cmd.HealthReported(cmd.NoteMode("NORMAL"))
+        self.spend = cmd.Spend(0)
+        self.at: Millis = 0  # of the message in hand
 
     @property
     def open_tasks(self) -> int:
@@ -70,6 +73,7 @@ class Gateway(Quiet):
             cmd.ProgressMade: _progress,
             cmd.ExecutorStatus: _executor,
             cmd.HealthReported: _health,
+            cmd.Spend: _spend,
             cmd.Boot: _boot,
         }
 
@@ -77,6 +81,7 @@ class Gateway(Quiet):
         return GatewayState()
 
     def handle(self, state: GatewayState, envelope: cmd.Envelope) -> Outcome:
+        state.at = envelope.at
         handler = self._handlers.get(type(envelope.message))
         return Outcome((), handler(state, envelope.message)) if handler else NOTHING
 
@@ -207,7 +212,8 @@ def _status(state: GatewayState, query: cmd.GetStatus) -> list[Send]:
         reports.append(cmd.ExecutorReport(spec, health, seen.tools, seen.since, running[spec.name], queued[spec.name]))
     counts = {str(s): state.counts[s] for s in TaskState}
     position = max((t.position for t in state.tasks.values()), default=0)
-    return [_reply(query.request, cmd.SystemReport(state.health, tuple(reports), counts, position))]
+    spend = as_of(state.spend, state.at)
+    return [_reply(query.request, cmd.SystemReport(state.health, tuple(reports), counts, position, spend))]
 
 
 # --- from the others ------------------------------------------------------------------------------------------------
@@ -224,6 +230,11 @@ def _executor(state: GatewayState, status: cmd.ExecutorStatus) -> list[Send]:
 
 def _health(state: GatewayState, reported: cmd.HealthReported) -> list[Send]:
     state.health = reported
+    return []
+
+
+def _spend(state: GatewayState, spend: cmd.Spend) -> list[Send]:
+    state.spend = spend
     return []
 
 

@@ -82,7 +82,27 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
     why = [f"because  {one_line(body['reason'])}, since {body['since']}"] if body.get("reason") else []
     tasks = f"tasks    {counts or 'none yet: omni submit TEXT'}"
     components = _components(context, body.get("components", []))
-    return [head, *why, *where, tasks, *components, *_executors(context, body["executors"])]
+    return [head, *why, *where, tasks, *_spent(body.get("spend")), *components, *_executors(context, body["executors"])]
+
+
+def _spent(spend: dict[str, Any] | None) -> list[str]:
+    """One line about today's money; none where none is spent and none is capped."""
+    if not spend:
+        return []
+    cap, spent = spend["caps"]["daily_usd"], spend["billed_usd"] + spend["kept_usd"]
+    unknown, reserved = spend["unknown_calls"], spend["reserved_usd"]
+    if cap is None and not (spent or reserved or unknown or spend["imputed_usd"]):
+        return []
+    parts = [f"today {usd(spent)}" + (f" of {usd(cap)}" if cap is not None else "")]
+    parts += [f"{usd(reserved)} reserved"] if reserved else []
+    parts += [f"{unknown} {'call' if unknown == 1 else 'calls'} without a known bill"] if unknown else []
+    parts += [f"free calls worth {usd(spend['imputed_usd'])}"] if spend["imputed_usd"] else []
+    return [f"spent    {', '.join(parts)}"]
+
+
+def usd(amount: float) -> str:
+    """An amount of money: cents, and below ten of them as much as matters."""
+    return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4f}"
 
 
 def fetch(
@@ -144,11 +164,12 @@ def _json(body: bytes) -> dict[str, Any] | None:
 
 def _from_log(context: Context) -> dict[str, Any]:
     from omni.config import log_path
+    from omni.runtime.ports import SystemClock
 
     if not log_path(context.data_dir).exists():
         return {"position": 0}
     with context.history() as history:
-        return history.status(context.counting("reading the log"))
+        return history.status(context.counting("reading the log"), SystemClock().wall_ms())
 
 
 def _components(context: Context, components: list[dict[str, Any]]) -> list[str]:

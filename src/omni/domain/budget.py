@@ -217,6 +217,14 @@ def spend(board: Board) -> cmd.Spend:
     )
 
 
+def as_of(spend: cmd.Spend, at: Millis) -> cmd.Spend:
+    """What was spent on the day of `at`: nothing yet, when the newest day with calls is over."""
+    if at < spend.until:
+        return spend
+    offset = spend.budget.utc_offset_ms
+    return cmd.Spend(day_ends(day_of(at, offset), offset), budget=spend.budget)
+
+
 def _fitting(
     board: Board, budget: Budget, at: Millis, instead_of: str = "", came_to_usd: float = 0.0
 ) -> Iterator[Task]:

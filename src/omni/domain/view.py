@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from omni.domain.commands import Spend
 from omni.domain.events import TaskRouted
 from omni.domain.task import Task
 from omni.domain.values import Attempt, Millis, Route
@@ -36,7 +37,7 @@ def task_view(task: Task) -> dict[str, Any]:
         if task.result is None
         else {"content": task.result.content, "structured": task.result.structured},
         "error": _plain(task.error),
-        "cost_usd": task.cost_usd,
+        "cost_usd": None if task.cost_usd is None else money(task.cost_usd),
         "usage": _plain(task.usage),
         "held": _plain(task.held),
         "cancel_requested": task.cancel_requested,
@@ -87,6 +88,33 @@ def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:
         "held": view["held"],
         "attempts": view["attempts"],
     }
+
+
+def spend_view(spend: Spend) -> dict[str, Any]:
+    """What was spent on one day, which ends at `day_ends`, and the caps; amounts in US dollars.
+
+    `kept_usd` are estimates that stand for bills nobody knows; `unknown_calls` have no known bill.
+    """
+    budget = spend.budget
+    return {
+        "day_ends": timestamp(spend.until),
+        "billed_usd": money(spend.billed_usd),
+        "imputed_usd": money(spend.imputed_usd),
+        "reserved_usd": money(spend.reserved_usd),
+        "kept_usd": money(spend.kept_usd),
+        "unknown_calls": spend.unknown,
+        "caps": {
+            "daily_usd": budget.daily_usd,
+            "task_usd": budget.task_usd,
+            "channel_usd": dict(budget.channel_usd),
+            "at_cap": budget.at_cap,
+        },
+    }
+
+
+def money(usd: float) -> float:
+    """A sum without the dust that adding up floats leaves."""
+    return round(usd, 9)
 
 
 def timestamp(at: Millis | None) -> str | None:

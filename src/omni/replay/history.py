@@ -15,13 +15,14 @@ from typing import Any, Self
 
 from omni.config import log_path
 from omni.domain import board as boards
+from omni.domain import budget
 from omni.domain import events as ev
 from omni.domain import task as tasks
 from omni.domain.board import Board
 from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
-from omni.domain.values import ENDED, TaskState
-from omni.domain.view import decision_view, event_view, task_view
+from omni.domain.values import ENDED, Millis, TaskState
+from omni.domain.view import decision_view, event_view, spend_view, task_view
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.eventlog.upcasters import log_codec
@@ -31,7 +32,7 @@ SHOWN = 10  # how many ids an ambiguous beginning lists
 REPORT_EVERY = 10_000
 _PAGE = 64
 _NEWEST_FIRST = "fedcba9876543210-"
-_BOARD_STREAMS = (ev.ROUTER_STREAM, ev.TASK_PREFIX)
+_BOARD_STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 _TERMINAL: dict[type[Any], TaskState] = {
     ev.TaskCompleted: TaskState.COMPLETED,
     ev.TaskFailed: TaskState.FAILED,
@@ -129,8 +130,11 @@ class History:
         more = found[limit - 1].id if len(found) > limit else None
         return {"tasks": [task_view(each) for each in found[:limit]], "next": more}
 
-    def status(self, count: Count = nothing) -> dict[str, Any]:
-        """Executors and task counts as the log left them; nobody knows how the executors are now."""
+    def status(self, count: Count = nothing, at: Millis = 0) -> dict[str, Any]:
+        """Executors and task counts as the log left them; nobody knows how the executors are now.
+
+        Spending is that of the newest day with calls, or nothing when it is over at `at`.
+        """
         board, counts = Board(), Counter[str]()
         for recorded in self._counted(count):
             boards.evolve(board, recorded.stream, recorded.event, recorded.at_ms, recorded.position)  # type: ignore[arg-type]
@@ -138,7 +142,9 @@ class History:
                 counts[ended] += 1
         counts.update(str(t.state) for t in board.tasks.values() if not t.ended)
         executors = [_executor_view(spec, board) for spec in board.settings.executors]
-        return {"executors": executors, "counts": dict(counts), "position": self.reader.head.position}
+        spend = spend_view(budget.as_of(budget.spend(board), at))
+        head = self.reader.head.position
+        return {"executors": executors, "counts": dict(counts), "spend": spend, "position": head}
 
     def _counted(self, count: Count, until: int | None = None) -> Iterator[Recorded]:
         for done, recorded in enumerate(self.reader.read(prefixes=_BOARD_STREAMS, until=until)):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from omni.domain.values import AttemptState, Decision, HealthState, Mode, TaskState
+from omni.domain.values import AtCap, AttemptState, Decision, HealthState, Mode, TaskState
 
 Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
 
@@ -133,6 +133,23 @@ class ComponentShape(Shape, frozen=True):
     evidence: list[EvidenceShape]
 
 
+class CapsShape(Shape, frozen=True):
+    daily_usd: float | None
+    task_usd: float | None
+    channel_usd: dict[str, float]
+    at_cap: AtCap
+
+
+class SpendShape(Shape, frozen=True):
+    day_ends: Time | None
+    billed_usd: float
+    imputed_usd: Annotated[float, Meta(description="What free calls would have cost.")]
+    reserved_usd: Annotated[float, Meta(description="What calls that are under way may yet cost.")]
+    kept_usd: Annotated[float, Meta(description="Estimates that stand for bills nobody knows.")]
+    unknown_calls: Annotated[int, Meta(description="Calls that may have been billed, nobody knows how much.")]
+    caps: CapsShape
+
+
 class SystemShape(Shape, frozen=True):
     """The system."""
 
@@ -143,6 +160,7 @@ class SystemShape(Shape, frozen=True):
     components: list[ComponentShape]
     executors: list[ExecutorShape]
     tasks: Annotated[dict[str, int], Meta(description="How many tasks are in each state.")]
+    spend: SpendShape | None
     position: int
 
 
