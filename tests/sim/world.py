@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 from tests.sim.model import Judge
 from tests.sim.outside import Call, Client, Hands, Ledger, VirtualClock
+from tests.sim.overseer import Overseer
+from tests.sim.sky import SETTINGS, Sky
 
 from omni.actors.brainstem import Brainstem
 from omni.actors.executor_pool import ExecutorPool
@@ -33,7 +35,7 @@ from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, Mode, RoutingSettings, TaskSpec
+from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, TaskSpec
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -56,6 +58,13 @@ SIZES = (256, 1, 2, 5)
 CALM_ROUNDS = 2_000
 CODEC = Codec(ev.AnyEvent, UPCASTERS)
 ALARMS = {"message.rejected", "message.dropped"}  # log lines that no healthy run may write
+
+
+class Due(NamedTuple):
+    """When a timer rings, by which clock."""
+
+    clock: str
+    at: int
 
 
 class Crash(BaseException):
@@ -177,10 +186,14 @@ class World:
         *,
         compare: bool = True,
         armed: tuple[str, int] | None = None,
+        watched: bool = False,
     ) -> None:
         self.directory = directory
         self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
-        self.settings = settings or RoutingSettings(EXECUTORS)
+        self.watched = watched  # the mode is HealthMonitor's, from what the sky shows; else it is the test's
+        self.settings = settings or RoutingSettings(EXECUTORS, watched=watched)
+        self.sky = Sky(self._from_above)
+        self.over = Overseer()
         self.clock = VirtualClock()
         self.failpoints = Failpoints()
         if armed:
@@ -221,6 +234,7 @@ class World:
 
     def _die(self, survivors: int) -> None:
         self.ledger.crash(survivors)
+        self.sky.crash()
         self.client.hung_up()
         self.uncertain |= self.store.uncertain
         # The files as a killed process leaves them: the write-ahead log is still there, nothing was tidied up.
@@ -237,7 +251,7 @@ class World:
         self._home().mkdir(exist_ok=True)
         self.store = FailingStore(SqliteEventStore.open(self._home() / "omni.db", CODEC), self.failpoints)
         self.post = SlowPost(self.failpoints)
-        self.timers: dict[tuple[str, str], int] = {}
+        self.timers: dict[tuple[str, str], Due] = {}
         self.hands = Hands(self.ledger, lambda report: self.post.send("pool", "hands", (report,)))
         self._register()
         self.shells: dict[str, Shell] = {}
@@ -262,22 +276,18 @@ class World:
             "hands": self.hands.receive,
             "timers": self._set_timer,
             "door": self._to_client,
-            "notifier": self._tell_user,
-            "local": self._local_model,
+            **dict.fromkeys(("probes", "local", "notifier"), self.sky.receive),
+            "port": lambda _message: None,
         }
         for name, receive in adapters.items():
             self.post.register(name, partial(each, receive))
         self.post.register("journal", lambda _sender, _tasks: None)
 
-    def _tell_user(self, notice: cmd.Deliver) -> None:
-        self.post.send("brainstem", "notifier", (cmd.Delivered(notice.key, ok=True),))
-
-    def _local_model(self, wish: cmd.WakeLocal | cmd.SleepLocal) -> None:
-        state = "checked" if isinstance(wish, cmd.WakeLocal) else "unloaded"
-        self.post.send("brainstem", "local", (cmd.LocalObserved(state),))
-
     def _announce(self) -> None:
-        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {})
+        repair = RepairSettings("retrier" if self.watched else "", backoff_ms=1_000, backoff_cap_ms=8_000)
+        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair)
+        if self.watched:
+            self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, SETTINGS),))
         self.post.send("brainstem", "daemon", (up,))
         for name in ("gateway", "router", "pool"):
             self.post.send(name, "daemon", (cmd.Boot(self.store.boot, self.settings),))
@@ -357,7 +367,8 @@ class World:
         self._try(self.post.send, "pool", "hands", (cmd.ExecutorObserved(executor, ok=ok, detail=detail),))
 
     def turns(self, mode: Mode) -> None:
-        """HealthMonitor has come to another view of the world."""
+        """HealthMonitor has come to another view of the world. For worlds that nobody watches."""
+        assert not self.watched, "the mode is derived"
         self._try(self.post.send, "router", "health", (cmd.NoteMode(mode, reason="as observed", cleared=True),))
 
     def everyone_ready(self) -> None:
@@ -365,8 +376,8 @@ class World:
             self.observe(executor.name, ok=True)
 
     def fire(self) -> None:
-        """Ring the timers whose time has come by the wall clock."""
-        for actor, key in [t for t, at in self.timers.items() if at <= self.clock.wall]:
+        """Ring the timers whose time has come, each by its own clock."""
+        for actor, key in [t for t in self.timers if self._wait_ms(t) <= 0]:
             if self.timers.pop((actor, key), None) is None:
                 continue  # a crash on the way has emptied the list
             self._try(self.post.send, actor, "timers", (cmd.TimerFired(key),))
@@ -388,8 +399,21 @@ class World:
         self._try(self.post.send, "gateway", "door", (self.client.ask(message),))
         return str(message.request)
 
-    def _set_timer(self, wake: cmd.WakeAt) -> None:
-        self.timers[wake.actor, wake.key] = wake.at
+    def _set_timer(self, wake: cmd.WakeAt | cmd.WakeIn) -> None:
+        due = Due("wall", wake.at) if isinstance(wake, cmd.WakeAt) else Due("mono", self.clock.mono + wake.delay_ms)
+        self.timers[wake.actor, wake.key] = due
+
+    def _wait_ms(self, timer: tuple[str, str]) -> int:
+        due = self.timers[timer]
+        return due.at - (self.clock.wall if due.clock == "wall" else self.clock.mono)
+
+    def _from_above(self, to: str, sender: str, message: Any) -> None:
+        self._try(self.post.send, to, sender, (message,))
+
+    def calls(self, target: str, pick: int) -> None:
+        """Somebody calls a model, and the port tells what came of it."""
+        to, _, seen = self.sky.seen(target, "call", pick)
+        self._from_above(to, "port", seen)
 
     # --- the calm after the storm ---------------------------------------------------------------------------------
 
@@ -397,16 +421,19 @@ class World:
         """Let all executors answer, all timers ring and all messages arrive, until nothing is left to happen."""
         self.failpoints.disarm()
         self.settle()
-        self.turns("NORMAL")
+        self.sky.heal()
+        if not self.watched:
+            self.turns("NORMAL")
         self.everyone_ready()
         for _ in range(CALM_ROUNDS):
             self.settle()
             self.told_to_stop()
-            if self.hands.finish():
+            if self.hands.finish() or self.sky.answer(0):
                 continue
-            if not self.timers:
+            ringing = [self._wait_ms(t) for t in self.timers if self.judge.mode != "NORMAL" or t[0] != "health"]
+            if not ringing:
                 break
-            self.clock.run(max(0, min(self.timers.values()) - self.clock.wall))
+            self.clock.run(max(0, min(ringing)))
             self.fire()
         else:
             raise AssertionError("the world does not calm down")
@@ -424,7 +451,9 @@ class World:
                 self.requests.add(request)
             if row.stream.startswith((ev.TASK_PREFIX, ev.ROUTER_STREAM)):
                 replay(self.mirror, row)
+            self.over.see(row)
         self.judge.at_rest()
+        self.over.at_rest(self.kernels["health"].state, self.clock.wall)
         if self.compare:
             assert_equal(self.kernels["router"].state, self.mirror)
         assert self.kernels["health"].state.version == self.streams[ev.HEALTH_STREAM]
@@ -455,6 +484,9 @@ class World:
     def check_end(self) -> None:
         """When nothing is left to happen: no task is stuck, no question is open, everybody knows the same."""
         self.check_log()
+        assert self.judge.mode == "NORMAL", f"all is well, and the mode is {self.judge.mode}"
+        if self.watched:
+            self.over.at_end(self.sky)
         for life in self.judge.lives.values():
             assert life.state in {"ended", "held"}, f"{life.id} is stuck: {life.state}"
             if life.cancel or life.id in self.client.cancelled:

@@ -110,6 +110,8 @@ class Gateway(Quiet):
 
 
 def _answered(state: GatewayState, answer: cmd.Answered) -> list[Send]:
+    if not answer.request:
+        return []  # Brainstem asked, and learns what it needs from the task
     until_end = state.asked.pop(answer.request, False)
     if answer.refusal is not None:
         return [_reply(answer.request, answer.refusal)]
