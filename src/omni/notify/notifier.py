@@ -53,9 +53,7 @@ class Notifier:
         """Take one notice; one that is on its way is not started again. Runs on the loop and returns at once."""
         if message.key in self._running:
             return
-        task = asyncio.create_task(self._answer(message), name=f"notice {message.key}")
-        self._running[message.key] = task
-        task.add_done_callback(lambda _: self._running.pop(message.key, None))
+        self._running[message.key] = asyncio.create_task(self._answer(message), name=f"notice {message.key}")
 
     async def stop(self) -> None:
         """Give up what is on its way; the outbox still has it."""
@@ -70,12 +68,21 @@ class Notifier:
         return self._config.enabled and (covered is None or covered in self._config.events)
 
     async def _answer(self, message: cmd.Deliver) -> None:
+        try:
+            answer = await self._result(message)
+        except Exception as error:  # without an answer the outbox would wait for ever
+            log.exception("notice.crashed", key=message.key)
+            answer = cmd.Delivered(message.key, ok=False, detail=f"Omni could not tell it: {type(error).__name__}")
+        # Forgotten first: who hears the answer may send the same notice again at once, and waits for an answer to that.
+        self._running.pop(message.key, None)
+        self._post.send(BRAINSTEM, NAME, (answer,))
+
+    async def _result(self, message: cmd.Deliver) -> cmd.Delivered:
         if not self.wants(message.kind):
-            self._say(cmd.Delivered(message.key, ok=True, detail="not asked for"))
-            return
+            return cmd.Delivered(message.key, ok=True, detail="not asked for")
         text = self._redact(render(message.kind, message.facts, self._language))
         failures = await self._tell(Told(message.key, message.kind, text, message.at))
-        self._say(cmd.Delivered(message.key, not failures, self._redact("; ".join(failures))))
+        return cmd.Delivered(message.key, not failures, self._redact("; ".join(failures)))
 
     async def _tell(self, notice: Told) -> list[str]:
         took = self._remember(notice.key)
@@ -97,9 +104,6 @@ class Notifier:
         if len(self._took) > REMEMBERED:
             self._took.popitem(last=False)
         return took
-
-    def _say(self, answer: cmd.Delivered) -> None:
-        self._post.send(BRAINSTEM, NAME, (answer,))
 
 
 def _words(error: Exception, limit_s: float) -> str:
