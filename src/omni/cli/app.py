@@ -81,6 +81,17 @@ class Wish(StrEnum):
     brainstem = "brainstem"
 
 
+class Bill(StrEnum):
+    """What `costs --by` takes."""
+
+    model = "model"
+    tier = "tier"
+    executor = "executor"
+    task = "task"
+    day = "day"
+    channel = "channel"
+
+
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -287,6 +298,20 @@ def mode(
     from omni.cli import mode as room
 
     return room.run(_context(ctx), str(wish) if wish else None)
+
+
+@app.command()
+def costs(
+    ctx: typer.Context,
+    by: Annotated[Bill, typer.Option(help="What to add up by.")] = Bill.model,
+    since: Annotated[
+        str | None, typer.Option(metavar="T", help="Only calls from then on: 7d, 12h, a date, or a date and time.")
+    ] = None,
+) -> int:
+    """Show what model calls cost, from the log."""
+    from omni.cli import costs as room
+
+    return room.run(_context(ctx), str(by), since)
 
 
 @app.command()

@@ -163,8 +163,25 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
     "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
     "attempt.cancelled": lambda b: f"{_nth(b)}{'' if b.get('confirmed', True) else ', never confirmed'}",
+    "call.reserved": lambda b: f"{b['model']} at {b['channel']}{_may_cost(b)}",
+    "call.settled": lambda b: f"{b['verdict']}, {_cost(b)}",
+    "call.refused": lambda b: str(b["reason"]),
     "attempt.late_outcome": lambda b: f"{_nth(b)} {b['outcome']} after it had been given up; nothing changes",
 }
+
+
+def _may_cost(body: dict[str, Any]) -> str:
+    if not body.get("paid"):
+        return ", free"
+    estimate = body.get("estimate_usd")
+    return ", nobody can say for how much" if estimate is None else f", for ${estimate:.4f} at most"
+
+
+def _cost(body: dict[str, Any]) -> str:
+    if body.get("billed_usd") is not None:
+        return f"${body['billed_usd']:.4f}"
+    kept = body.get("kept_usd")
+    return f"cost not known, ${kept:.4f} kept for it" if kept else "no bill"
 
 
 def _nth(body: dict[str, Any]) -> str:

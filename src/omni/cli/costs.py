@@ -1,0 +1,86 @@
+"""`omni costs`: what model calls cost, straight from the log, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from omni.cli.context import Context
+from omni.cli.exits import OK, BadUsage
+from omni.cli.output import one_line, table
+from omni.cli.status import usd
+from omni.domain.values import Millis
+
+if TYPE_CHECKING:
+    from omni.replay.costs import Line
+
+_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
+_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
+HELP = "omni costs --help"
+_HEAD = ("CALLS", "BILLED", "IMPUTED", "REPORTED", "UNKNOWN", "TOKENS IN/OUT")
+
+
+def run(context: Context, by: str, since: str | None) -> int:
+    """Print the bill by model, tier, executor, task, day or channel. Raises NotFound without a log, BadUsage."""
+    from omni.replay.costs import bill
+    from omni.runtime.ports import SystemClock
+
+    began = moment(since, SystemClock().wall_ms()) if since else 0
+    with context.history() as history:
+        read = bill(history.reader, by, began, context.counting("reading the log"))
+    context.out.redraw("")
+    names = sorted(read.lines) if by == "day" else sorted(read.lines, key=lambda name: _rank(name, read.lines[name]))
+    rows = [{"key": name, **read.lines[name].view()} for name in names]
+    document = {"by": by, "since": since, "rows": rows, "total": read.total.view()}
+    context.out.show("costs", document, lines(by, since, rows, read.total.view()))
+    return OK
+
+
+def lines(by: str, since: str | None, rows: list[dict[str, Any]], total: dict[str, Any]) -> list[str]:
+    """The bill for people; sums hold what is known, and what is not is counted beside them."""
+    if not rows:
+        return [f"nothing was spent{f' since {since}' if since else ' yet'}: no model call is in the log"]
+    cells = [(one_line(row["key"]), *_cells(row)) for row in rows]
+    shown = table((by.upper(), *_HEAD), [*cells, ("total", *_cells(total))])
+    return [*shown, *_remarks(total)]
+
+
+def moment(text: str, now: Millis) -> Millis:
+    """A point in time: `7d`, `12h`, `30m` ago, a date, or a date and time (local unless it says otherwise)."""
+    if span := _SPAN.fullmatch(text.strip()):
+        return now - int(span[1]) * _UNIT_MS[span[2]]
+    try:
+        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise BadUsage(f"{text!r} is no point in time: 7d, 12h, 2026-01-31 or 2026-01-31T08:00", hint=HELP) from None
+
+
+def _rank(name: str, line: Line) -> tuple[float, float, int, str]:
+    """Dearest first."""
+    known = (line.billed_usd or 0.0) + line.kept_usd
+    return (-known, -(line.imputed_usd or 0.0) - (line.reported_usd or 0.0), -line.calls, name)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    calls = f"{row['calls']}+{row['open']}" if row["open"] else str(row["calls"])
+    unknown = str(row["unknown"]) if row["unknown"] else ""
+    tokens = f"{row['input_tokens']:,}/{row['output_tokens']:,}"
+    money = (_amount(row[name]) for name in ("billed_usd", "imputed_usd", "reported_usd"))
+    return (calls, *money, unknown, tokens)
+
+
+def _amount(amount: float | None) -> str:
+    return "-" if amount is None else usd(amount)
+
+
+def _remarks(total: dict[str, Any]) -> list[str]:
+    kept = f"; {usd(total['kept_usd'])} of estimates count for them against the caps" if total["kept_usd"] else ""
+    says = (
+        (total["unknown"], f"{total['unknown']} may have been billed, nobody knows how much: in no sum above{kept}"),
+        (total["open"], f"{total['open']} not settled yet, {usd(total['reserved_usd'])} reserved for them"),
+        (total["imputed_usd"], "imputed: what free calls would have cost"),
+        (total["reported_usd"], "reported: what executors say that calls of their own cost; not metered here"),
+    )
+    told = [text for applies, text in says if applies]
+    return ["", *told] if told else []
