@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -139,6 +138,14 @@ class CloudProcess(_Fake):
         return int(self._ledger()["peak"])
 
 
+class FakeProxyProcess(CloudProcess):
+    """`tests.fakes.upstream` in the part of a LiteLLM proxy and all that is behind it."""
+
+    def __init__(self, home: Path, name: str = "proxy") -> None:
+        super().__init__(home, name)
+        self.line.append("--litellm")
+
+
 class OllamaProcess(_Fake):
     """`tests.fakes.ollama` on its own."""
 
@@ -179,11 +186,3 @@ def running(*processes: Started) -> Iterator[None]:
     finally:
         for each in processes:
             each.end()
-
-
-def bare_port() -> tuple[socket.socket, int]:
-    """A port that takes connections and never answers, as a frozen process does; close the socket to end it."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(64)
-    return listening, int(listening.getsockname()[1])

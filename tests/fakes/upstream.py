@@ -1,6 +1,9 @@
 """A cloud on loopback that keeps a ledger of every request and fails in the ways that clouds fail.
 
-    python -m tests.fakes.upstream --port 0 [--name north] [--keys KEY ...]      prints its port, then serves
+    python -m tests.fakes.upstream --port 0 [--name north] [--keys KEY ...] [--litellm]     prints its port, then serves
+
+With --litellm it plays a LiteLLM proxy and all that is behind it: faults come with the headers that say that a cloud
+was asked, and `/health/liveliness` answers after `liveliness_s`, whatever else goes wrong.
 
 A request is answered by the fault that its prompt names (`fault:429`), else by the next of the queued faults, else by
 the standing one. A prompt may carry a marker (`mark:task-7`), which the answer repeats and the ledger notes.
@@ -38,7 +41,7 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tests.fakes.dialects import PATHS, Dialect, Said, dialect_of, models
@@ -47,6 +50,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MODELS = ("fake-light", "fake-heavy")
 FAULT = re.compile(rb"fault:([a-z0-9-]+)")
 MARK = re.compile(rb"mark:([A-Za-z0-9_-]+)")
+LIVELINESS = "/health/liveliness"
 FOREVER_S = 3600.0
 BREAKS_AFTER = 4  # pieces of a stream; some of the text is out by then in every dialect, and most is not
 
@@ -76,9 +80,9 @@ REFUSALS = {
     "529": Refusal(529, "overloaded_error", "Overloaded"),
 }
 BODIES = {
-    "badjson": Response('{"id": "x", "choi', media_type="application/json"),
-    "empty": Response("", media_type="application/json"),
-    "502": HTMLResponse("<html><body><h1>502 Bad Gateway</h1></body></html>", 502),
+    "badjson": (200, "application/json", '{"id": "x", "choi'),
+    "empty": (200, "application/json", ""),
+    "502": (502, "text/html", "<html><body><h1>502 Bad Gateway</h1></body></html>"),
 }
 IN_STREAM = ("cutstream", "hangstream", "errstream")
 FAULTS = {"ok", "hang", "cut", "errbody", "slow", "drip", *IN_STREAM, *REFUSALS, *BODIES}
@@ -108,6 +112,7 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     cost_usd: float = 0.00123
     keys: list[str] | None = None
     text: str = ""
+    liveliness_s: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = {self.fault, *self.queue} - FAULTS
@@ -135,8 +140,9 @@ class _Wires(dict[Any, asyncio.Transport]):
 class Cloud:
     """The cloud as an ASGI application; `control` and `ledger` may be read and set by a test on the same loop."""
 
-    def __init__(self, name: str = "cloud", keys: Iterable[str] | None = None) -> None:
+    def __init__(self, name: str = "cloud", keys: Iterable[str] | None = None, *, litellm: bool = False) -> None:
         self.name = name
+        self.litellm = litellm
         self.control = Control(keys=None if keys is None else list(keys))
         self.ledger: list[Entry] = []
         self.in_flight = 0
@@ -149,6 +155,8 @@ class Cloud:
             yield Route(path, self._ask, methods=["POST"])
         for path in ("/v1/models", "/api/v1/models", "/api/v1/key", "/healthz", "/v1/messages/count_tokens"):
             yield Route(path, self._ask, methods=["GET", "POST"])
+        if self.litellm:
+            yield Route(LIVELINESS, self._live)
         yield Route("/__control", self._set, methods=["POST"])
         yield Route("/__ledger", self._show, methods=["GET", "DELETE"])
 
@@ -156,6 +164,10 @@ class Cloud:
         known = msgspec.to_builtins(self.control)
         self.control = msgspec.convert({**known, **await request.json()}, Control)
         return JSONResponse(msgspec.to_builtins(self.control))
+
+    async def _live(self, request: Request) -> Response:
+        await asyncio.sleep(self.control.liveliness_s)
+        return JSONResponse("I'm alive!")
 
     async def _show(self, request: Request) -> Response:
         shown = {"entries": msgspec.to_builtins(self.ledger), "in_flight": self.in_flight, "peak": self.peak}
@@ -168,7 +180,11 @@ class Cloud:
         raw = await request.body()
         entry = self._note(request, raw)
         turn = _Turn(self, request, entry, json.loads(raw or b"{}"))
-        return _Counted(self, entry, await turn.answer(), turn)
+        answer = await turn.answer()
+        if self.litellm and answer is not None:
+            answer.headers["x-litellm-call-id"] = request.headers.get("x-litellm-call-id", str(entry.n))
+            answer.headers.update({"x-litellm-timeout": "20.0"} if entry.fault != "ok" else {})
+        return _Counted(self, entry, answer, turn)
 
     def _note(self, request: Request, raw: bytes) -> Entry:
         body = json.loads(raw or b"{}")
@@ -258,7 +274,8 @@ class _Turn:
         if fault in REFUSALS:
             return self._refuse(REFUSALS[fault])
         if fault in BODIES:
-            return BODIES[fault]
+            status, media_type, text = BODIES[fault]
+            return Response(text, status, media_type=media_type)
         if fault in {"cut", "hang"}:
             await self._below_http(fault)
             return None
@@ -360,8 +377,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--name", default="cloud")
     parser.add_argument("--keys", nargs="*")
+    parser.add_argument("--litellm", action="store_true")
     given = parser.parse_args(arguments)
-    cloud = Cloud(given.name, given.keys)
+    cloud = Cloud(given.name, given.keys, litellm=given.litellm)
     serve(settings(cloud.app, cloud.wires.protocol()), given.port)
 
 
