@@ -1,0 +1,188 @@
+"""A daemon for one drill: `omni serve` as a process of its own, on data, keys and a configuration that are made up.
+
+Nothing of the user's goes in: the environment is built from nothing but the search path, the directory is new, the port
+is free, and every address in its configuration is the stage's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+import omni
+from omni.config import log_path, token_path
+from omni.domain.errors import DaemonUnreachable
+from omni.llm.keys import ModelKeys
+from omni.ops.stage import Stage
+
+LIGHT, HEAVY, LOCAL = "drill-light", "drill-heavy", "drill-local"
+PROXY_KEY = "made-up-proxy-key"
+KEYS = {
+    "primary": {"anthropic": "made-up-primary-a", "openrouter": "made-up-primary-o"},
+    "backup": {"anthropic": "made-up-backup-a", "openrouter": "made-up-backup-o"},
+}
+CLIENT = "drill"
+READY_WITHIN_S = 30.0
+STOP_WITHIN_S = 15.0
+LOOK_S = 0.02
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How quickly a drill goes. `dwell_s` and `check_interval_s` are the daemon's own settings of these names."""
+
+    dwell_s: float = 15.0
+    check_interval_s: float = 3.0
+    steady_s: float = 3.0
+    tasks_per_s: float = 3.0
+    calls_per_s: float = 2.0
+    drain_s: float = 90.0
+
+
+class ThrowAway:
+    """One data directory and one port; the daemon on them comes and goes."""
+
+    def __init__(self, home: Path, stage: Stage, pace: Pace) -> None:
+        self.data_dir = home / "data"
+        self.port = _free_port()
+        self._home = home
+        self._said = home / "said.txt"
+        self._process: subprocess.Popen[bytes] | None = None
+        home.joinpath("config.yaml").write_bytes(msgspec.json.encode(configuration(stage.url, pace)))
+
+    @property
+    def url(self) -> str:
+        """Its address, for the API and for models."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """Its event log."""
+        return log_path(self.data_dir)
+
+    @property
+    def token(self) -> str:
+        """Its login token; there once it is ready."""
+        return token_path(self.data_dir).read_text("ascii").strip()
+
+    @property
+    def model_key(self) -> str:
+        """A key of the model port, for a client called "drill"."""
+        return ModelKeys.of(self.data_dir).client_key(CLIENT)
+
+    async def start(self) -> None:
+        """Start it and return when it says that it is ready. Raises DaemonUnreachable with its last words."""
+        with self._said.open("ab") as said:
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; it begins at once
+                [sys.executable, "-m", "omni.cli.main", "serve", *self._options],
+                cwd=self._home,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
+            )
+        await self._ready(self._process)
+
+    def kill(self) -> None:
+        """SIGKILL, to this one process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    async def stop(self) -> None:
+        """End it in order; by force when it takes too long."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, STOP_WITHIN_S)
+        finally:  # cancelled, or too slow
+            if process.poll() is None:
+                self.kill()
+
+    async def _ready(self, process: subprocess.Popen[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READY_WITHIN_S
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while not await _answers(client, f"{self.url}/readyz"):
+                if process.poll() is not None or loop.time() > until:
+                    raise DaemonUnreachable(
+                        f"the daemon of the drill did not start: {self._last_words}", hint="omni version, and report it"
+                    )
+                await asyncio.sleep(LOOK_S)
+
+    @property
+    def _last_words(self) -> str:
+        return self._said.read_text("utf-8", "replace")[-500:].strip() or "it said nothing"
+
+    @property
+    def _options(self) -> list[str]:
+        where = {"--data-dir": self.data_dir, "--port": self.port, "--config": self._home / "config.yaml"}
+        return [word for name, value in where.items() for word in (name, str(value))]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return {**kept, "HOME": str(self._home), "PYTHONPATH": str(Path(omni.__file__).parents[1]), "NO_COLOR": "1"}
+
+
+@contextlib.asynccontextmanager
+async def throw_away(stage: Stage, pace: Pace) -> AsyncIterator[ThrowAway]:
+    """A daemon that is ready; stopped, and its directory removed, at the end of the block."""
+    home = Path(tempfile.mkdtemp(prefix="omni-drill-"))
+    daemon = ThrowAway(home, stage, pace)
+    try:
+        await daemon.start()
+        yield daemon
+    finally:
+        try:
+            await daemon.stop()
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def configuration(stage: str, pace: Pace) -> dict[str, Any]:
+    """The configuration of the daemon, as its file says it; thresholds that are not named are the usual ones."""
+    return {
+        "lite_llm_url": f"{stage}/proxy",
+        "lite_llm_key": PROXY_KEY,
+        "api_keys": KEYS,
+        "providers": {
+            "anthropic": {"kind": "anthropic", "api_base": f"{stage}/anthropic", "default_model": "drill-claude"},
+            "openrouter": {"kind": "openrouter", "api_base": f"{stage}/openrouter/api/v1", "default_model": "drill-or"},
+        },
+        "tiers": [
+            {"name": "P1", "light": LIGHT, "heavy": LIGHT, "cost": "free"},
+            {"name": "P2", "light": HEAVY, "heavy": HEAVY, "cost": "paid"},
+        ],
+        "brainstem": {"api_base": f"{stage}/ollama", "model": LOCAL},
+        "fault_handler": {"dwell_s": pace.dwell_s, "check_interval": pace.check_interval_s},
+        "mcp_servers": {"worker": {"adapter": "model", "types": ["general"], "max_concurrency": 8}},
+    }
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(url, timeout=2)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
