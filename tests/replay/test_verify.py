@@ -25,6 +25,7 @@ from omni.domain.values import TaskError
 from omni.replay.verify import Report, verify
 
 SAID_NO = TaskError("failed", "no")
+RESERVED = ev.CallReserved("c1", "cloud", "large", "NORMAL", 1)
 STARTED = (created(), routed(), planned(1), ev.AttemptStarted(1))
 
 
@@ -69,6 +70,14 @@ LAWFUL = {
         ev.TaskFailed(SAID_NO),
         ev.LateOutcomeArrived(1, "succeeded"),
     ),
+    "a bill that comes after the end": (
+        *STARTED,
+        RESERVED,
+        succeeded(),
+        ev.TaskCompleted(1),
+        ev.CallSettled("c1", "ok"),
+    ),
+    "a call that is still under way": (*STARTED, RESERVED),
     "a task that is cancelled before it began": (created(), ev.TaskCancelled("me")),
     "a task that is accepted by hand": (created(), ev.TaskResolved("accept", "me"), ev.TaskCompleted(0, "me")),
 }
@@ -88,8 +97,17 @@ BROKEN: dict[str, tuple[Any, ...]] = {
     "attempt.two_open": (*STARTED, planned(1, 2)),
     "attempt.number": (*STARTED, succeeded(2), ev.TaskCompleted(2)),
     "attempt.order": (*STARTED, ev.AttemptFailed(1, SAID_NO), ev.AttemptFailed(1, SAID_NO)),
+    "call.reserved_twice": (*STARTED, RESERVED, RESERVED),
+    "call.without_attempt": (created(), RESERVED),
+    "call.unknown": (*STARTED, RESERVED, ev.CallSettled("c1", "ok"), ev.CallSettled("c1", "ok")),
     "attempt.unknown": (created(), ev.LateOutcomeArrived(1, "succeeded")),
 }
+
+
+def test_a_client_of_its_own_makes_calls_for_no_task(tmp_path: Path) -> None:
+    alone = [ev.CallReserved("c1", "cloud", "large", "NORMAL", client="openclaw"), ev.CallSettled("c1", "ok")]
+    assert judged(tmp_path, *((ev.CALLS_STREAM, event) for event in alone)).findings == ()
+    assert judged(tmp_path, (ev.CALLS_STREAM, alone[1])).findings[0].rule == "call.unknown"
 
 
 @pytest.mark.parametrize("rule", BROKEN)

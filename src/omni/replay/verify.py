@@ -4,7 +4,8 @@ The rules stand here a second time, as what may follow what, and not as calls of
 there must not vouch for itself.
 
     nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
-                         alive ──completed, failed, cancelled──► ended      (once; only late outcomes follow)
+                         alive ──completed, failed, cancelled──► ended      (once; only late outcomes and bills follow)
+    a model call: reserved under an open attempt, or for none ──► settled   (once, whenever)
 
 The log itself comes first: rows, hashes, chain, payloads, head marker (`omni.eventlog.backup`). What is wrong there is
 damage, and a damaged log is not judged further. What breaks a rule is a finding; the first ones are kept in full, and
@@ -22,7 +23,8 @@ import msgspec
 
 from omni.domain import board as boards
 from omni.domain import events as ev
-from omni.domain.board import Board
+from omni.domain.board import OWN_STREAMS, Board
+from omni.domain.ledger import CALL_EVENTS
 from omni.eventlog.backup import Problem, VerifyReport
 from omni.eventlog.backup import verify as check_rows
 from omni.eventlog.store import EventReader, Head, Recorded
@@ -115,15 +117,15 @@ class _Check:
         self._lives: dict[str, _Life] = {}
         self._by_type: Counter[str] = Counter()
         self._board = Board()
+        self._calls: set[str] = set()  # reserved, and not settled
 
     def __call__(self, recorded: Recorded) -> None:
         self.events += 1
         self._by_type[str(type(recorded.event).__struct_config__.tag)] += 1
         self._order(recorded)
-        if recorded.stream.startswith(ev.TASK_PREFIX):
+        if recorded.stream in OWN_STREAMS or recorded.stream.startswith(ev.TASK_PREFIX):
             for rule, detail in self._judge(recorded):
                 self._find(recorded, rule, detail)
-        if recorded.stream == ev.ROUTER_STREAM or recorded.stream.startswith(ev.TASK_PREFIX):
             self._fold(recorded)
 
     def end(self, head: int) -> None:
@@ -133,6 +135,11 @@ class _Check:
         alive = sum(1 for life in self._lives.values() if not life.ended)
         if not self.violations and alive != self._board.open_tasks:
             detail = f"{alive} tasks are open by the rules, {self._board.open_tasks} in the rebuilt state"
+            self._note(Finding(head, "", "state.differs", detail))
+        if not self.violations and self._calls != self._board.ledger.open.keys():
+            detail = (
+                f"{len(self._calls)} calls are open by the rules, {len(self._board.ledger.open)} in the rebuilt state"
+            )
             self._note(Finding(head, "", "state.differs", detail))
 
     def report(self, head: int, head_hash: str) -> Report:
@@ -162,6 +169,10 @@ class _Check:
     def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
         event = recorded.event
         life = self._lives.get(recorded.stream)
+        if type(event) in CALL_EVENTS:
+            return self._judge_call(life, event)
+        if recorded.stream in OWN_STREAMS:
+            return []
         if life is None:
             self._lives[recorded.stream] = life = _Life()
             if isinstance(event, ev.TaskCreated):
@@ -170,6 +181,19 @@ class _Check:
         if isinstance(event, ev.TaskCreated):
             return [("task.created_twice", "the task exists already")]
         return _live_on(life, event)
+
+    def _judge_call(self, life: _Life | None, event: ev.CallEvent) -> list[tuple[str, str]]:
+        """A call is reserved once, under an open attempt or none, and settled once, be it after the task's end."""
+        known = event.call in self._calls
+        if isinstance(event, ev.CallReserved):
+            self._calls.add(event.call)
+            idle = life is not None and (life.attempt not in {"planned", "started"} or life.attempts != event.n)
+            wrong = [("call.reserved_twice", f"{event.call} is open already")] if known else []
+            return wrong + ([("call.without_attempt", f"for attempt {event.n}, which is not open")] if idle else [])
+        if isinstance(event, ev.CallSettled) and not known:
+            return [("call.unknown", f"{event.call} is not open")]
+        self._calls -= {event.call} if isinstance(event, ev.CallSettled) else set()
+        return []
 
     def _fold(self, recorded: Recorded) -> None:
         try:
