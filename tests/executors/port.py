@@ -52,6 +52,11 @@ class Out:
     async def end(self) -> None:
         await self._send(b"0\r\n\r\n")
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether the caller is still there."""
+        return not self._reader.at_eof()
+
     async def gone(self) -> None:
         """Wait until the caller has hung up."""
         while await self._reader.read(1024):

@@ -171,6 +171,31 @@ async def test_a_cancel_hangs_up_on_the_port_and_is_certain(tmp_path: Path) -> N
         assert len(port.requests) == 1
 
 
+async def test_the_adapter_does_not_hang_up_before_the_end_of_the_stream(tmp_path: Path) -> None:
+    heard = asyncio.get_running_loop().create_future()
+
+    async def slow_end(out: Out) -> None:
+        await out.stream()
+        await out.events(text("ok"), "[DONE]")
+        await asyncio.sleep(0.5)
+        heard.set_result(out.is_heard)
+        await out.end()
+
+    async with house(tmp_path, {"*": slow_end}) as (bench, _):
+        assert (await bench.run("model", "x")).result.content == "ok"
+        assert await heard
+
+
+async def test_a_stream_that_does_not_end_after_its_last_word_is_left(tmp_path: Path) -> None:
+    async def endless(out: Out) -> None:
+        await out.stream()
+        await out.events(text("ok"), "[DONE]")
+        await out.gone()
+
+    async with house(tmp_path, {"*": endless}) as (bench, _):
+        assert (await bench.run("model", "x", timeout_ms=10_000)).result.content == "ok"
+
+
 async def test_every_line_is_a_sign_of_life_and_tells_how_far_the_text_is(tmp_path: Path) -> None:
     async def think(out: Out) -> None:
         await out.stream()

@@ -26,6 +26,7 @@ from omni.executors.report import language_of
 
 CONNECT_S = 5.0
 TELL_EVERY_S = 0.5
+END_WITHIN_S = 2.0  # from the last word of an answer to the end of its stream
 MAX_ERROR_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 ANY_MODEL = "auto"
@@ -101,14 +102,19 @@ def _request(asked: Asked) -> dict[str, Any]:
 async def _follow(response: httpx.Response, completion: Completion, on_progress: Progress) -> None:
     """Read the stream to its end. Each line is a sign of life, also where the text does not grow: a model may think."""
     told_at, heard = anyio.current_time(), 0
-    async for line in response.aiter_lines():
+    lines = response.aiter_lines()
+    async for line in lines:
         heard += len(line) + 1
         completion.feed(line)
         if completion.complete:
-            return
+            break
         if anyio.current_time() - told_at >= TELL_EVERY_S:
             told_at = anyio.current_time()
             await on_progress(float(heard), None, f"{completion.chars} characters")
+    # Who hangs up before the end has abandoned the call, in the port's books.
+    with anyio.move_on_after(END_WITHIN_S), contextlib.suppress(httpx.HTTPError):
+        async for _ in lines:
+            pass
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
