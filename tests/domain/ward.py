@@ -30,6 +30,7 @@ class Ward:
         self.mono: Millis = 5_000
         self.settings = settings
         self.log: list[tuple[Any, Millis]] = []
+        self.decided_at = self.wall
         self.boots = 0
         self.start()
 
@@ -97,6 +98,7 @@ class Ward:
 
     def _write(self, events: Iterable[ev.HealthEvent]) -> list[Any]:
         written: list[Any] = []
+        self.decided_at = self.wall
         for event in events:
             self._apply(event, written)
         if changed := mode.change(self.health, self.wall):
