@@ -24,7 +24,6 @@ import msgspec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
-from omni.domain.ledger import CALL_EVENTS
 from omni.eventlog.backup import Problem, VerifyReport
 from omni.eventlog.backup import verify as check_rows
 from omni.eventlog.store import EventReader, Head, Recorded
@@ -35,6 +34,7 @@ KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000
 
 _TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
+_CALLS = (ev.CallReserved, ev.CallSettled, ev.CallRefused)
 _OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)
 
 
@@ -169,7 +169,7 @@ class _Check:
     def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
         event = recorded.event
         life = self._lives.get(recorded.stream)
-        if type(event) in CALL_EVENTS:
+        if isinstance(event, _CALLS):
             return self._judge_call(life, event)
         if recorded.stream in OWN_STREAMS:
             return []
