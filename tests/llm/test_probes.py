@@ -26,7 +26,7 @@ def probes(answers: Answers, config: Config) -> Probes:
     return Probes(config, answers.post, SystemClock())
 
 
-async def look(config: Config, target: str, timeout_ms: int = 2_000) -> Observed:
+async def look(config: Config, target: str, timeout_ms: int = 10_000) -> Observed:
     answers = Answers("health")
     probes(answers, config).receive(Probe(target, timeout_ms))
     seen = await answers.next()
@@ -65,7 +65,7 @@ def cloud(url: str, kind: Any = "anthropic", keys: ApiKeys = KEYS, ping: str = "
 )
 async def test_what_the_proxy_does_decides_whether_it_lives(act: Act, verdict: Verdict, alive: bool) -> None:
     async with serving(act) as server:
-        seen = await look(proxy(server.url), PROXY, timeout_ms=400)
+        seen = await look(proxy(server.url), PROXY, timeout_ms=400 if verdict is Verdict.HUNG else 10_000)
         assert [(a.method, a.path) for a in server.asked] == [("GET", "/health/liveliness")]
     assert (seen.target, seen.source, seen.verdict) == (PROXY, "probe", verdict)
     assert MEANING[Verdict(seen.verdict)].alive is alive
@@ -75,7 +75,7 @@ async def test_a_proxy_that_does_not_listen_is_refused_at_once() -> None:
     began = time.monotonic()
     seen = await look(proxy(nobody()), PROXY)
     assert seen.verdict == Verdict.REFUSED
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5.0  # of the ten that it has
 
 
 async def test_a_proxy_known_by_a_name_with_two_addresses_is_refused_all_the_same() -> None:
@@ -107,7 +107,7 @@ async def test_a_probe_answers_within_its_time() -> None:
     async with serving(hang) as server:
         began = time.monotonic()
         await look(proxy(server.url), PROXY, timeout_ms=300)
-        assert 0.3 <= time.monotonic() - began < 1.0
+        assert 0.3 <= time.monotonic() - began < 3.0
 
 
 async def test_each_probe_opens_a_connection_of_its_own() -> None:
@@ -173,7 +173,7 @@ async def test_every_answer_of_a_cloud_shows_that_it_can_be_reached(status: int,
 @pytest.mark.parametrize(("act", "verdict"), [(hang, Verdict.HUNG), (cut, Verdict.CLOSED)], ids=["hangs", "cuts"])
 async def test_a_cloud_that_gives_no_answer_says_nothing_about_a_key(act: Act, verdict: Verdict) -> None:
     async with serving(act) as server:
-        seen = await look(cloud(server.url), "cloud", timeout_ms=300)
+        seen = await look(cloud(server.url), "cloud", timeout_ms=300 if verdict is Verdict.HUNG else 10_000)
     assert (seen.verdict, seen.key) == (verdict, None)
 
 
@@ -216,7 +216,7 @@ async def test_the_keys_of_a_cloud_are_checked_in_turn_and_named() -> None:
         adapter = probes(answers, cloud(server.url))
         seen = []
         for _ in range(4):
-            adapter.receive(Probe("cloud", 2_000))
+            adapter.receive(Probe("cloud", 10_000))
             seen.append(await answers.next())
     assert [(each.key, each.verdict) for each in seen] == [
         ("primary", Verdict.OK), ("backup", Verdict.KEY_REJECTED), ("primary", Verdict.OK),

@@ -44,11 +44,11 @@ def test_the_language_is_the_users() -> None:
 
 def test_a_fact_is_never_taken_for_a_template() -> None:
     said = render("degraded", {"reason": "{attempts} {0.__class__} %s"}, "en")
-    assert "({attempts} {0.__class__} %s)" in said
+    assert ": {attempts} {0.__class__} %s. " in said
 
 
 def test_a_fact_that_is_empty_is_shown_as_unsaid() -> None:
-    assert "(–)" in render("degraded", {"reason": ""}, "en")
+    assert render("degraded", {"reason": ""}, "en").startswith("DEGRADED: –. ")
 
 
 def test_a_kind_without_a_text_is_told_with_its_facts() -> None:

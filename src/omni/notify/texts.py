@@ -22,8 +22,8 @@ class Text(NamedTuple):
 TEXTS: dict[str, Text] = {
     "cloud_offline": Text(
         "mode",
-        "The cloud is out of reach ({reason}). Tasks that need it wait; nothing is lost. Omni goes on when it is back.",
-        "云端无法访问({reason})。需要云端的任务正在等待,不会丢失;恢复后自动继续。",
+        "BRAINSTEM: {reason}. Tasks that need the cloud wait; nothing is lost. Omni goes on by itself when it is back.",
+        "BRAINSTEM:{reason}。需要云端的任务正在等待,不会丢失;恢复后自动继续。",
     ),
     "cloud_restored": Text(
         "mode",
@@ -32,8 +32,8 @@ TEXTS: dict[str, Text] = {
     ),
     "degraded": Text(
         "mode",
-        "The LiteLLM proxy does not work ({reason}). Model calls go directly to the clouds with the backup keys.",
-        "LiteLLM 代理不可用({reason})。模型调用改用备用密钥直连云端。",
+        "DEGRADED: {reason}. Model calls go directly to the clouds, with the backup keys. Tasks go on.",
+        "DEGRADED:{reason}。模型调用改用备用密钥直连云端,任务继续执行。",
     ),
     "recovered": Text(
         "mode",
@@ -53,8 +53,8 @@ TEXTS: dict[str, Text] = {
     ),
     "no_repair": Text(
         "repair",
-        "Nobody can repair the LiteLLM proxy ({reason}): no executor for coding is configured. Please start it.",
-        "没有可修复 LiteLLM 代理的执行器({reason})。请手动启动代理。",
+        "Nobody can repair the LiteLLM proxy: no executor for coding tasks is configured. Please start it again.",
+        "没有能修复 LiteLLM 代理的执行器:未配置可处理编程任务的执行器。请手动启动代理。",
     ),
     "repair_given_up": Text(
         "repair",
