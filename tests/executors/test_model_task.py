@@ -85,10 +85,12 @@ def openai_error(message: str, **other: Any) -> dict[str, Any]:
 
 REFUSALS: dict[str, tuple[Script, tuple[str, str, int]]] = {
     "budget": (
-        answers(402, openai_error("the day's budget of $5.00 is used up", code="insufficient_quota")),
+        answers(402, openai_error("the day's budget of $5.00 is used up"), x_omni_refusal="over_budget"),
         ("over_budget", "the day's budget of $5.00 is used up", 0),
     ),
-    "budget by its word": (answers(400, openai_error("no", code="over_budget")), ("over_budget", "no", 0)),
+    "provider's credit": (answers(402, openai_error("no credit left")), ("unavailable", "no credit left", 0)),
+    "late": (answers(403, openai_error("it has ended"), x_omni_refusal="stale_key"), ("bad_request", "it has", 0)),
+    "full disk": (answers(503, openai_error("no"), x_omni_refusal="storage"), ("unavailable", "no", 0)),
     "brainstem": (
         answers(503, openai_error("no cloud can be reached"), retry_after="30"),
         ("unavailable", "no cloud can be reached", 30_000),

@@ -21,9 +21,10 @@ LENGTH = "length"
 
 # What the port says first, then what its status says; anything else is a failure of its own. Where no model answered at
 # all the task is tried again: nothing was handed on, and a completion begun somewhere has no effect but its cost.
-_KIND_OF_WORD = {"over_budget": "over_budget", "brainstem": "unavailable"}
+REFUSAL = "x-omni-refusal"
+_KIND_OF_REFUSAL = {"over_budget": "over_budget", "stale_key": "bad_request"}
 _KIND_OF_STATUS = {
-    400: "bad_request", 401: "bad_request", 402: "over_budget", 403: "bad_request", 404: "bad_request",
+    400: "bad_request", 401: "bad_request", 402: "unavailable", 403: "bad_request", 404: "bad_request",
     413: "bad_request", 422: "bad_request", 429: "rate_limited", 502: "unavailable", 503: "unavailable",
     504: "unavailable", 529: "unavailable",
 }  # fmt: skip
@@ -107,18 +108,16 @@ class Completion:
         self.end = _text(choice.get("finish_reason")) or self.end
 
 
-def refusal_of(status: int, retry_after: str, body: bytes) -> NoAnswer:
-    """What an answer that is no success means."""
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> NoAnswer:
+    """What an answer that is no success means. A 402 without the port's word is a provider's: it may be paid again."""
     try:
         said = msgspec.json.decode(body)
     except msgspec.DecodeError:
         said = None
-    error = said.get("error") if isinstance(said, Mapping) else None
-    words = [error.get(each) for each in ("kind", "code", "type")] if isinstance(error, Mapping) else []
-    kinds = [_KIND_OF_WORD[word] for word in words if isinstance(word, str) and word in _KIND_OF_WORD]
-    kind = kinds[0] if kinds else _KIND_OF_STATUS.get(status, "failed")
+    kind = _KIND_OF_REFUSAL.get(headers.get(REFUSAL, "")) or _KIND_OF_STATUS.get(status, "failed")
     message = message_of(said) or f"the model port answered HTTP {status} and gave no reason"
-    return NoAnswer(kind, message, _seconds(retry_after) if kind in {"rate_limited", "unavailable"} else None)
+    wait_s = _seconds(headers.get("retry-after", "")) if kind in {"rate_limited", "unavailable"} else None
+    return NoAnswer(kind, message, wait_s)
 
 
 def message_of(body: Any) -> str:

@@ -80,9 +80,7 @@ async def _complete(client: httpx.AsyncClient, asked: Asked, completion: Complet
     headers = {"Authorization": f"Bearer {asked.api_key}"} if asked.api_key else {}
     async with client.stream("POST", url, json=_request(asked), headers=headers) as response:
         if response.status_code != httpx.codes.OK:
-            raise refusal_of(
-                response.status_code, response.headers.get("retry-after", ""), await _read(response, MAX_ERROR_BYTES)
-            )
+            raise refusal_of(response.status_code, response.headers, await _read(response, MAX_ERROR_BYTES))
         if response.headers.get("content-type", "").startswith("application/json"):
             completion.whole(await _read(response, MAX_BODY_BYTES))
             return

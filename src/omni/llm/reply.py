@@ -14,6 +14,7 @@ from omni.llm.answer import UpstreamFailed
 LONGEST_RETRY_S = 3_600  # some upstreams name absurd times
 OFFLINE_RETRY_S = 30  # as often as clouds are asked whether they are back
 JSON = "application/json"
+REFUSAL = "x-omni-refusal"  # the kind of a refusal of ours: to a status alone, a provider's 402 and a budget look alike
 
 # What a caller is told when no hop brought an answer, by what the last one showed: (status, seconds to wait).
 _STATUS: dict[Verdict, tuple[int, int | None]] = {
@@ -77,7 +78,9 @@ def denied(dialect: str, refusal: Refusal) -> PortAnswer:
     """The Router let no call out: a budget, an attempt that is over, or a log that takes no more."""
     status = _DENIED.get(refusal.kind, 503)
     text = f"{refusal.message}. Next: {refusal.hint}" if refusal.hint else refusal.message
-    return error(dialect, status, text, 5 if status == 503 else None)
+    answer = error(dialect, status, text, 5 if status == 503 else None)
+    answer.headers[REFUSAL] = refusal.kind
+    return answer
 
 
 def nowhere(dialect: str, mode: NoteMode, route: Plan) -> PortAnswer:
