@@ -7,11 +7,11 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-Play = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Play = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 PHRASE = b"-"
 
 
@@ -29,16 +29,26 @@ class Seen:
     def body(self) -> Any:
         return json.loads(self.raw)
 
+    @property
+    def is_call(self) -> bool:
+        return self.method == "POST"
+
 
 @dataclass
 class Upstream:
-    """Answers each request with the next play; the last one is repeated."""
+    """Answers each request with the next play; the last one is repeated. A look at its health gets `alive`, if set."""
 
     plays: list[Play]
+    alive: Play | None = None
     seen: list[Seen] = field(default_factory=list)
     url: str = ""
     open_connections: int = 0
     connections: int = 0
+
+    async def until(self, condition: Callable[[Upstream], bool]) -> None:
+        """Wait for something to become true here; the test itself has the time limit."""
+        while not condition(self):  # noqa: ASYNC110 - what is waited for is no event of one loop only
+            await asyncio.sleep(0.01)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1
@@ -46,8 +56,9 @@ class Upstream:
         try:
             while (request := await _read(reader, number)) is not None:
                 self.seen.append(request)
-                play = self.plays.pop(0) if len(self.plays) > 1 else self.plays[0]
-                await play(writer)
+                play = self.alive if request.path == "/health/liveliness" else None
+                play = play or (self.plays.pop(0) if len(self.plays) > 1 else self.plays[0])
+                await _while_listened_to(play(writer), reader)
                 if writer.is_closing():
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -55,6 +66,8 @@ class Upstream:
         finally:
             self.open_connections -= 1
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -83,6 +96,17 @@ async def upstream(*plays: Play) -> AsyncIterator[Upstream]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _while_listened_to(playing: Coroutine[Any, Any, None], reader: asyncio.StreamReader) -> None:
+    """Play until the end, or until the client hangs up."""
+    task = asyncio.create_task(playing)
+    while not task.done() and not reader.at_eof() and reader.exception() is None:
+        await asyncio.wait([task], timeout=0.02)
+    if not task.done():
+        task.cancel()
+        raise ConnectionResetError
+    task.result()
 
 
 async def _read(reader: asyncio.StreamReader, number: int) -> Seen | None:

@@ -1,11 +1,13 @@
 """Every channel of a configuration, behind one door: a hop and a call in, an answer out.
 
-channel       dialects it speaks itself     through the library
-the proxy     all                           –
-anthropic     messages                      chat, responses
-openrouter    chat, responses               messages
-openai        chat, responses               messages
-Ollama        chat                          messages, responses
+A dialect that the other side speaks is passed through; any other goes through the litellm library.
+
+    channel       passed through     through the library
+    the proxy     all                –
+    anthropic     messages           chat, responses
+    openrouter    chat, responses    messages
+    openai        chat, responses    messages
+    Ollama        chat, responses    messages
 """
 
 from __future__ import annotations
@@ -39,17 +41,17 @@ _PATHS: dict[str, dict[Dialect, str]] = {
     "anthropic": {"messages": "/v1/messages"},
     "openrouter": _OPENAI_PATHS,
     "openai": _OPENAI_PATHS,
-    "ollama": {"chat": "/v1/chat/completions"},
+    "ollama": _OPENAI_PATHS,
 }
-# What litellm calls each kind, and the dialect that it then speaks there. Where it reads `openai` it asks for the
-# Responses API, which only OpenAI itself is sure to have.
-_ABROAD: dict[str, tuple[str, Dialect | None]] = {
+# What litellm calls each kind, and the dialect that it then speaks there. `hosted_vllm` is plain chat, as any server
+# has it; where litellm reads `openai` it asks for the Responses API, which only OpenAI itself is sure to have.
+_ABROAD: dict[str, tuple[str, Dialect]] = {
     "anthropic": ("anthropic", "messages"),
     "openrouter": ("openrouter", "chat"),
-    "openai": ("openai_like", "chat"),
-    "ollama": ("ollama_chat", None),
+    "openai": ("hosted_vllm", "chat"),
+    "ollama": ("hosted_vllm", "chat"),
 }
-_RESPONSES: Dialect = "responses"
+OPENAI_ITSELF: tuple[str, Dialect] = ("openai", "responses")
 
 
 class Channel(Protocol):
@@ -127,7 +129,7 @@ def _proxy(config: Config) -> HttpChannel:
 
 
 def _local(config: Config) -> Cloud:
-    base = _trunk(config.brainstem.api_base)
+    base = _trunk(config.brainstem.api_base) + "/v1"
     return _cloud("ollama", base, _no_key, make_client(base))
 
 
@@ -147,7 +149,7 @@ def _provider(config: Config, name: str, provider: Provider) -> Cloud:
 
 def _cloud(kind: str, base: str, key: Callable[[Hop], str], client: httpx.AsyncClient) -> Cloud:
     urls = {dialect: base + path for dialect, path in _PATHS[kind].items()}
-    prefix, spoken = ("openai", _RESPONSES) if urlsplit(base).hostname == "api.openai.com" else _ABROAD[kind]
+    prefix, spoken = OPENAI_ITSELF if urlsplit(base).hostname == "api.openai.com" else _ABROAD[kind]
     abroad = Abroad(prefix, base, spoken, key, of_cloud_answer)
 
     def headers(hop: Hop, call: Call) -> dict[str, str]:

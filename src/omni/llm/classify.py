@@ -184,6 +184,11 @@ def _detail(status: int, error: _Error) -> str:
     return " ".join(word for word in words if word not in ("", str(status)))
 
 
+def sentence_of(body: bytes) -> str:
+    """What an error body says to a person; empty where it says nothing. For the caller only: it may quote anything."""
+    return _error_in(body).message
+
+
 # --- when to come back ----------------------------------------------------------------------------------------------
 
 

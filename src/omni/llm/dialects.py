@@ -14,18 +14,18 @@ import msgspec
 from omni.llm.answer import Call, Dialect
 
 _MESSAGES = """
-    max_tokens messages metadata stop_sequences stream system temperature thinking tool_choice tools top_k top_p container
-    context_management output_config output_format service_tier
+    max_tokens messages metadata stop_sequences stream system temperature thinking tool_choice tools top_k top_p
+    container context_management output_config output_format service_tier
 """
 _CHAT = """
-    messages audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens modalities
-    n parallel_tool_calls prediction presence_penalty reasoning_effort response_format safety_identifier seed service_tier
-    stop store stream temperature tool_choice tools top_logprobs top_p user verbosity web_search_options
+    messages audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens
+    modalities n parallel_tool_calls prediction presence_penalty reasoning_effort response_format safety_identifier seed
+    service_tier stop store stream temperature tool_choice tools top_logprobs top_p user verbosity web_search_options
 """
 _RESPONSES = """
     include input instructions max_output_tokens max_tool_calls metadata parallel_tool_calls previous_response_id prompt
-    prompt_cache_key reasoning safety_identifier service_tier store stream temperature text tool_choice tools top_logprobs
-    top_p truncation user
+    prompt_cache_key reasoning safety_identifier service_tier store stream temperature text tool_choice tools
+    top_logprobs top_p truncation user
 """
 FIELDS: dict[Dialect, frozenset[str]] = {
     "messages": frozenset(_MESSAGES.split()),

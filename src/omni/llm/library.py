@@ -25,7 +25,7 @@ import msgspec
 from omni.domain.hops import Hop
 from omni.domain.verdict import Verdict
 from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
-from omni.llm.classify import error_body, of_exception
+from omni.llm.classify import error_body, of_exception, sentence_of
 from omni.llm.dialects import FIELDS, as_events, as_json
 from omni.llm.http_channel import Judge, read, whole_body
 from omni.llm.streams import EVENT_STREAM, JSON, WatchedSource, WholeAnswer
@@ -35,11 +35,11 @@ MAX_ERROR_BYTES = 256 * 1024
 
 
 class Abroad(msgspec.Struct, frozen=True):
-    """A cloud as litellm knows it. `dialect`: what is spoken there; None for Ollama's own, which nothing here reads."""
+    """A cloud as litellm knows it. `dialect` is what is spoken there."""
 
     prefix: str
     api_base: str
-    dialect: Dialect | None
+    dialect: Dialect
     key: Callable[[Hop], str]
     judge: Judge
 
@@ -54,7 +54,7 @@ class LibraryChannel:
     async def open(self, hop: Hop, call: Call) -> Answer:
         """Translate, send, and wait for the first translated byte. Raises UpstreamFailed."""
         litellm = await library()
-        tap = Tap(self._client, self._abroad)
+        tap = Tap(self._client, self._abroad, _model(hop, call))
         try:
             return await self._answer(litellm, tap, hop, call)
         except BaseException as error:
@@ -82,7 +82,7 @@ class LibraryChannel:
         handler = litellm.llms.custom_httpx.http_handler.AsyncHTTPHandler
         return {
             **fields,
-            "model": f"{self._abroad.prefix}/{hop.model or call.body.get('model', '')}",
+            "model": f"{self._abroad.prefix}/{_model(hop, call)}",
             "api_base": self._abroad.api_base,
             "api_key": self._abroad.key(hop) or "none",
             "client": handler(transport=tap, follow_redirects=False),
@@ -96,7 +96,8 @@ class LibraryChannel:
         """What upstream did, if anything; else the request could not be translated, or the answer."""
         if tap.failure is not None:
             if tap.failure.verdict is Verdict.CALLER_ERROR:
-                tap.failure.body = error_body(call.dialect, tap.failure.status or 400, _sentence(error))
+                text = sentence_of(tap.failure.body) or _sentence(error)
+                tap.failure.body = error_body(call.dialect, tap.failure.status or 400, text)
                 tap.failure.media_type = JSON
             return tap.failure
         if tap.sent:
@@ -109,9 +110,10 @@ class LibraryChannel:
 class Tap(httpx.AsyncBaseTransport):
     """The way of one call to the cloud. `failure` is what went wrong there before the first event."""
 
-    def __init__(self, client: httpx.AsyncClient, abroad: Abroad) -> None:
+    def __init__(self, client: httpx.AsyncClient, abroad: Abroad, model: str) -> None:
         self._client = client
         self._abroad = abroad
+        self._model = model
         self._response: httpx.Response | None = None
         self.source: WatchedSource | None = None
         self.meter = Meter()
@@ -130,10 +132,13 @@ class Tap(httpx.AsyncBaseTransport):
             return httpx.Response(failure.status or 502, headers={"content-type": JSON}, content=failure.body or b"{}")
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        request.headers["accept-encoding"] = "identity"
-        request.extensions = {"timeout": self._client.timeout.as_dict()}  # litellm's own would cut a long thought
+        body = msgspec.json.decode(await request.aread())
+        content = msgspec.json.encode({**body, "model": self._model})  # litellm leaves its own prefix on some names
+        headers = {**request.headers, "accept-encoding": "identity"}
+        del headers["content-length"]
         try:
-            response = await self._client.send(request, stream=True)
+            own = self._client.build_request("POST", request.url, headers=headers, content=content)
+            response = await self._client.send(own, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise of_exception(error).failure() from error
         self._response = response
@@ -146,7 +151,7 @@ class Tap(httpx.AsyncBaseTransport):
 
     async def _success(self, response: httpx.Response) -> httpx.Response:
         media = response.headers.get("content-type", "")
-        if not media.startswith(EVENT_STREAM) or self._abroad.dialect is None:
+        if not media.startswith(EVENT_STREAM):
             body = await whole_body(response, self.meter)
             return httpx.Response(200, headers={"content-type": media}, content=body)
         self.source = WatchedSource(self._abroad.dialect, response.aiter_bytes(), response.aclose, of_exception)
@@ -204,6 +209,10 @@ async def _continued(held: list[bytes], source: WatchedSource) -> AsyncIterator[
         yield data
     async for data in source:
         yield data
+
+
+def _model(hop: Hop, call: Call) -> str:
+    return hop.model or str(call.body.get("model", ""))
 
 
 def _ask(litellm: ModuleType, dialect: Dialect) -> Callable[..., Awaitable[Any]]:

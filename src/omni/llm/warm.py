@@ -2,16 +2,18 @@
 
 Theory of operation. Importing takes seconds and 166 MB, so it happens after the port is open and only where a cloud is
 configured (`warm`); a call that needs the library earlier waits for the same import. The thread is a daemon: a stop
-does not wait for it. Of its own accord litellm would fetch a list of prices and a list of beta headers from the network,
+does not wait for it. Of its own accord litellm would fetch a list of prices and one of beta headers from the network,
 read a `.env` file, print hints, and log requests with their keys; all of that is off before it can begin.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
+import sys
 import threading
 from concurrent.futures import Future
 from types import ModuleType
@@ -26,6 +28,25 @@ _QUIET = {
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
     "LITELLM_MODE": "PRODUCTION",
 }
+# What litellm imports at the first call of a kind: up to a second that the loop would stand still.
+_LATE = (
+    "litellm._service_logger",
+    "litellm.anthropic_interface.exceptions",
+    "litellm.litellm_core_utils.default_encoding",
+    "litellm.llms.anthropic.chat.transformation",
+    "litellm.llms.anthropic.completion.transformation",
+    "litellm.llms.edenai.chat.transformation",
+    "litellm.llms.fal_ai.cost_calculator",
+    "litellm.llms.hosted_vllm.chat.transformation",
+    "litellm.llms.litellm_proxy.chat.transformation",
+    "litellm.llms.openrouter.chat.transformation",
+    "litellm.llms.vertex_ai.vertex_ai_partner_models.anthropic.transformation",
+    "litellm.proxy._types",
+    "litellm.proxy.common_utils.callback_utils",
+    "litellm.proxy.openai_files_endpoints.common_utils",
+    "litellm.responses.mcp.litellm_proxy_mcp_handler",
+    "litellm.types.litellm_core_utils.streaming_chunk_builder_utils",
+)
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 
@@ -72,9 +93,14 @@ def _load() -> ModuleType:
     before = {name: os.environ.get(name) for name in _QUIET}
     os.environ.update(_QUIET)
     try:
+        # Some calls reach for the proxy, in case it is there; to find out that it is not takes 0.3 s each time.
+        sys.modules["litellm.proxy.proxy_server"] = None  # type: ignore[assignment]
         module = importlib.import_module("litellm")
         _silence(module)
         importlib.import_module("litellm.anthropic_beta_headers_manager").get_unsupported_headers("anthropic")
+        for name in _LATE:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     finally:
         _restore(before)
     return module
