@@ -11,8 +11,8 @@ No time limit but that of connecting stands here: a model may think for minutes,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from ssl import SSLContext
 from typing import Any
@@ -35,6 +35,7 @@ KEEP_NEAR_S = 2.0
 KEEP_FAR_S = 20.0  # an edge keeps idle connections for a minute at least, and a new one costs three round trips
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
+HOLD_S = 1.0
 
 Judge = Callable[[int, Mapping[str, str], bytes], Finding]
 
@@ -42,7 +43,7 @@ Judge = Callable[[int, Mapping[str, str], bytes], Finding]
 class Site(msgspec.Struct, frozen=True):
     """One server: where each dialect is served, with which headers, and what its refusals mean.
 
-    `amend` adds to the body that goes out; `most_waiting` bounds the calls that wait for their first byte.
+    `amend` adds to the body that goes out; `most_waiting` bounds the calls that it is given at once.
     """
 
     urls: Mapping[Dialect, str]
@@ -52,19 +53,45 @@ class Site(msgspec.Struct, frozen=True):
     most_waiting: int | None = None
 
 
+class Places:
+    """Bounds how many calls a server is given at once.
+
+    A place is held until the first byte, or for HOLD_S: by then a call is with its model, which may think for minutes,
+    and must not keep others from theirs.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Wait for a place, and have it."""
+        await self._free.acquire()
+        held = [self._free]
+
+        def give_back() -> None:
+            if held:
+                held.pop().release()
+
+        timer = asyncio.get_running_loop().call_later(HOLD_S, give_back)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            give_back()
+
+
 class HttpChannel:
     """Passes calls to one site. Loop only."""
 
     def __init__(self, site: Site, client: httpx.AsyncClient) -> None:
         self._site = site
         self._client = client
-        self._slot: AbstractAsyncContextManager[Any] = (
-            asyncio.Semaphore(site.most_waiting) if site.most_waiting else nullcontext()
-        )
+        self._places = Places(site.most_waiting) if site.most_waiting else None
 
     async def open(self, hop: Hop, call: Call) -> Answer:
-        """Send the call and wait for the first byte; a stream that flows holds no slot. Raises UpstreamFailed."""
-        async with self._slot:
+        """Send the call and wait for the first byte; a stream that flows holds no place. Raises UpstreamFailed."""
+        async with self._places.one() if self._places else nullcontext():
             response = await self._send(hop, call)
             try:
                 return await self._answer(response, call)

@@ -43,8 +43,7 @@ PASSED_ON = ("anthropic-version", "anthropic-beta", "openai-beta")
 class PortSettings(msgspec.Struct, frozen=True):
     """What the port goes by. `proxy` is the address of the LiteLLM proxy, empty for none.
 
-    A proxied call without a first byte leads to a look at the proxy after `first_look_s`, then every `next_look_s`;
-    `places` bounds how many calls the proxy is given at once.
+    A proxied call without a first byte leads to a look at the proxy after `first_look_s`, then every `next_look_s`.
     """
 
     paths: Paths
@@ -52,7 +51,6 @@ class PortSettings(msgspec.Struct, frozen=True):
     first_look_s: float = 1.0
     next_look_s: float = 2.0
     look_within_s: float = 1.0
-    places: int = 20
     limits: Limits = Limits()
 
 
@@ -77,7 +75,6 @@ class ModelPort:
             faults.sever = self.sever
         watch = ProxyWatch(
             look,
-            places=settings.places,
             first_s=settings.first_look_s,
             next_s=settings.next_look_s,
             apart_s=settings.look_within_s,

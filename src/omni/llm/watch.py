@@ -7,9 +7,7 @@ the proxy is asked whether it lives, which a healthy one answers within millisec
                          └──no answer within 1 s──▶ every call that waits for this proxy is cut: HUNG
 
 Looks are shared: at most one begins in a second, however many calls wait. Only the call whose look it was reports it,
-for one look is one piece of evidence. The number of calls that the proxy works on before their first byte is bounded,
-since a flooded proxy is late with its own health too; a call that has waited a second is with its model, gives its
-place to the next, and goes on waiting.
+for one look is one piece of evidence.
 """
 
 from __future__ import annotations
@@ -65,7 +63,6 @@ class Wait:
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
         self.timer: asyncio.TimerHandle | None = None
-        self.has_place = False
 
 
 class ProxyWatch:
@@ -74,9 +71,8 @@ class ProxyWatch:
     `look` must return within its own limit. Loop only.
     """
 
-    def __init__(self, look: Look, *, places: int, first_s: float, next_s: float, apart_s: float) -> None:
+    def __init__(self, look: Look, *, first_s: float, next_s: float, apart_s: float) -> None:
         self._look = look
-        self._places = asyncio.Semaphore(places)
         self._first_s = first_s
         self._next_s = next_s
         self._apart_s = apart_s
@@ -85,11 +81,11 @@ class ProxyWatch:
         self._last_look = float("-inf")
 
     async def first_byte(self, patience: Patience, begin: Callable[[], Awaitable[T]], within_s: float) -> T:
-        """What `begin` brings, once there is a place for it. Raises UpstreamFailed: HUNG when a look failed."""
+        """What `begin` brings. Raises UpstreamFailed: HUNG when a look failed."""
         wait = Wait(patience)
         self._waits.add(wait)
+        self._arm(wait, self._first_s)
         try:
-            await patience.wait(lambda: self._enter(wait), within_s, "no place at the proxy became free in time")
             return await patience.wait(begin, within_s, f"no answer began within {within_s:g} s")
         finally:
             self._leave(wait)
@@ -106,27 +102,15 @@ class ProxyWatch:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
 
-    async def _enter(self, wait: Wait) -> None:
-        await self._places.acquire()
-        wait.has_place = True
-        self._arm(wait, self._first_s)
-
     def _leave(self, wait: Wait) -> None:
         self._waits.discard(wait)
-        self._free(wait)
         if wait.timer is not None:
             wait.timer.cancel()
-
-    def _free(self, wait: Wait) -> None:
-        if wait.has_place:
-            wait.has_place = False
-            self._places.release()
 
     def _arm(self, wait: Wait, after_s: float) -> None:
         wait.timer = asyncio.get_running_loop().call_later(after_s, self._ring, wait)
 
     def _ring(self, wait: Wait) -> None:
-        self._free(wait)
         now = asyncio.get_running_loop().time()
         since = now - self._last_look
         if self._looking is not None:
