@@ -128,8 +128,8 @@ def named(asked: Asked, tiers: Sequence[Rung]) -> Rung | None:
 def _ladder(asked: Asked, tiers: Sequence[Rung]) -> list[Rung]:
     """The rungs in the order of this call, each with the model to ask for in `light`; empty when nobody names one."""
     first = named(asked, tiers)
-    heavy = first is not None and asked.model == first.heavy != first.light
     own = "" if asked.model in ANY_MODEL or any(asked.model == t.name for t in tiers) else asked.model
+    heavy = first is not None and own == first.heavy != first.light and bool(own)
     rest = [_settled(t, own, heavy=heavy) for t in tiers if t.runs_tasks and t is not first]
     if first is not None:
         return [_settled(first, own, heavy=heavy), *rest]
