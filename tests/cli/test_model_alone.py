@@ -87,6 +87,17 @@ def test_a_stream_that_breaks_in_the_middle_fails_the_task_and_is_not_repeated(
     assert len(cloud.calls()) == 1
 
 
+def test_a_task_that_would_go_over_its_budget_is_held_before_any_call_is_made(
+    one_key: Omni, cloud: CloudProcess
+) -> None:
+    cloud.forget()
+    asked = ("submit", "Tell me why the sky is blue", "--model", "openai/gpt-4o", "--budget-usd", "0.000001", *WAIT)
+    task = one_key.json(*asked, code=6)["task"]
+    assert task["state"] == "held"
+    assert "cap" in task["held"]["reason"]
+    assert cloud.calls() == []
+
+
 def test_with_nothing_but_ollama_a_general_task_is_answered_at_no_cost(tmp_path: Path) -> None:
     ollama = OllamaProcess(tmp_path)
     config = 'brainstem: {api_base: "%s"}\ntiers: [{name: P1, light: "qwen2.5:7b", channel: brainstem}]'
