@@ -450,6 +450,15 @@ def test_a_clock_that_was_set_back_while_nobody_ran_does_not_prolong_the_dwell()
     assert ward.state(PROXY) == "up"
 
 
+def test_a_clock_that_is_set_back_right_after_a_restart_does_not_prolong_the_dwell() -> None:
+    ward = Ward()
+    ward.kill(PROXY)
+    ward.start(down_ms=1_000)
+    ward.jump(-24 * HOUR)
+    ward.series(PROXY, [S] * 9)
+    assert ward.state(PROXY) == "up"
+
+
 def test_a_boot_is_cleared_when_everything_that_is_watched_has_answered_a_probe() -> None:
     ward = Ward()
     steps = []

@@ -41,6 +41,7 @@ class Ward:
         self.mono = 5_000
         self.boots += 1
         self.health, self.symptoms = replayed(self.log), Symptoms()
+        symptoms.tick(self.health, self.symptoms, self.wall, self.mono)
         return self._write(symptoms.start(self.health, f"boot-{self.boots}", self.settings))
 
     def see(

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from omni.domain.commands import TimerFired, WakeAt
+from omni.domain.commands import TimerFired, WakeAt, WakeIn
 from omni.runtime.loop import LoopMailbox, Timers
 from omni.runtime.ports import SystemClock, SystemIds
 from omni.runtime.post import Post
@@ -113,4 +113,36 @@ async def test_a_timer_waits_on_when_the_clock_was_set_back() -> None:
     clock.at = 20_000
     timers.receive(WakeAt("router", 10_005, "a"))
     assert await asyncio.wait_for(fired.get(), 5) == TimerFired("a")
+    timers.stop()
+
+
+@pytest.mark.anyio
+async def test_a_timer_for_running_time_rings_although_the_wall_clock_stands_still_or_runs_back() -> None:
+    post, fired = Post(), asyncio.Queue[TimerFired]()
+    post.register("health", lambda _, messages: fired.put_nowait(*messages))
+    clock = SetClock(10_000)
+    timers = Timers(asyncio.get_running_loop(), clock, post)
+    began = asyncio.get_running_loop().time()
+    timers.receive(WakeIn("health", 50, "proxy"))
+    clock.at = 0
+    assert await asyncio.wait_for(fired.get(), 5) == TimerFired("proxy")
+    assert asyncio.get_running_loop().time() - began >= 0.05
+    timers.stop()
+
+
+@pytest.mark.anyio
+async def test_the_last_wish_for_an_actor_and_key_counts_whichever_clock_it_goes_by() -> None:
+    post, fired = Post(), asyncio.Queue[TimerFired]()
+    post.register("health", lambda _, messages: fired.put_nowait(*messages))
+    clock = SystemClock()
+    timers = Timers(asyncio.get_running_loop(), clock, post)
+    timers.receive(WakeIn("health", 1, "proxy"))
+    timers.receive(WakeIn("health", 60_000, "proxy"))
+    timers.receive(WakeAt("health", clock.wall_ms(), "cloud"))
+    timers.receive(WakeIn("health", 60_000, "cloud"))
+    timers.receive(WakeIn("health", 60_000, "east"))
+    timers.receive(WakeAt("health", clock.wall_ms(), "east"))
+    timers.receive(WakeIn("health", 20, "last"))
+    assert [await asyncio.wait_for(fired.get(), 5) for _ in range(2)] == [TimerFired("east"), TimerFired("last")]
+    assert fired.empty()
     timers.stop()

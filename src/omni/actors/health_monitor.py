@@ -102,6 +102,7 @@ def _started(state: HealthState, watch: cmd.StartWatch, envelope: cmd.Envelope, 
     known = state.health
     if watch.boot != known.boot:
         state.symptoms, state.rounds = Symptoms(), Rounds()
+        symptoms.tick(known, state.symptoms, envelope.at, envelope.mono)
     events = symptoms.start(known, watch.boot, watch.settings)
     targets = health.targets(watch.settings)
     return Outcome(_recorded(events), rounds.begin(state.rounds, targets, watch.settings.thresholds, envelope.mono))

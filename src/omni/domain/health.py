@@ -56,7 +56,7 @@ class Component(msgspec.Struct, frozen=True):
 
     def recoveries(self, at: Millis) -> int:
         """How often it came back within the hour before `at`."""
-        return sum(1 for up in self.ups if at - up < HOUR_MS)
+        return sum(1 for up in self.ups if 0 <= at - up < HOUR_MS)
 
 
 class Key(msgspec.Struct, frozen=True):

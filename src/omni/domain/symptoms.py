@@ -224,7 +224,7 @@ def proxy_edge(
         in_a_row = not streak.alive and streak.count >= rules.proxy_failures
         return "down" if in_a_row or window.too_many(rules) else None
     steady = streak.alive and streak.count >= rules.proxy_successes
-    return "up" if steady and at - known.waits_from >= dwell_ms(known, rules, at) else None
+    return "up" if steady and not 0 <= at - known.waits_from < dwell_ms(known, rules, at) else None
 
 
 def dwell_ms(known: Component, rules: Thresholds, at: Millis) -> int:
