@@ -281,7 +281,7 @@ def test_a_task_over_its_budget_is_asked_to_stop_once() -> None:
     assert (desk.verdict, desk.stops) == ("over_budget", [])
 
 
-@pytest.mark.parametrize("end", ["cancelled", "fail", "unsent", "interrupt"])
+@pytest.mark.parametrize("end", ["cancelled", "fail", "unsent"])
 def test_an_attempt_stopped_for_money_ends_in_a_held_task_not_in_a_failed_one(end: str) -> None:
     desk = till(task_usd=1.0)
     desk.reserve("c1", 2.0)
@@ -293,6 +293,19 @@ def test_an_attempt_stopped_for_money_ends_in_a_held_task_not_in_a_failed_one(en
     assert (desk.held().kind, desk.held().options) == ("budget", ("retry", "fail"))
     assert "the task's cap of $1.00 ($0.00 spent or reserved), and this call may cost $2.00" in desk.held().reason
     assert getattr(desk.events[0], "retry_at", None) is None
+
+
+def test_an_interrupted_attempt_is_repeated_under_its_key_and_meets_the_cap_again() -> None:
+    desk = till(task_usd=1.0)
+    desk.reserve("c1", 2.0)
+    desk.interrupt("a")
+    assert [type(s.message) for s in desk.sends] == [cmd.WakeAt]
+    desk.at += HOUR_MS // 2
+    desk.put(cmd.TimerFired("a"))
+    assert desk.task("a").attempts[1].key == "a:1"
+    assert desk.task("a").capped is None
+    assert names(desk.reserve("c2", 2.0, n=2)) == ["call.refused"]
+    assert desk.stops == [("a", 2)]
 
 
 def test_an_attempt_that_was_asked_to_stop_already_is_not_asked_again() -> None:

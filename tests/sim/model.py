@@ -33,7 +33,7 @@ LIFE: dict[str, dict[str, str]] = {
     "won": {"task.completed": "ended"},
     "failed": {"task.failed": "ended", "task.held": "held"},
     "unknown": {"task.failed": "ended", "task.held": "held"},
-    "stopped": {"task.cancelled": "ended"},
+    "stopped": {"task.cancelled": "ended", "task.held": "held"},
     "nobody": {"task.held": "held"},
     "held": {
         "task.resolved": "resolved",
@@ -115,6 +115,7 @@ class Judge:
         self._open: dict[str, Life] = {}
         self._touched: set[str] = set()
         self._suspended: dict[str, None] = {}
+        self.calls: set[str] = set()  # to models, under way
 
     def see(self, row: Any) -> None:
         assert row.position == self.position + 1, f"gap in the log before {row.position}"
@@ -169,6 +170,9 @@ class Judge:
         if name == "attempt.late_outcome":
             assert any(t.n == row.event.n for t in life.tries), f"{life.id}: late outcome of no attempt"
             return
+        if name.startswith("call."):
+            self._call(life, name, row.event)
+            return
         if name in {"task.suspended", "task.restored"}:
             self._suspension(life, name)
             return
@@ -201,6 +205,17 @@ class Judge:
         life.suspended = not life.suspended
         self._suspended[life.id] = None
 
+    def _call(self, life: Life, name: str, event: Any) -> None:
+        """Reserved under the attempt that runs, settled once and whenever."""
+        if name == "call.settled":
+            assert event.call in self.calls, f"{life.id}: {event.call} is settled, and was not open"
+            self.calls.discard(event.call)
+        if name == "call.reserved":
+            assert event.call not in self.calls, f"{life.id}: {event.call} is reserved twice"
+            assert life.open, f"{life.id}: a call while {life.state}"
+            assert event.n == life.tries[-1].n, f"{life.id}: a call for attempt {event.n}"
+            self.calls.add(event.call)
+
     # --- what a single event may say ------------------------------------------------------------------------------
 
     def _created(self, life: Life, row: Any, before: str) -> None:
@@ -213,7 +228,9 @@ class Judge:
     def _routed(self, life: Life, row: Any, before: str) -> None:
         if before == "held":
             assert row.event.route is not None, f"{life.id} was moved from nobody to nobody"
-            assert life.held == "no_executor", f"{life.id} went on by itself although it was held: {life.held}"
+            assert life.held in {"no_executor", "budget"}, (
+                f"{life.id} went on by itself although it was held: {life.held}"
+            )
         if row.event.route is None:
             life.state = "nobody"
             return
@@ -226,8 +243,10 @@ class Judge:
         life.suspended = False
         if before == "unknown":
             assert life.held == "interrupted", f"{life.id}: an unknown outcome held as {life.held}"
+        if before == "stopped":
+            assert life.held == "budget", f"{life.id}: stopped, and held as {life.held}"
         if before == "failed":
-            assert life.tries[-1].outcome == "unsent", f"{life.id}: a failure was held"
+            assert life.tries[-1].outcome == "unsent" or life.held == "budget", f"{life.id}: a failure was held"
 
     def _resolved(self, life: Life, row: Any, before: str) -> None:
         life.state = row.event.decision
@@ -274,6 +293,9 @@ class Judge:
         last = life.tries[-1]
         if last.outcome == "unsent" or life.decided:
             assert not event.resume, f"{life.id}: resumes what never ran"
+            return
+        if life.held == "budget" and last.outcome in {"cancelled", "failed"}:
+            assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} goes on for money alone"
             return
         assert last.outcome == "interrupted", f"{life.id}: attempt after one that {last.outcome}"
         assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} repeated without a decision"

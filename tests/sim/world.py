@@ -449,7 +449,7 @@ class World:
             request = request_of(row.input)
             if request:
                 self.requests.add(request)
-            if row.stream.startswith((ev.TASK_PREFIX, ev.ROUTER_STREAM)):
+            if row.stream.startswith(Router.prefixes):
                 replay(self.mirror, row)
             self.over.see(row)
         self.judge.at_rest()

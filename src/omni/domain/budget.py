@@ -8,6 +8,7 @@ written down and never refused for money.
     a paid call does not fit      hold, ask   it is refused, its task is marked, and the attempt asked to stop
                                   degrade     it is refused, and a free one may be made instead
     the marked attempt ends       succeeded   that counts, as ever
+                                  interrupted its policy decides, as ever: it meets the cap again, or a person is asked
                                   otherwise   the task is held, instead of failing or trying again
     a paid task is to start,      hold, ask   it is held before anything runs
     and the day is used up        degrade     it starts on the first free tier
@@ -143,14 +144,18 @@ def at_dispatch(board: Board, task: Task, at: Millis) -> ev.TaskHeld | ev.TaskRo
 
 
 def stopped(task: Task, outcome: list[ev.TaskEvent]) -> list[ev.TaskEvent]:
-    """How the attempt of a task that ran into a cap ends: only a success counts, else the task is held."""
+    """How the attempt of a task that ran into a cap ends: only a success counts, else the task is held.
+
+    An interrupted attempt may have done its work: it is repeated under its own key, or a person is asked.
+    """
     kinds = {type(event) for event in outcome}
     if task.capped is None or task.cancel_requested or not kinds & set(_ENDS):
         return outcome
     ended = [event for event in outcome if isinstance(event, _ENDS)]
     lost = ended[0]
-    if isinstance(lost, ev.AttemptInterrupted) and lost.retry_at is None and task.last is not None:
-        return [lost, ev.TaskHeld(attempts.question(task.last, lost.evidence))]  # only a person may have it repeated
+    if isinstance(lost, ev.AttemptInterrupted):
+        question = ev.TaskHeld(attempts.question(task.attempts[-1], lost.evidence))
+        return outcome if lost.retry_at is not None else [lost, question]
     return [_for_good(lost), held(task, task.capped)]
 
 
@@ -256,7 +261,7 @@ def _may_repeat(last: Attempt | None) -> bool:
 
 
 def _for_good(ended: ev.TaskEvent) -> ev.TaskEvent:
-    if isinstance(ended, ev.AttemptFailed | ev.AttemptInterrupted) and ended.retry_at is not None:
+    if isinstance(ended, ev.AttemptFailed) and ended.retry_at is not None:
         return replace(ended, retry_at=None)
     return ended
 

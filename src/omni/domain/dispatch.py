@@ -165,12 +165,12 @@ def _report(rule: Callable[..., list[ev.TaskEvent]], *, dated: bool = False) -> 
 
 
 def _timers(board: Board, task: Task, events: list[ev.TaskEvent]) -> list[Send]:
-    if task.capped is not None:
-        return budget.wakes(
-            board.settings.budget, [e.capped for e in events if isinstance(e, ev.TaskHeld) and e.capped]
-        )
     due = [e.retry_at for e in events if isinstance(e, ev.AttemptFailed | ev.AttemptInterrupted)]
-    return [Send(TIMERS, cmd.WakeAt(ROUTER, at, task.id)) for at in due if at is not None]
+    timers = [Send(TIMERS, cmd.WakeAt(ROUTER, at, task.id)) for at in due if at is not None]
+    if task.capped is None:
+        return timers
+    held = (e.capped for e in events if isinstance(e, ev.TaskHeld) and e.capped)
+    return timers + budget.wakes(board.settings.budget, held)
 
 
 # --- the world ------------------------------------------------------------------------------------------------------

@@ -153,7 +153,8 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
         session=event.session,
         resume=event.resume,
     )
-    return {"state": TaskState.DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
+    planned = {"state": TaskState.DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
+    return planned if task.capped is None else {**planned, "capped": None}
 
 
 def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) -> Changes:
