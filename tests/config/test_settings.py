@@ -214,9 +214,9 @@ def test_the_proxy_is_repaired_by_somebody_who_can_write_code(
         budget: {{task_usd: 5}}
         fault_handler: {{repair_attempts: 4, repair_backoff_s: 61, repair_backoff_cap_s: 62}}
         mcp_servers: {{{servers}}}
-        lite_llm_url: http://127.0.0.1:4000
+        lite_llm_url: http://me:my-password@127.0.0.1:4000/base
         """
-    where = "http://127.0.0.1:4000"
+    where = "http://127.0.0.1:4000/base"
     assert repair_settings(configure(text).config) == RepairSettings(executor, where, 4, 61_000, 62_000, 5.0)
 
 

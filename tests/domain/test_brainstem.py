@@ -250,6 +250,18 @@ def test_after_the_last_attempt_a_person_is_told_and_it_stays_so() -> None:
     assert stem.told() == ["degraded", "repair_given_up"]
 
 
+def test_a_new_outage_begins_with_new_attempts_and_ends_with_a_word_of_its_own() -> None:
+    stem = Stem(RepairSettings("fixer", attempts=1))
+    for outage in ("first", "second"):
+        stem.turn("DEGRADED")
+        (create,) = stem.to("router")
+        assert "before this one" not in create.spec.description
+        stem.put(cmd.RepairReported(stem.state.repair, "failed", f"the {outage} time"))
+        assert "system.repair_given_up" in names(stem.events)
+        stem.turn("NORMAL")
+    assert stem.told().count("repair_given_up") == 2
+
+
 def test_the_word_of_a_repair_is_no_health() -> None:
     stem = Stem()
     stem.turn("DEGRADED")

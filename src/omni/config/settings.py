@@ -76,7 +76,7 @@ def repair_settings(config: Config) -> RepairSettings:
     rules = config.fault_handler
     return RepairSettings(
         executor=_repairer(config),
-        where=config.lite_llm_url,
+        where=_without_login(config.lite_llm_url),
         attempts=rules.repair_attempts,
         backoff_ms=_ms(rules.repair_backoff_s),
         backoff_cap_ms=_ms(rules.repair_backoff_cap_s),
@@ -98,6 +98,14 @@ def _provider(config: Config, name: str) -> hops.Provider:
         primary=config.has_key(name, "primary"),
         backup=config.has_key(name, "backup"),
     )
+
+
+def _without_login(url: str) -> str:
+    """The address as it may stand in the log: without a name and password in it."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _repairer(config: Config) -> str:

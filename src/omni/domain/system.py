@@ -45,6 +45,7 @@ class SystemState:
         self.last_outcome = ""
         self.given_up = False
         self.nobody_told = False  # that nobody can repair
+        self.drill_until: Millis = 0  # a fault is made on purpose, or was
         self.local = ""
         self.sleep_tries = 0
 
@@ -82,7 +83,7 @@ def _followed(state: SystemState, event: ev.ModeFollowed, at: Millis) -> None:
     state.mode, state.reason = event.mode, event.reason
     if event.mode == "NORMAL":  # the outage is over: the next one begins a new count
         state.repairs = state.repair_at = 0
-        state.given_up = state.nobody_told = False
+        state.nobody_told = False
         state.last_outcome = ""
 
 
@@ -126,6 +127,10 @@ def _repair_given_up(state: SystemState, event: ev.RepairGivenUp, at: Millis) ->
     state.given_up = True
 
 
+def _drilled(state: SystemState, event: ev.DrillBegun, at: Millis) -> None:
+    state.drill_until = event.until_ms
+
+
 def _local_changed(state: SystemState, event: ev.LocalModelChanged, at: Millis) -> None:
     state.sleep_tries = state.sleep_tries + 1 if event.state == "failed" and state.lingering else 0
     state.local = event.state
@@ -143,5 +148,6 @@ _EVOLVE: dict[type[Any], Callable[[SystemState, Any, Millis], None]] = {
     ev.RepairStarted: _repair_started,
     ev.RepairEnded: _repair_ended,
     ev.RepairGivenUp: _repair_given_up,
+    ev.DrillBegun: _drilled,
     ev.LocalModelChanged: _local_changed,
 }
