@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from tests.llm.upstream import (
@@ -51,14 +51,16 @@ ASKED = {"stream_options": {"include_usage": True}}
 THROUGH_PROXY = Hop(PROXY)
 
 
+KINDS: tuple[Literal["anthropic", "openrouter", "openai"], ...] = ("anthropic", "openrouter", "openai")
+
+
 def configured(url: str) -> Config:
-    kinds = ("anthropic", "openrouter", "openai")
     return Config(
         lite_llm_url=url,
         lite_llm_key="sk-proxy",
-        providers={kind: Provider(kind=kind, api_base=url) for kind in kinds},
+        providers={kind: Provider(kind=kind, api_base=url) for kind in KINDS},
         api_keys=ApiKeys(
-            primary={kind: f"sk-{kind}-1" for kind in kinds}, backup={kind: f"sk-{kind}-2" for kind in kinds}
+            primary={kind: f"sk-{kind}-1" for kind in KINDS}, backup={kind: f"sk-{kind}-2" for kind in KINDS}
         ),
         brainstem=BrainstemConfig(api_base=url),
     )

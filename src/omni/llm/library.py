@@ -188,27 +188,33 @@ class TranslatedAnswer:
         except UpstreamFailed:
             raise
         except Exception as error:
-            self._check()
+            self._judge()
             text = f"the answer cannot be translated: {type(error).__name__}"
             raise UpstreamFailed(Verdict.BROKEN_STREAM, text) from error
-        if self._tap.source is not None:
-            self._tap.source.judge(told=False)
+        self._judge()
 
     async def aclose(self) -> None:
         """Let go of the connection."""
         await self._tap.release()
 
     def _check(self) -> None:
-        source = self._tap.source
-        if source is not None and (source.failure or source.scanner.error):
-            source.judge(told=False)
+        """Before each event: litellm makes one of its own when the source breaks."""
+        if self._tap.source is not None and self._tap.source.over:
+            self._judge()
+
+    def _judge(self) -> None:
+        if self._tap.source is not None:
+            self._tap.source.judge(told=False)
 
 
 async def _continued(held: list[bytes], source: WatchedSource) -> AsyncIterator[bytes]:
+    """The stream as litellm may see it: of one that simply stops it would make a proper end."""
     for data in held:
         yield data
     async for data in source:
         yield data
+    if not source.meter.finished:
+        raise httpx.ReadError("the stream ended without its last event")
 
 
 def _model(hop: Hop, call: Call) -> str:

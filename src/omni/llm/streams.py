@@ -90,9 +90,15 @@ class WatchedSource:
         self.meter = Meter()
         self.scanner = Scanner(dialect, self.meter)
         self.failure: UpstreamFailed | None = None
+        self._ended = False
         self._source = source
         self._close = close
         self._explain = explain
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be expected, for whatever reason."""
+        return self._ended or self.scanner.error is not None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -103,9 +109,11 @@ class WatchedSource:
         try:
             data = await anext(self._source)
         except StopAsyncIteration:
+            self._ended = True
             self.scanner.end()
             raise
         except Exception as error:
+            self._ended = True
             raise self._cut(error) from error
         self.scanner.feed(data)
         return data

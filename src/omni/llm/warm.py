@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from types import ModuleType
 from typing import Any
 
-# Read at import, but for the beta headers, which are read on the first use of them: here.
+# Read at import, but for the beta headers, which are read on the first use of them: here. One thing that litellm itself
+# puts into the environment stays: without TIKTOKEN_CACHE_DIR it would fetch vocabularies later.
 _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
