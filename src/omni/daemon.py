@@ -95,7 +95,7 @@ class Daemon:
         self._latecomers = {name: Latecomer() for name in MODEL_ADAPTERS}
         self._keys = ModelKeys.of(data_dir)
         self._late_port = LateModels()
-        self.faults = Faults(call_paths(self.config), self.clock)
+        self.faults = Faults(call_paths(self.config), self.clock, self.post)
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
         self.door = make_door(self.config, self.desk, data_dir, models=self._late_port)
 

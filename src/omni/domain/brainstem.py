@@ -8,6 +8,7 @@ at the next start, and whoever receives it twice knows it by its key or id.
     outbox    queued ──Deliver──▶ delivered        first in, first out: only the oldest notice is on its way
                  ▲  └──not ok──▶ delayed ──30 s, 60 s … 10 min──▶ Deliver ──not ok after 24 h──▶ dropped
     repair    in DEGRADED only, one at a time: started ──reported──▶ ended ──60 s, 120 s … 10 min──▶ started
+              none while a drill is held, nor for a minute after it
               its word is evidence, never health;  the last one ended ──▶ given up;  NORMAL begins a new count
     local     BRAINSTEM: asked ──▶ checked, or failed ──60 s──▶ asked again
               after it:  asleep is confirmed ──▶ unloaded, or failed ──30 s──▶ once more, at most 20 times
@@ -21,6 +22,7 @@ from typing import Any
 
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain.drill import LONGEST_S
 from omni.domain.effects import Outcome, Send
 from omni.domain.system import NOT_WANTED, Notice, SystemState
 from omni.domain.values import Millis, Mode, TaskSpec
@@ -38,6 +40,7 @@ NOTICE_BACKOFF_CAP_MS = 600_000
 NOTICE_LIFE_MS = 86_400_000
 OUTBOX_LIMIT = 1_000  # what nobody has taken by then is old news
 RECHECK_MS = 20_000  # longer than the first round of probes: by then the mode is confirmed, or another
+AFTER_DRILL_MS = 60_000  # by then a proxy that is well has been found to be well
 WAKE_AGAIN_MS = 60_000
 SLEEP_AGAIN_MS = 30_000
 SLEEP_TRIES = 20
@@ -222,7 +225,9 @@ def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
     settings = state.settings
     if state.repair or not settings.attempts:
         return
-    if not settings.executor:
+    if wait_ms := _drill_ms(state, draft.at):
+        draft.wake_in(wait_ms, REPAIR_TIMER)
+    elif not settings.executor:
         if not state.nobody_told:
             draft.tell("no_repair", {"reason": reason})
     elif state.repairs >= settings.attempts:
@@ -233,6 +238,16 @@ def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
         task_id = repair_id(draft.seed, draft.at)
         draft.note(ev.RepairStarted(state.repairs + 1, task_id))
         draft.send(ROUTER, _repair_task(state, task_id, reason))
+
+
+def _drill_ms(state: SystemState, at: Millis) -> int:
+    """How long a drill, and the time after it, forbid repairs; a longer time means that the clock was set."""
+    left = state.drill_until + AFTER_DRILL_MS - at
+    return left if 0 < left <= LONGEST_S * 1000 + AFTER_DRILL_MS else 0
+
+
+def _drill_noted(state: SystemState, drill: cmd.DrillNoted, draft: _Draft) -> None:
+    draft.note(ev.DrillBegun(drill.fault, drill.until))
 
 
 def _repair_reported(state: SystemState, report: cmd.RepairReported, draft: _Draft) -> None:
@@ -372,6 +387,7 @@ _DECIDE: dict[type[Any], Callable[[SystemState, Any, _Draft], None]] = {
     cmd.Tell: _tell,
     cmd.Delivered: _delivered,
     cmd.RepairReported: _repair_reported,
+    cmd.DrillNoted: _drill_noted,
     cmd.LocalObserved: _local_observed,
     cmd.TimerFired: _timer,
 }

@@ -311,6 +311,13 @@ class Tell(Message, frozen=True):
     dedup: str = ""
 
 
+class DrillNoted(Message, frozen=True):
+    """To Brainstem: a fault is being made on purpose, until then at the latest."""
+
+    fault: str
+    until: Millis
+
+
 class RepairReported(Message, frozen=True):
     """The Router's word on a repair task that ended."""
 

@@ -459,6 +459,13 @@ class RepairEnded(Event, frozen=True, tag="system.repair_ended"):
     next_at: Millis | None = None
 
 
+class DrillBegun(Event, frozen=True, tag="system.drill_begun"):
+    """A fault was made on purpose, until then at the latest: what follows from it is no outage."""
+
+    fault: str
+    until_ms: Millis
+
+
 class RepairGivenUp(Event, frozen=True, tag="system.repair_given_up"):
     """The last repair of this outage failed; a person has to look."""
 
@@ -517,5 +524,6 @@ SystemEvent: TypeAlias = (
     | RepairStarted
     | RepairEnded
     | RepairGivenUp
+    | DrillBegun
 )
 AnyEvent: TypeAlias = TaskEvent | RouterEvent | HealthEvent | SystemEvent

@@ -24,7 +24,7 @@ from typing import Protocol
 
 import structlog
 
-from omni.domain.commands import ComponentReport, Observed, Probe
+from omni.domain.commands import ComponentReport, DrillNoted, Observed, Probe
 from omni.domain.drill import LONGEST_S, MARK, SHORTEST_S, WORDS, Drill, Fault
 from omni.domain.hops import Hop, Paths
 from omni.domain.values import LOCAL_MODEL, PROXY
@@ -32,6 +32,7 @@ from omni.domain.verdict import Verdict
 from omni.llm.answer import Answer, Call, UpstreamFailed
 from omni.llm.watch import Look
 from omni.runtime.ports import Clock
+from omni.runtime.post import Post
 
 log = structlog.get_logger()
 
@@ -45,14 +46,18 @@ class Opens(Protocol):
 
 
 class Faults:
-    """At most one fault at a time; `sever` is called when those who are with the proxy lose it."""
+    """At most one fault at a time; `sever` is called when those who are with the proxy lose it.
 
-    def __init__(self, paths: Paths, clock: Clock) -> None:
+    Brainstem hears of each, so that it stands in the event log and nobody is sent to repair a proxy that is well.
+    """
+
+    def __init__(self, paths: Paths, clock: Clock, post: Post | None = None) -> None:
         first = next((tier.name for tier in paths.tiers if tier.runs_tasks), None)
         self.active: Drill | None = None
         self.sever: Callable[[UpstreamFailed], None] = lambda _: None
         self._first_tier = first
         self._clock = clock
+        self._post = post
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
 
@@ -65,6 +70,8 @@ class Faults:
         self._ended = asyncio.Event()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.clear)
         log.warning("drill.injected", fault=fault, seconds=seconds, what=WORDS[fault])
+        if self._post:
+            self._post.send("brainstem", "drill", (DrillNoted(fault, drill.until),))
         if fault == "proxy-down":
             self.sever(_failed(Verdict.CLOSED, "the connection was closed"))
         return drill
