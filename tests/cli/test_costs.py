@@ -194,3 +194,10 @@ def test_a_success_that_reports_no_cost_is_no_line() -> None:
     for stream, event in [*life(1, created(), routed(), planned(1), succeeded(), ev.TaskCompleted(1))]:
         read.add(stream, event, AT_MS)
     assert read.lines == {}
+
+
+def test_the_model_that_answered_is_billed_not_the_one_that_was_asked_for() -> None:
+    read = Bill("model")
+    read.add("calls", reserved("c1", model="auto"), AT_MS)
+    read.add("calls", settled("c1", model="large"), AT_MS)
+    assert list(read.lines) == ["large"]
