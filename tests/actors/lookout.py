@@ -12,13 +12,13 @@ from typing import Any
 
 from omni.actors.health_monitor import HealthMonitor
 from omni.domain import commands as cmd
-from omni.domain import events as ev
 from omni.domain import health as facts
 from omni.domain.effects import Send
 from omni.domain.health import Health
 from omni.domain.mode import derive
 from omni.domain.values import PROXY, HealthSettings, KeyRole, Thresholds
 from omni.eventlog.sqlite import SqliteEventStore
+from omni.eventlog.store import Recorded
 from omni.eventlog.upcasters import log_codec
 from omni.runtime.kernel import Kernel
 
@@ -42,6 +42,7 @@ class Lookout:
         self.turns: Counter[str] = Counter()
         self.looks: list[tuple[int, str]] = []  # every look that was asked for, by wall clock
         self.lives = 0
+        self.mirror, self.rows = Health(), list[Recorded]()  # what the log alone says, read as it grows
         self.store: SqliteEventStore
         self.boot()
 
@@ -77,22 +78,29 @@ class Lookout:
         self.store = SqliteEventStore.open(self.directory / "omni.db", log_codec())
         self.kernel = Kernel(HealthMonitor(), self.store, self)
         self.out: dict[str, list[int]] = {}  # target → when its looks will be answered
+        self.orphans: list[tuple[int, str]] = []
         self.timers: dict[str, int] = {}
         self.told: dict[str, list[Any]] = {}
         self.kernel.refold()
         self.put(cmd.StartWatch(self.store.boot, self.settings))
 
     def die(self) -> None:
-        """The actor dies and is started anew, as its supervisor does; timers and looks under way are not its own."""
+        """The actor dies and is started anew, as its supervisor does. Looks of the one before are still answered."""
+        for target in list(self.out):
+            self.disown(target)
         self.kernel.refold()
         self._carry(self.kernel.owed())
 
+    def disown(self, target: str) -> None:
+        """The look under way is nobody's any more; its answer comes all the same."""
+        self.orphans += [(when, target) for when in self.out.pop(target, ())]
+
     def put(self, *messages: Any) -> list[Any]:
         """One turn; the events that it wrote."""
-        before = self.store.head.position
+        before = len(self.rows)
         self._carry(self.kernel.turn([("test", each) for each in messages]))
         self.check()
-        return [row.event for row in self.store.read(before)]
+        return [row.event for row in self.rows[before:]]
 
     def call(self, target: str, verdict: str = "ok", **more: Any) -> list[Any]:
         return self.put(cmd.Observed(target, "call", verdict, "as told", **more))
@@ -115,7 +123,7 @@ class Lookout:
         return self.told[whom][-1]
 
     def recorded(self) -> list[Any]:
-        return [row.event for row in self.store.read(prefixes=(ev.HEALTH_STREAM,))]
+        return [row.event for row in self.rows]
 
     def looked(self, target: str, since: int = 0) -> list[int]:
         """When a target was looked at, in milliseconds after `since`."""
@@ -125,26 +133,31 @@ class Lookout:
 
     def check(self) -> None:
         state = self.kernel.state
-        assert state.version == len(self.recorded())
+        self._read()
+        assert state.version == len(self.rows)
+        assert self.health == self.mirror
         assert derive(self.health, self.wall) == (self.health.mode, self.health.cause)
         assert self.last("router") == self.last("brainstem") == facts.note(self.health, cleared=state.cleared)
         assert self.last("gateway") == self.last("port") == facts.report(self.health, cleared=state.cleared)
         for target in self.health.targets:
             assert len(self.out.get(target, ())) <= 1, f"{target} is looked at twice at once"
             assert target in self.timers, f"nobody will look at {target} again"
-        replayed = Health()
-        for row in self.store.read(prefixes=(ev.HEALTH_STREAM,)):
-            facts.evolve(replayed, row.event, row.at_ms)
-        assert replayed == self.health
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        position = self.rows[-1].position if self.rows else 0
+        for row in self.store.read(position) if self.store.head.position > position else ():
+            facts.evolve(self.mirror, row.event, row.at_ms)
+            self.rows.append(row)
 
     def _pass(self, ms: int) -> None:
         self.wall += ms
         self.mono += ms
 
     def _moments(self) -> list[int]:
-        return [*self.timers.values(), *(when for looks in self.out.values() for when in looks)]
+        orphans = (when for when, _ in self.orphans)
+        return [*self.timers.values(), *orphans, *(when for looks in self.out.values() for when in looks)]
 
     def _happen(self) -> None:
         """The next thing that is due: an answer, else a timer."""
@@ -153,6 +166,10 @@ class Lookout:
                 looks.pop(0)
                 self.put(self._answer(target))
                 return
+        if due := [each for each in self.orphans if each[0] <= self.mono]:
+            self.orphans.remove(due[0])
+            self.put(self._answer(due[0][1]))
+            return
         key = next(key for key, when in self.timers.items() if when <= self.mono)
         del self.timers[key]
         self.put(cmd.TimerFired(key))
