@@ -84,7 +84,7 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
     if message.task_id in board.tasks:  # the same message twice: the first one's answer
         return _answer(message.request, message.task_id)
     if spec.executor and spec.executor not in board.executors:
-        return _refuse(message.request, _unknown_executor(board, spec.executor))
+        return _turn_down(message, message.client, _unknown_executor(board, spec.executor))
     if spec.tier and board.settings.tiers and spec.tier not in {t.name for t in board.settings.tiers}:
         return _refuse(message.request, _unknown_tier(board, spec.tier))
     fingerprint = digest(spec) if spec.idempotency_key else ""
@@ -102,7 +102,7 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
 def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:
     task = board.tasks.get(message.task_id)
     if task is None:
-        return _refuse(message.request, _not_found(message.task_id))
+        return _turn_down(message, message.by, _not_found(message.task_id))
     answer = [Send(GATEWAY, cmd.Answered(message.request, task.id))]
     if task.ended or task.cancel_requested:
         return Outcome((), answer)
@@ -462,6 +462,12 @@ def _answer(request: str, task_id: str) -> Outcome:
 
 def _refuse(request: str, refusal: cmd.Refusal) -> Outcome:
     return Outcome((), [Send(GATEWAY, cmd.Answered(request, "", refusal))])
+
+
+def _turn_down(message: cmd.CreateTask | cmd.CancelTask, client: str, refusal: cmd.Refusal) -> Outcome:
+    """Refuse; Brainstem, which waits for each of its repairs to end, is told that there is none."""
+    answer = _refuse(message.request, refusal)
+    return Outcome((), [*answer.sends, *news.of_refusal(message.task_id, client, refusal)])
 
 
 def _not_found(task_id: str) -> cmd.Refusal:

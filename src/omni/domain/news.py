@@ -28,6 +28,13 @@ def of_repairs(tasks: Iterable[Task]) -> list[Send]:
     return of((task for task in tasks if task.client == BRAINSTEM), failures=False)
 
 
+def of_refusal(task_id: str, client: str, refusal: cmd.Refusal) -> list[Send]:
+    """That there is no such repair, for a Brainstem that asked for it or called it off."""
+    if client != BRAINSTEM:
+        return []
+    return [Send(BRAINSTEM, cmd.RepairReported(task_id, "refused", refusal.message))]
+
+
 def _of(task: Task, *, failures: bool) -> list[cmd.RepairReported | cmd.Tell]:
     if task.state is TaskState.HELD:
         return [_held(task)]
