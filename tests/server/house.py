@@ -86,7 +86,13 @@ class House:
     """Built on the running loop; `door` is the real one."""
 
     def __init__(
-        self, data_dir: Path, *, limits: Limits | None = None, auth: Literal["token", "none"] = "token", port: int = 0
+        self,
+        data_dir: Path,
+        *,
+        limits: Limits | None = None,
+        auth: Literal["token", "none"] = "token",
+        port: int = 0,
+        models: Callable[[House], Any] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = SystemClock()
@@ -102,8 +108,11 @@ class House:
         self.desk = Desk(self.post, SystemIds(self.clock), self.clock, self)
         self.post.register("door", LoopMailbox(self.loop, self.desk.receive).deliver)
         self.post.register("hands", lambda _, messages: self.hands.extend(messages))
-        for deaf in ("timers", "journal", "brainstem"):
+        for deaf in ("timers", "journal", "brainstem", "probes"):
             self.post.register(deaf, lambda *_: None)
+        self.models = models(self) if models else None
+        hear = self.models.receive if self.models else lambda _: None
+        self.post.register("port", LoopMailbox(self.loop, hear).deliver)
         boot = cmd.Boot("boot", RoutingSettings(EXECUTORS))
         for name in ("router", "pool", "gateway"):
             self.post.send(name, "daemon", (boot,))
@@ -114,7 +123,7 @@ class House:
         self.door = self._door(port)
 
     def _door(self, port: int) -> Door:
-        door = make_door(self.config, self.desk, self.data_dir, lambda: self.unready)
+        door = make_door(self.config, self.desk, self.data_dir, lambda: self.unready, self.models)
         door.port = port
         return door
 

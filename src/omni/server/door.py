@@ -16,6 +16,7 @@ from omni.config import Config, Limits, token_path
 from omni.domain.errors import OmniError
 from omni.server.api import Readiness
 from omni.server.app import App, build_app
+from omni.server.auth import MODEL_CALLS
 from omni.server.desk import Desk
 from omni.server.model_port import Models
 from omni.server.protocols import KEEP_ALIVE_S, Patience, http_protocol, ws_protocol
@@ -91,7 +92,7 @@ class Door:
 
     def _settings(self) -> uvicorn.Config:
         limits = self._limits
-        patience = Patience(limits.connections, limits.open_timeout_s)
+        patience = Patience(limits.connections + MODEL_CALLS, limits.open_timeout_s)
         settings: dict[str, Any] = {
             "http": http_protocol(patience),
             "ws": ws_protocol(limits.frame_queue),
