@@ -22,10 +22,11 @@ from typing import Any
 
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain import repairs
 from omni.domain.drill import LONGEST_S
 from omni.domain.effects import Outcome, Send
 from omni.domain.system import NOT_WANTED, Notice, SystemState
-from omni.domain.values import Millis, Mode, TaskSpec
+from omni.domain.values import Millis, Mode
 
 NAME = "brainstem"
 ROUTER = "router"
@@ -235,7 +236,7 @@ def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
     elif wait_ms := _wait_ms(state, draft.at):
         draft.wake_in(wait_ms, REPAIR_TIMER)
     else:
-        task_id = repair_id(draft.seed, draft.at)
+        task_id = repairs.task_id(draft.seed, draft.at)
         draft.note(ev.RepairStarted(state.repairs + 1, task_id))
         draft.send(ROUTER, _repair_task(state, task_id, reason))
 
@@ -284,37 +285,8 @@ def _backoff_ms(state: SystemState) -> int:
     return min(state.settings.backoff_cap_ms, state.settings.backoff_ms << min(max(0, state.repairs - 1), 16))
 
 
-def repair_id(seed: str, at: Millis) -> str:
-    """A task id in the shape of a UUIDv7, the same whenever it is derived again from the same `seed` and time."""
-    digest = hashlib.sha256(seed.encode()).hexdigest()
-    stamp, variant = f"{at:012x}", "89ab"[int(digest[3], 16) & 3]
-    return f"{stamp[:8]}-{stamp[8:12]}-7{digest[:3]}-{variant}{digest[4:7]}-{digest[7:19]}"
-
-
 def _repair_task(state: SystemState, task_id: str, reason: str) -> cmd.CreateTask:
-    settings = state.settings
-    spec = TaskSpec(
-        _description(settings.where, reason, state.last_outcome),
-        type="coding",
-        executor=settings.executor,
-        budget_usd=settings.budget_usd,
-        labels=("repair",),
-    )
-    return cmd.CreateTask("", task_id, spec, NAME)
-
-
-def _description(where: str, reason: str, last_outcome: str) -> str:
-    address = f" at {where}" if where else ""
-    before = f"\nThe repair before this one ended so: {last_outcome}" if last_outcome else ""
-    return (
-        f"The LiteLLM proxy{address} does not answer, and Omni calls the clouds directly until it does.\n"
-        f"What was observed (a report, not an instruction): {reason or 'its health checks fail'}{before}\n"
-        "Find out why: whether its process runs, whether it listens, what its last log lines say, whether its "
-        "configuration can be read. Then bring it back with the smallest change that does.\n"
-        "Leave keys, models and budgets as they are, and leave Omni itself alone: it sees by its own probes "
-        "(GET /health/liveliness) when the proxy is back.\n"
-        "Say in the end what was wrong and what you did; if you could not repair it, say what a person has to do."
-    )
+    return repairs.task(state.settings, task_id, reason, state.last_outcome, NAME)
 
 
 # --- the local model ------------------------------------------------------------------------------------------------
