@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
-from tests.fakes.processes import MASTER_KEY, CloudProcess, OllamaProcess, Started
+from tests.fakes.processes import MASTER_KEY, CloudProcess, FakeProxyProcess, OllamaProcess, Started
 from tests.torture.daemon_process import DaemonProcess, until
+from websockets.sync.client import ClientConnection, connect
 
 from omni.domain import events as ev
 from omni.eventlog.reader import open_reader
@@ -19,6 +21,7 @@ from omni.eventlog.store import Recorded
 from omni.eventlog.upcasters import log_codec
 
 E = TypeVar("E", bound=ev.Event)
+P = TypeVar("P", bound=Started)
 KEYS = {
     "primary": {"anthropic": "sk-ant-north-primary", "openrouter": "sk-or-south-primary"},
     "backup": {"anthropic": "sk-ant-north-backup", "openrouter": "sk-or-south-backup"},
@@ -36,36 +39,69 @@ HASTE = {
 }
 
 
-class Scene:
-    """Everything on loopback; `start` brings it up, `close` leaves nothing running."""
+def _told(door: ClientConnection, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    door.send(json.dumps({"method": method, "params": params}))
+    answer: dict[str, Any] = json.loads(door.recv(10))
+    assert "result" in answer, answer
+    return dict(answer["result"])
 
-    def __init__(self, home: Path, proxy: Started | None = None, **config: Any) -> None:
+
+class Around(Generic[P]):
+    """What stands around a daemon. Outlives many daemons: `anew` makes it as good as new for the next one."""
+
+    def __init__(self, home: Path) -> None:
         self.north = CloudProcess(home, "north")
         self.south = CloudProcess(home, "south")
         self.ollama = OllamaProcess(home)
-        self.proxy = proxy
-        self.home = home
-        self._config = config
+        self.proxy: P = self.make_proxy(home)
+
+    def make_proxy(self, home: Path) -> P:
+        """The proxy of this kind of scene; the clouds are known already."""
+        raise NotImplementedError
+
+    @property
+    def fakes(self) -> tuple[CloudProcess, CloudProcess, OllamaProcess]:
+        return self.north, self.south, self.ollama
+
+    def anew(self) -> None:
+        for each in self.fakes:
+            each.anew()
+
+    def end(self) -> None:
+        for each in (self.proxy, *self.fakes):
+            each.end()
+
+
+class Scripted(Around[FakeProxyProcess]):
+    """With a proxy that does what a test says."""
+
+    def make_proxy(self, home: Path) -> FakeProxyProcess:
+        return FakeProxyProcess(home)
+
+    def anew(self) -> None:
+        self.proxy.anew()
+        super().anew()
+
+
+class Scene(Generic[P]):
+    """One daemon among what stands around it; `start` brings it up, `close` ends it and leaves the rest."""
+
+    def __init__(self, home: Path, around: Around[P], **config: Any) -> None:
+        self.north, self.south, self.ollama = around.fakes
+        self.proxy = around.proxy
+        executors = config.pop("mcp_servers", {})
+        self.daemon = DaemonProcess(home, executors, **{**self._config(), **config})
         self.client = httpx.Client(trust_env=False, timeout=30)
 
-    def start(self, *, within_s: float = 20) -> Scene:
-        """Everything up, one round of probes done, the model port open."""
-        for fake in (self.north, self.south, self.ollama):
-            fake.start()
-        for fake in (self.north, self.south, self.ollama):
-            fake.ready("/__ledger", 15)
-        self.daemon = DaemonProcess(self.home, self._config.pop("mcp_servers", {}), **self._whole())
+    def start(self, *, within_s: float = 30) -> Scene[P]:
+        """The daemon up, one round of probes done, the model port open."""
         self.daemon.start().ready()
         until(self._ready, within_s, "the model port answers and the first round of probes is in")
         return self
 
     def close(self) -> None:
         self.client.close()
-        if hasattr(self, "daemon"):
-            self.daemon.end()
-        for each in (self.proxy, self.north, self.south, self.ollama):
-            if each is not None:
-                each.end()
+        self.daemon.end()
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -83,6 +119,22 @@ class Scene:
         """The same, and how many seconds it took."""
         began = time.monotonic()
         return self.ask(text, dialect, **body), time.monotonic() - began
+
+    def submit(self, *descriptions: str, **params: Any) -> list[str]:
+        """Hand tasks in, in this order, for the model executor; returns their ids."""
+        with connect(self.daemon.url, additional_headers=self.daemon.headers, proxy=None) as door:
+            return [
+                str(_told(door, "create_task", {"description": each, **params})["task_id"]) for each in descriptions
+            ]
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        with connect(self.daemon.url, additional_headers=self.daemon.headers, proxy=None) as door:
+            return _told(door, "get_task_status", {"task_id": task_id})
+
+    def until_state(self, state: str, *task_ids: str, within_s: float = 20) -> None:
+        """Wait until all of these tasks are in a state."""
+        for task_id in task_ids:
+            until(lambda: self.task(task_id)["state"] == state, within_s, f"{task_id} is {state}: {self.task(task_id)}")  # noqa: B023 - called here
 
     def status(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.daemon.port}/api/status"
@@ -139,15 +191,11 @@ class Scene:
         """Which keys model calls came with, by cloud; pings are left out."""
         return {cloud.name: {e.key for e in cloud.calls()} for cloud in (self.north, self.south)}
 
-    def forget(self) -> None:
-        for each in (self.north, self.south, *([self.proxy] if isinstance(self.proxy, CloudProcess) else [])):
-            each.forget()
-
     # --- within ---------------------------------------------------------------------------------------------------
 
-    def _whole(self) -> dict[str, Any]:
+    def _config(self) -> dict[str, Any]:
         models = {"fast": "fake-light", "heavy": "fake-heavy"}
-        known: dict[str, Any] = {
+        return {
             "api_keys": KEYS,
             "providers": {
                 "anthropic": {"api_base": self.north.url, "models": models, "default_model": "fake-light"},
@@ -157,10 +205,9 @@ class Scene:
             "router": {"lightweight_model": "fast", "heavyweight_model": "heavy"},
             "fault_handler": HASTE,
             "notify": {"enabled": False},
+            "lite_llm_url": self.proxy.url,
+            "lite_llm_key": MASTER_KEY,
         }
-        if self.proxy is not None:
-            known |= {"lite_llm_url": self.proxy.url, "lite_llm_key": MASTER_KEY}
-        return {**known, **self._config}
 
     def _ready(self) -> bool:
         assert self.daemon.alive, self.daemon.said

@@ -3,7 +3,7 @@
     python -m tests.fakes.ollama --port 0 [--models qwen2.5:7b ...]      prints its port, then serves
 
 A request without a prompt loads the model, with `keep_alive: 0` it unloads it; `/api/ps` tells what is loaded. Beside
-the real API: GET /__ledger, and POST /__control {"load_s": 0.3, "answer": "...", "broken": true}.
+the real API: GET /__ledger (DELETE forgets it, and unloads all), POST /__control {"load_s": 0.3, "broken": true, …}.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ class Ollama:
         shown = {"entries": msgspec.to_builtins(self.ledger), "loaded": list(self.loaded)}
         if request.method == "DELETE":
             self.ledger.clear()
+            self._loaded.clear()
         return JSONResponse(shown)
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import yaml
-from tests.fakes.ollama import OllamaEntry
-from tests.fakes.upstream import Entry
+from tests.fakes.ollama import OllamaControl, OllamaEntry
+from tests.fakes.upstream import Control, Entry
 from tests.torture.daemon_process import free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,8 @@ class Started:
 class _Fake(Started):
     """One of our fakes; control and ledger over its port."""
 
+    untouched: msgspec.Struct
+
     def __init__(self, module: str, home: Path, name: str, *options: str) -> None:
         port = free_port()
         line = [sys.executable, "-m", module, "--port", str(port), *options]
@@ -110,6 +112,15 @@ class _Fake(Started):
     def set(self, **control: Any) -> None:
         httpx.post(self.url + "/__control", json=control, trust_env=False).raise_for_status()
 
+    def anew(self) -> None:
+        """As just started: no fault, an empty ledger, whatever the test before has done to it."""
+        if self.process is None or self._ended():
+            self.up()
+            return
+        self.thaw()
+        self.set(**msgspec.to_builtins(self.untouched))
+        self.forget()
+
     def forget(self) -> None:
         httpx.delete(self.url + "/__ledger", trust_env=False).raise_for_status()
 
@@ -120,6 +131,8 @@ class _Fake(Started):
 
 class CloudProcess(_Fake):
     """`tests.fakes.upstream` on its own."""
+
+    untouched = Control()
 
     def __init__(self, home: Path, name: str, keys: Sequence[str] | None = None) -> None:
         allowed = () if keys is None else ("--keys", *keys)
@@ -148,6 +161,8 @@ class FakeProxyProcess(CloudProcess):
 
 class OllamaProcess(_Fake):
     """`tests.fakes.ollama` on its own."""
+
+    untouched = OllamaControl()
 
     def __init__(self, home: Path, *names: str) -> None:
         super().__init__("tests.fakes.ollama", home, "ollama", *(("--models", *names) if names else ()))

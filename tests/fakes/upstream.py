@@ -3,7 +3,8 @@
     python -m tests.fakes.upstream --port 0 [--name north] [--keys KEY ...] [--litellm]     prints its port, then serves
 
 With --litellm it plays a LiteLLM proxy and all that is behind it: faults come with the headers that say that a cloud
-was asked, and `/health/liveliness` answers after `liveliness_s`, whatever else goes wrong.
+was asked, and `/health/liveliness` answers after `liveliness_s`, with the statuses of `liveliness` by turns, whatever
+else goes wrong.
 
 A request is answered by the fault that its prompt names (`fault:429`), else by the next of the queued faults, else by
 the standing one. A prompt may carry a marker (`mark:task-7`), which the answer repeats and the ledger notes.
@@ -113,6 +114,7 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[str] | None = None
     text: str = ""
     liveliness_s: float = 0.0
+    liveliness: list[int] = msgspec.field(default_factory=lambda: [200])  # statuses, by turns
 
     def __post_init__(self) -> None:
         unknown = {self.fault, *self.queue} - FAULTS
@@ -167,7 +169,9 @@ class Cloud:
 
     async def _live(self, request: Request) -> Response:
         await asyncio.sleep(self.control.liveliness_s)
-        return JSONResponse("I'm alive!")
+        statuses = self.control.liveliness
+        statuses.append(statuses.pop(0))
+        return JSONResponse("I'm alive!" if statuses[-1] == 200 else "", statuses[-1])
 
     async def _show(self, request: Request) -> Response:
         shown = {"entries": msgspec.to_builtins(self.ledger), "in_flight": self.in_flight, "peak": self.peak}
