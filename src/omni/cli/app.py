@@ -92,6 +92,18 @@ class Bill(StrEnum):
     channel = "channel"
 
 
+class Fault(StrEnum):
+    """What a drill breaks."""
+
+    proxy_down = "proxy-down"
+    proxy_hang = "proxy-hang"
+    cloud_down = "cloud-down"
+    rate_limit = "rate-limit"
+    quota = "quota"
+    kill = "kill"
+    none = "none"
+
+
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -393,6 +405,27 @@ def backup(
     from omni.cli import admin
 
     return admin.backup(_context(ctx), file)
+
+
+@app.command()
+def drill(
+    ctx: typer.Context,
+    fault: Annotated[Fault, typer.Argument(help="What breaks; none ends a drill in the running daemon.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="In the daemon that runs, in place of one that is thrown away.")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, max=300, metavar="S", help="How long the fault lasts.")
+    ] = None,
+    with_calls: Annotated[
+        bool, typer.Option("--with-calls", help="With --live: make a model call of its own, which may cost something.")
+    ] = False,
+    sure: Annotated[bool, typer.Option("--yes", "-y", help="With --live: do not ask.")] = False,
+) -> int:
+    """Break something on purpose, and measure what that does to the work."""
+    from omni.cli import drill as room
+
+    return room.run(_context(ctx), str(fault), live=live, seconds=seconds, with_calls=with_calls, sure=sure)
 
 
 @app.command()

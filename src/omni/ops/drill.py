@@ -22,22 +22,19 @@ from omni.domain.errors import OmniError
 from omni.domain.values import PROXY, Millis, Thresholds
 from omni.ops.figures import Figure, Report, Tasks, at_least, below, exactly, within
 from omni.ops.load import Called, Load, failed
+from omni.ops.pauses import FIRST_WITHIN_S, GRACE_S, LOOK_S, MODE_WITHIN_S, Say, comes, passed, since
 from omni.ops.record import Record, count
 from omni.ops.stage import Stage
 from omni.ops.throwaway import HEAVY, LIGHT, Pace, ThrowAway, throw_away
 from omni.runtime.ports import SystemClock
 
 WARM_WITHIN_S = 60.0
-LOOK_S = 0.1
-MODE_WITHIN_S = 5.0
 RETRY_AFTER_S = 5.0
-GRACE_S = 5.0  # beyond the pauses that are meant: probes come every 2 s, and two of them must succeed
 LOCAL_WITHIN_S = 10.0
-READY_WITHIN_S = 5.0
 GIVE_UP_S = 60.0
+READY_WITHIN_S = 10.0
+FIRST_ELSEWHERE_S = 1.0
 USUAL = Thresholds()
-
-Say: TypeAlias = Callable[[str], None]
 
 
 class Scene(msgspec.Struct):
@@ -103,7 +100,7 @@ async def _warm(scene: Scene) -> None:
         calls, tasks = scene.load.calls, scene.record.tasks().values()
         return any(each.ok and each.channel == PROXY for each in calls) and any(each.completed for each in tasks)
 
-    if not await _until(well, WARM_WITHIN_S):
+    if not await comes(well, WARM_WITHIN_S):
         raise OmniError("the daemon of the drill did not get to work", hint="omni version, and report it")
     scene.load.calls.clear()  # while models were being loaded, callers were told to try again
 
@@ -117,7 +114,7 @@ async def _counted(scene: Scene) -> Tasks:
         known = scene.record.tasks()
         return all(task_id in known and known[task_id].ends for task_id in accepted)
 
-    await _until(done, scene.pace.drain_s)
+    await comes(done, scene.pace.drain_s)
     return count(scene.record.tasks(), accepted, scene.stage.asked)
 
 
@@ -137,7 +134,7 @@ async def _quiet(scene: Scene, fault: str) -> Figure:
     await asyncio.sleep(recent_s)
     began, _ = await scene.inject(_PROXY_FAULTS[fault])
     degraded = await scene.record.change_to("DEGRADED", GIVE_UP_S, began)
-    return within("mode event DEGRADED, by probes alone", _since(degraded, began), MODE_WITHIN_S)
+    return within("mode event DEGRADED, by probes alone", since(degraded, began), MODE_WITHIN_S)
 
 
 def _settings(scene: Scene) -> dict[str, float]:
@@ -155,19 +152,19 @@ def _settings(scene: Scene) -> dict[str, float]:
 # --- one function per fault -------------------------------------------------------------------------------------------
 
 
-def _proxy_fault(fault: Fault, first_within_s: float) -> Scenario:
+def _proxy_fault(fault: Fault) -> Scenario:
     async def scenario(scene: Scene) -> list[Figure]:
         began, ends = await scene.inject(fault)
         first = await scene.load.call()
         degraded = await scene.record.change_to("DEGRADED", GIVE_UP_S, began)
-        await _pass(ends)
+        await passed(ends)
         scene.say(f"the fault is over; the proxy has to stay well for {scene.pace.dwell_s:g} s")
         normal = await scene.record.change_to("NORMAL", scene.pace.dwell_s + GIVE_UP_S, ends)
         direct = first.ok and first.channel != PROXY
         return [
-            below("first call answered on the direct channel", first.took_s if direct else None, first_within_s),
-            within("mode event DEGRADED", _since(degraded, began), MODE_WITHIN_S),
-            within("NORMAL again after the fault, dwell included", _since(normal, ends), scene.pace.dwell_s + GRACE_S),
+            below("first call answered on the direct channel", first.took_s if direct else None, FIRST_WITHIN_S[fault]),
+            within("mode event DEGRADED", since(degraded, began), MODE_WITHIN_S),
+            within("NORMAL again after the fault, dwell included", since(normal, ends), scene.pace.dwell_s + GRACE_S),
             scene.calls_failed(first),
         ]
 
@@ -181,19 +178,23 @@ async def _cloud_down(scene: Scene) -> list[Figure]:
     gone_s = loop.time()
     refused = await scene.load.call()
     clear = refused.status == 503 and bool(refused.retry_after)
-    await _until(lambda: bool(scene.stage.loaded), LOCAL_WITHIN_S)
+    await comes(lambda: bool(scene.stage.loaded), LOCAL_WITHIN_S)
     waiting = await _most_waiting(scene, ends)
     scene.say("the fault is over; clouds are asked again")
     normal = await scene.record.change_to("NORMAL", GIVE_UP_S, ends)
     back_s = loop.time()
-    await _until(lambda: not scene.stage.loaded, LOCAL_WITHIN_S)
+    await comes(lambda: not scene.stage.loaded, LOCAL_WITHIN_S)
     span_s, asked_s = USUAL.cloud_span_ms / 1000, scene.pace.check_interval_s * USUAL.cloud_successes
     return [
-        within("mode event BRAINSTEM", _since(gone, began), span_s + MODE_WITHIN_S),
+        within("mode event BRAINSTEM", since(gone, began), span_s + MODE_WITHIN_S),
         at_least("tasks that waited for the cloud", waiting),
-        below("call while the cloud is gone: refused, with Retry-After", refused.took_s if clear else None, 1.0),
+        below(
+            "call while the cloud is gone: refused, with Retry-After",
+            refused.took_s if clear else None,
+            FIRST_ELSEWHERE_S,
+        ),
         within("local model loaded", _moved(scene.stage, "load", gone_s), LOCAL_WITHIN_S),
-        within("NORMAL again after the fault", _since(normal, ends), asked_s + GRACE_S),
+        within("NORMAL again after the fault", since(normal, ends), asked_s + GRACE_S),
         within("local model unloaded", _moved(scene.stage, "unload", back_s), LOCAL_WITHIN_S),
     ]
 
@@ -205,7 +206,7 @@ async def _rate_limit(scene: Scene) -> list[Figure]:
     other = first.ok and first.model != LIGHT
     back = await _answered_by(scene, LIGHT, began_s)
     return [
-        below("first call answered by the next tier", first.took_s if other else None, 1.0),
+        below("first call answered by the next tier", first.took_s if other else None, FIRST_ELSEWHERE_S),
         within("first tier used again, Retry-After included", back, RETRY_AFTER_S + GRACE_S),
         _no_change(scene, began),
         scene.calls_failed(first),
@@ -216,11 +217,15 @@ async def _quota(scene: Scene) -> list[Figure]:
     began, ends = await scene.inject("quota")
     first = await scene.load.call(HEAVY)
     other = first.ok and first.model == LIGHT
-    await _pass(ends)
+    await passed(ends)
     over_s = asyncio.get_running_loop().time()
     back = await _answered_by(scene, HEAVY, over_s, HEAVY)
     return [
-        below("first call for the paid model answered by the free tier", first.took_s if other else None, 1.0),
+        below(
+            "first call for the paid model answered by the free tier",
+            first.took_s if other else None,
+            FIRST_ELSEWHERE_S,
+        ),
         within("paid model used again after the fault", back, GRACE_S),
         _no_change(scene, began),
         scene.calls_failed(first),
@@ -245,8 +250,8 @@ async def _kill(scene: Scene) -> list[Figure]:
 
 _PROXY_FAULTS: dict[str, Fault] = {"proxy-down": "proxy-down", "proxy-hang": "proxy-hang"}
 SCENARIOS: dict[str, tuple[Scenario, float]] = {
-    "proxy-down": (_proxy_fault("proxy-down", 1.0), 10.0),
-    "proxy-hang": (_proxy_fault("proxy-hang", 2.5), 10.0),
+    "proxy-down": (_proxy_fault("proxy-down"), 10.0),
+    "proxy-hang": (_proxy_fault("proxy-hang"), 10.0),
     "cloud-down": (_cloud_down, 20.0),
     "rate-limit": (_rate_limit, 4.0),  # shorter than Retry-After: the model is well when it is asked again
     "quota": (_quota, 6.0),
@@ -257,18 +262,14 @@ SCENARIOS: dict[str, tuple[Scenario, float]] = {
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def _since(change: tuple[Millis, str, str] | None, began: Millis) -> float | None:
-    return None if change is None else (change[0] - began) / 1000
-
-
 def _moved(stage: Stage, what: str, since_s: float) -> float | None:
     """How long after `since_s` the local model was loaded or unloaded; a little before counts as at once."""
     found = [at_s for at_s, kind in stage.loads if kind == what and at_s >= since_s - MODE_WITHIN_S]
     return max(0.0, found[0] - since_s) if found else None
 
 
-def _no_change(scene: Scene, since: Millis) -> Figure:
-    return exactly("changes of mode", sum(change.at >= since for change in scene.record.changes()))
+def _no_change(scene: Scene, began: Millis) -> Figure:
+    return exactly("changes of mode", sum(change.at >= began for change in scene.record.changes()))
 
 
 async def _answered_by(scene: Scene, model: str, since_s: float, asking: str = "auto") -> float | None:
@@ -290,18 +291,3 @@ async def _most_waiting(scene: Scene, until: Millis) -> int:
         most = max(most, counts.get("waiting", 0))
         await asyncio.sleep(LOOK_S)
     return most
-
-
-async def _pass(until: Millis) -> None:
-    await asyncio.sleep(max(0, until - SystemClock().wall_ms()) / 1000)
-
-
-async def _until(holds: Callable[[], bool], within_s: float) -> bool:
-    """Whether it came to hold in time."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + within_s
-    while not holds():
-        if loop.time() > until:
-            return False
-        await asyncio.sleep(LOOK_S)
-    return True

@@ -27,6 +27,14 @@ class Change(NamedTuple):
     reason: str
 
 
+class Journey(NamedTuple):
+    """One model call over all its hops; `began` is wall-clock milliseconds."""
+
+    began: Millis
+    took_ms: int
+    ok: bool
+
+
 class History:
     """What the log says of one task."""
 
@@ -82,10 +90,20 @@ class Record:
             _note(found.setdefault(stream.removeprefix(ev.TASK_PREFIX), History()), event)
         return found
 
-    def calls(self) -> list[tuple[Millis, ev.CallSettled]]:
-        """Every model call since `after` that is over, with the time of its end."""
-        facts = self._reader.facts(self.after, (ev.CALLS_STREAM, ev.TASK_PREFIX))
-        return [(at, event) for _, _, at, event in facts if isinstance(event, ev.CallSettled)]
+    def journeys(self, began: Millis) -> list[Journey]:
+        """Every model call since then that is over, in the order in which they began."""
+        legs: dict[str, list[tuple[Millis, ev.CallSettled]]] = {}
+        for _, _, at, event in self._reader.facts(self.after, (ev.CALLS_STREAM, ev.TASK_PREFIX)):
+            if isinstance(event, ev.CallSettled):
+                legs.setdefault(event.call.rpartition("/")[0], []).append((at, event))
+        found = (_journey(each) for each in legs.values())
+        return sorted(each for each in found if each.began >= began)
+
+
+def _journey(legs: list[tuple[Millis, ev.CallSettled]]) -> Journey:
+    (first_at, first), (last_at, last) = legs[0], legs[-1]
+    began = first_at - first.duration_ms
+    return Journey(began, last_at - began, last.verdict == "ok")
 
 
 def _note(history: History, event: Any) -> None:
