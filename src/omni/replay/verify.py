@@ -5,6 +5,7 @@ there must not vouch for itself.
 
     nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
                          alive ──completed, failed, cancelled──► ended      (once; only late outcomes and bills follow)
+    modes and suspensions: `omni.replay.modes`
     a model call: reserved under an open attempt, or for none ──► settled   (once, whenever)
 
 The log itself comes first: rows, hashes, chain, payloads, head marker (`omni.eventlog.backup`). What is wrong there is
@@ -29,6 +30,7 @@ from omni.eventlog.backup import verify as check_rows
 from omni.eventlog.store import EventReader, Head, Recorded
 from omni.eventlog.upcasters import log_codec
 from omni.replay.history import History
+from omni.replay.modes import ModeCheck
 
 KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000
@@ -118,11 +120,14 @@ class _Check:
         self._by_type: Counter[str] = Counter()
         self._board = Board()
         self._calls: set[str] = set()  # reserved, and not settled
+        self._modes = ModeCheck()
 
     def __call__(self, recorded: Recorded) -> None:
         self.events += 1
         self._by_type[str(type(recorded.event).__struct_config__.tag)] += 1
         self._order(recorded)
+        for rule, detail in self._modes(recorded.stream, recorded.event):
+            self._find(recorded, rule, detail)
         if recorded.stream in OWN_STREAMS or recorded.stream.startswith(ev.TASK_PREFIX):
             for rule, detail in self._judge(recorded):
                 self._find(recorded, rule, detail)
