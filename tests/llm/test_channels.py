@@ -256,7 +256,6 @@ def test_an_answer_that_is_none_fails_before_anything_is_passed_on(play: Play, v
         (streams(b"data: <html>\n\n"), Verdict.BAD_ANSWER),
         (streams(cut=True), Verdict.CLOSED),
         (streams(b": wait\n\n", clean=False), Verdict.CLOSED),
-        (streams(b": wait\n\n" * 200_000), Verdict.BAD_ANSWER),
         (says(200, chat_answer()), Verdict.BAD_ANSWER),
     ],
 )
@@ -393,6 +392,23 @@ def test_a_call_that_is_cancelled_or_closed_lets_go_of_its_connection() -> None:
         await server.until(lambda it: it.open_connections == 0)
 
     run(test, streams(*TWO, never))
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        streams(b": wait\n\n" * 200_000, is_silent),
+        streams(b"<html>", is_silent, media="text/html"),
+        streams(b"x" * 300_000, is_silent, status=500),
+    ],
+)
+def test_an_answer_that_leads_nowhere_is_let_go_of_before_its_end(play: Play) -> None:
+    async def test(channels: Channels, server: Upstream) -> None:
+        with pytest.raises(UpstreamFailed):
+            await channels.open(THROUGH_PROXY, call(stream=True))
+        await server.until(lambda it: it.open_connections == 0)
+
+    run(test, play)
 
 
 def test_a_hop_without_channel_or_key_is_a_matter_of_configuration() -> None:

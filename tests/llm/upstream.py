@@ -133,14 +133,14 @@ def says(status: int, body: Any = b"", media: str = "application/json", **header
 
 
 def streams(
-    *pieces: bytes | asyncio.Event,
+    *pieces: bytes | asyncio.Event | Play,
     cut: bool = False,
     clean: bool = True,
     status: int = 200,
     media: str = "text/event-stream",
     **headers: str,
 ) -> Play:
-    """A chunked answer, one piece after the other; an event in between is waited for.
+    """A chunked answer, one piece after the other; an event in between is waited for, a play is played.
 
     `cut` resets the connection at the end; without `clean` it closes before the last chunk.
     """
@@ -151,8 +151,10 @@ def streams(
             if isinstance(piece, bytes):
                 writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                 await writer.drain()
-            else:
+            elif isinstance(piece, asyncio.Event):
                 await piece.wait()
+            else:
+                await piece(writer)
         if cut:
             reset(writer)
         elif clean:
