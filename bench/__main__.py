@@ -28,6 +28,7 @@ SECTIONS = {
     "idle": Section("Idle", "bench.idle"),
     "store": Section("The event log alone, one writer", "bench.storing"),
     "stdio": Section("Tasks done by an MCP server over stdio", "bench.stdio"),
+    "port": Section("Model calls through the model port, beside the upstream itself", "bench.port"),
     "restart": Section("Restart on a long log, and replay", "bench.starting", "measure_restart"),
 }
 

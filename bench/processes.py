@@ -104,13 +104,17 @@ class Program:
 class Daemon(Program):
     """The product, started by its own command line on a data directory; auth and validation as shipped."""
 
-    def __init__(self, home: Path, servers: Mapping[str, Any] = DRY_RUN) -> None:
+    def __init__(
+        self, home: Path, servers: Mapping[str, Any] = DRY_RUN, extra: Mapping[str, Any] | None = None
+    ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.data_dir = home / "data"
         port = free_port()
         config = home / "config.yaml"
-        config.write_bytes(msgspec.json.encode({"mcp_servers": servers, "limits": LIMITS}))  # JSON is YAML
+        config.write_bytes(
+            msgspec.json.encode({"mcp_servers": servers, "limits": LIMITS, **(extra or {})})
+        )  # JSON is YAML
         self._where = ["--config", str(config), "--data-dir", str(self.data_dir), "--port", str(port)]
         self.began = time.perf_counter()
         super().__init__([*omni(), *self._where, "serve"], port, home / "said.txt", self.environment)
