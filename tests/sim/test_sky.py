@@ -134,8 +134,6 @@ class Weather(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if self.world is not None:
-                if self.world.over.health.forced:
-                    self.world.ask(cmd.ForceMode(self.world.new_name("r"), brainstem=False, by="owner"))
                 self.world.calm()
         finally:
             if self.world is not None:

@@ -41,6 +41,7 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry, EventStore, Head, OutcomeUnknown, Recorded
 from omni.eventlog.upcasters import UPCASTERS
+from omni.replay.verify import judge
 from omni.runtime.archive import fold
 from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.post import Post
@@ -422,7 +423,9 @@ class World:
         self.failpoints.disarm()
         self.settle()
         self.sky.heal()
-        if not self.watched:
+        if self.watched:
+            self.ask(cmd.ForceMode(self.new_name("r"), brainstem=False, by="owner"))
+        else:
             self.turns("NORMAL")
         self.everyone_ready()
         for _ in range(CALM_ROUNDS):
@@ -484,6 +487,8 @@ class World:
     def check_end(self) -> None:
         """When nothing is left to happen: no task is stuck, no question is open, everybody knows the same."""
         self.check_log()
+        report = judge(self.store._real, self.store.head)
+        assert report.ok, report.findings
         assert self.judge.mode == "NORMAL", f"all is well, and the mode is {self.judge.mode}"
         if self.watched:
             self.over.at_end(self.sky)
