@@ -133,6 +133,14 @@ def test_each_return_of_the_last_hour_doubles_the_dwell_up_to_ten_minutes() -> N
     assert ward.state(PROXY) == "up"
 
 
+def test_what_took_the_proxy_down_once_is_not_held_against_it_when_it_is_back() -> None:
+    ward = Ward()
+    ward.series(PROXY, [F, F, F, F], 500)
+    ward.run(MINUTE)
+    ward.series(PROXY, [S, S, F])
+    assert ward.state(PROXY) == "up"
+
+
 def test_a_dwell_goes_on_through_a_restart_and_streaks_do_not() -> None:
     ward = Ward()
     ward.kill(PROXY)
@@ -407,6 +415,16 @@ def test_small_differences_of_the_clocks_are_none(by_ms: int) -> None:
     assert kinds(ward.see(PROXY, F)) == ["ProxyChanged", "ModeChanged"]
 
 
+def test_streams_that_broke_in_a_sleep_are_not_held_against_their_model() -> None:
+    ward = Ward()
+    ward.jump(HOUR)
+    ward.see("west")
+    for _ in range(10):
+        assert ward.calls("east", "broken_stream") == []
+    ward.run(RULES.grace_ms)
+    assert kinds([event for _ in range(5) for event in ward.calls("east", "broken_stream")]) == ["BreakerChanged"]
+
+
 def test_successes_count_in_the_grace_after_a_jump() -> None:
     ward = Ward()
     ward.kill("east")
@@ -427,19 +445,19 @@ def test_a_jump_makes_the_dwell_neither_shorter_nor_longer(by_ms: int) -> None:
     assert ward.state(PROXY) == "up"
 
 
-def test_a_clock_that_was_set_back_does_not_prolong_the_pause_of_a_key_or_a_model() -> None:
-    for restart in (False, True):
-        ward = Ward()
-        ward.calls("east", "out_of_credit", key="backup")
-        ward.calls("east", "rate_limited")
-        if restart:
-            ward.start(down_ms=-24 * HOUR)
-        else:
-            ward.jump(-24 * HOUR)
-            ward.see("west")
-        ward.run(10 * MINUTE)
-        assert ward.health.key("east", "backup").good(ward.wall)
-        assert kinds(ward.calls("east", "ok", key="backup")) == ["KeyChanged", "BreakerChanged"]
+@pytest.mark.parametrize(("by_ms", "restart"), [(-24 * HOUR, False), (-5 * MINUTE, False), (-24 * HOUR, True)])
+def test_a_clock_that_was_set_back_does_not_prolong_the_pause_of_a_key_or_a_model(by_ms: int, restart: bool) -> None:
+    ward = Ward()
+    ward.calls("east", "out_of_credit", key="backup")
+    ward.calls("east", "rate_limited", retry_after_ms=10 * MINUTE)
+    if restart:
+        ward.start(down_ms=by_ms)
+    else:
+        ward.jump(by_ms)
+        ward.see("west")
+    ward.run(10 * MINUTE)
+    assert ward.health.key("east", "backup").good(ward.wall)
+    assert kinds(ward.calls("east", "ok", key="backup")) == ["KeyChanged", "BreakerChanged"]
 
 
 def test_a_clock_that_was_set_back_while_nobody_ran_does_not_prolong_the_dwell() -> None:

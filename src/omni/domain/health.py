@@ -10,8 +10,8 @@ state (`omni.domain.mode`); the last one written down is kept here beside what i
     breaker        closed → open ──until──▶ half-open ──OK──▶ closed
                               ▲─────────────────┘ failure: longer than before
 
-Times are wall-clock milliseconds of the events. Where the wall clock was set back, they are moved with it, so that no
-wait becomes longer than it was meant to be.
+Times are wall-clock milliseconds of the events. Where the wall clock was set back, they are moved with it; where nobody
+saw that, a wait that begins in the future, or ends further away than any wait lasts, is over.
 """
 
 from __future__ import annotations
@@ -131,10 +131,7 @@ def evolve(health: Health, event: Any, at: Millis) -> None:
 
 
 def _started(health: Health, event: ev.HealthStarted, at: Millis) -> None:
-    """A clock that was set back while nobody ran must not prolong any wait."""
     health.boot, health.since = event.boot, health.since or at
-    _each_component(health, lambda c: replace(c, waits_from=min(c.waits_from, at), ups=_past(c.ups, at)))
-    _each_wait(health, lambda until: min(until, at + LONGEST_WAIT_MS))
 
 
 def _configured(health: Health, event: ev.HealthConfigured, at: Millis) -> None:
@@ -218,10 +215,6 @@ def _each_wait(health: Health, change: Callable[[Millis], Millis]) -> None:
     for name, breaker in health.breakers.items():
         if breaker.until is not None:
             health.breakers[name] = replace(breaker, until=change(breaker.until))
-
-
-def _past(moments: tuple[Millis, ...], at: Millis) -> tuple[Millis, ...]:
-    return tuple(each for each in moments if each <= at)
 
 
 _EVOLVE: dict[type[Any], Callable[[Health, Any, Millis], None]] = {

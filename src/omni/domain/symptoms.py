@@ -238,7 +238,7 @@ def _cloud(health: Health, symptoms: Symptoms, name: str, look: Look, at: Millis
     streak = symptoms.clouds.get(name, Streak()).add(look)
     state = cloud_edge(health.clouds[name], streak, health.settings.thresholds, at, look.mono)
     symptoms.clouds[name] = Streak() if state else streak
-    return [ev.CloudChanged(name, state, state == "down" and streak.network, streak.evidence)] if state else []
+    return [ev.CloudChanged(name, state, streak.network, streak.evidence)] if state else []
 
 
 def cloud_edge(known: Component, streak: Streak, rules: Thresholds, at: Millis, mono: Millis) -> ComponentState | None:
