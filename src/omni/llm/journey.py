@@ -195,6 +195,7 @@ class Journey:
         async def end(verdict: Verdict, detail: str) -> None:
             await self._end(leg, verdict, answer, detail)
 
+        self._call = msgspec.structs.replace(self._call, body={})  # nobody will ask it again, and it may be large
         passage = Passage(answer, self.patience, self._means.limits, self._call.dialect, end)
         return PortAnswer(answer.status, answer.media_type, _headers(leg), events=passage)
 

@@ -149,8 +149,8 @@ class _Calls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held: list[int] = []
         try:
-            body = await self._accepted(scope, receive, held)
-            await _while_there(receive, lambda: self._answer(scope, body, send))
+            body = [await self._accepted(scope, receive, held)]  # popped: a long stream must not keep its question
+            await _while_there(receive, lambda: self._answer(scope, body.pop(), send))
         except _Problem as problem:
             await _turn_down(scope, send, problem)
         except _Gone:
