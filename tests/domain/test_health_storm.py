@@ -181,4 +181,4 @@ def _states(health: Health) -> dict[str, str]:
 
 
 TestStorm = Storm.TestCase
-TestStorm.settings = settings(max_examples=60 * TORTURE, stateful_step_count=60)
+TestStorm.settings = settings(max_examples=40 * TORTURE, stateful_step_count=60)

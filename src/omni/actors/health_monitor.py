@@ -98,11 +98,8 @@ class HealthMonitor(Quiet):
 
 
 def _started(state: HealthState, watch: cmd.StartWatch, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
-    """Look at everything at once. A new boot knows nothing of what the one before has observed."""
+    """Look at everything at once."""
     known = state.health
-    if watch.boot != known.boot:
-        state.symptoms, state.rounds = Symptoms(), Rounds()
-        symptoms.tick(known, state.symptoms, envelope.at, envelope.mono)
     events = symptoms.start(known, watch.boot, watch.settings)
     targets = health.targets(watch.settings)
     return Outcome(_recorded(events), rounds.begin(state.rounds, targets, watch.settings.thresholds, envelope.mono))
