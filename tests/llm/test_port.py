@@ -37,6 +37,7 @@ from omni.domain.values import Budget
 from omni.llm.answer import Dialect
 from omni.llm.books import Books
 from omni.llm.passage import split
+from omni.llm.watch import Patience, ProxyWatch
 from omni.runtime.post import Post
 
 ALIVE = says(200, "I'm alive!")
@@ -213,6 +214,28 @@ async def test_many_calls_that_wait_share_their_looks_and_one_of_them_reports() 
         assert len([each for each in proxy.seen if not each.is_call]) == 1
         assert port.observed.count(("proxy", "hung")) == 1
         await until(lambda: port.settled.count(("proxy", "fast", "hung")) == 12)
+
+
+async def test_a_living_proxy_is_looked_at_once_in_a_while_however_many_wait() -> None:
+    looks: list[float] = []
+
+    async def look() -> str:
+        looks.append(time.monotonic())
+        return ""
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    watch = ProxyWatch(look, first_s=0.02, next_s=0.5, apart_s=0.3)
+    waiting = []
+    for _ in range(6):
+        waiting.append(asyncio.create_task(watch.first_byte(Patience(), never, 30)))
+        await asyncio.sleep(0.01)
+    await until(lambda: len(looks) >= 3)
+    assert all(later - earlier >= 0.29 for earlier, later in zip(looks, looks[1:], strict=False))
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_word_that_the_proxy_is_down_ends_all_waiting_for_it() -> None:
