@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -232,7 +233,7 @@ async def test_a_living_proxy_is_looked_at_once_in_a_while_however_many_wait() -
         waiting.append(asyncio.create_task(watch.first_byte(Patience(), never, 30)))
         await asyncio.sleep(0.01)
     await until(lambda: len(looks) >= 3)
-    assert all(later - earlier >= 0.29 for earlier, later in zip(looks, looks[1:], strict=False))
+    assert all(later - earlier >= 0.29 for earlier, later in itertools.pairwise(looks))
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
