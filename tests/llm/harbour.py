@@ -24,6 +24,7 @@ from omni.domain.values import Budget, ExecutorSpec, Mode, RoutingSettings
 from omni.eventlog.store import Recorded
 from omni.llm.answer import Dialect
 from omni.llm.channels import make_channels
+from omni.llm.faults import Faults
 from omni.llm.keys import Holder, ModelKeys
 from omni.llm.passage import Limits
 from omni.llm.port import ModelPort, PortSettings
@@ -77,6 +78,7 @@ class Harbour:
         self.seen: list[cmd.Observed] = []
         self.keys = ModelKeys(b"s" * 32)
         self.channels = make_channels(config)
+        self.faults = Faults(call_paths(config), self.clock)
         kinds = {name: each.kind or "" for name, each in config.providers.items()}
         self.port = ModelPort(
             replace(settings, paths=call_paths(config), proxy=config.lite_llm_url),
@@ -86,6 +88,7 @@ class Harbour:
             post=self.post,
             clock=self.clock,
             ids=SystemIds(self.clock),
+            faults=self.faults,
         )
         self.router = Room(self, Router())  # type: ignore[arg-type]  # what a room needs of a house is here
         self.post.register("port", LoopMailbox(self.loop, self.port.receive).deliver)
