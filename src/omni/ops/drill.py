@@ -23,7 +23,7 @@ from omni.domain.values import PROXY, Millis, Thresholds
 from omni.ops.figures import Figure, Report, Tasks, at_least, below, exactly, within
 from omni.ops.load import Called, Load, failed
 from omni.ops.pauses import FIRST_WITHIN_S, GRACE_S, LOOK_S, MODE_WITHIN_S, Say, comes, passed, since
-from omni.ops.record import Record, count
+from omni.ops.record import Change, Record, count
 from omni.ops.stage import Stage
 from omni.ops.throwaway import HEAVY, LIGHT, Pace, ThrowAway, throw_away
 from omni.runtime.ports import SystemClock
@@ -56,10 +56,14 @@ class Scene(msgspec.Struct):
         self.say(f"{fault} for {self.seconds:g} s")
         return drill["since_ms"], drill["until_ms"]
 
+    async def back_to_normal(self, lost: Change | None, pause_s: float, ends: Millis) -> Change | None:
+        """The way back; None when it takes for ever, or when NORMAL was never lost."""
+        return await self.record.change_to("NORMAL", pause_s + GIVE_UP_S, ends) if lost else None
+
     def calls_failed(self, first: Called) -> Figure:
-        """Of the calls that began after the fault."""
-        begun = [first, *(each for each in self.load.calls if each.began_s >= self.fault_began_s)]
-        return exactly("model calls without an answer", failed(begun))
+        """Of the calls that were under way when the fault began, and of those after it."""
+        met = [first, *(each for each in self.load.calls if each.began_s + each.took_s >= self.fault_began_s)]
+        return exactly("model calls without an answer", failed(met))
 
 
 Scenario: TypeAlias = Callable[[Scene], Awaitable[list[Figure]]]
@@ -78,7 +82,8 @@ async def run(fault: str, say: Say, *, seconds: float | None = None, pace: Pace 
         await scene.load.end()
         tasks = await _counted(scene)
         quiet = [await _quiet(scene, fault)] if fault in _PROXY_FAULTS else []
-        return Report(fault, False, _settings(scene), (*figures, *quiet, *_verdicts(tasks)), tasks)  # noqa: FBT003 - live
+        figures += [*quiet, *_verdicts(tasks)]
+        return Report(fault, live=False, settings=_settings(scene), figures=tuple(figures), tasks=tasks)
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +117,7 @@ async def _counted(scene: Scene) -> Tasks:
 
     def done() -> bool:
         known = scene.record.tasks()
-        return all(task_id in known and known[task_id].ends for task_id in accepted)
+        return accepted <= set(known) and all(each.ends for each in known.values())
 
     await comes(done, scene.pace.drain_s)
     return count(scene.record.tasks(), accepted, scene.stage.asked)
@@ -128,12 +133,12 @@ def _verdicts(tasks: Tasks) -> list[Figure]:
 
 
 async def _quiet(scene: Scene, fault: str) -> Figure:
-    """Make a fault of the proxy while nobody calls it, once the last call is too old to speak for it."""
-    recent_s = USUAL.proxy_recent_ms / 1000
+    """Make a fault of the proxy while nobody calls it; a silent one, once no call is recent enough to speak for it."""
+    recent_s = USUAL.proxy_recent_ms / 1000 if fault == "proxy-hang" else 0
     scene.say(f"all is done; the same fault with nothing to do, {recent_s:g} s after the last call")
     await asyncio.sleep(recent_s)
     began, _ = await scene.inject(_PROXY_FAULTS[fault])
-    degraded = await scene.record.change_to("DEGRADED", GIVE_UP_S, began)
+    degraded = await scene.record.change_to("DEGRADED", scene.seconds + GRACE_S, began)
     return within("mode event DEGRADED, by probes alone", since(degraded, began), MODE_WITHIN_S)
 
 
@@ -156,10 +161,10 @@ def _proxy_fault(fault: Fault) -> Scenario:
     async def scenario(scene: Scene) -> list[Figure]:
         began, ends = await scene.inject(fault)
         first = await scene.load.call()
-        degraded = await scene.record.change_to("DEGRADED", GIVE_UP_S, began)
+        degraded = await scene.record.change_to("DEGRADED", scene.seconds + GRACE_S, began)
         await passed(ends)
         scene.say(f"the fault is over; the proxy has to stay well for {scene.pace.dwell_s:g} s")
-        normal = await scene.record.change_to("NORMAL", scene.pace.dwell_s + GIVE_UP_S, ends)
+        normal = await scene.back_to_normal(degraded, scene.pace.dwell_s, ends)
         direct = first.ok and first.channel != PROXY
         return [
             below("first call answered on the direct channel", first.took_s if direct else None, FIRST_WITHIN_S[fault]),
@@ -174,14 +179,14 @@ def _proxy_fault(fault: Fault) -> Scenario:
 async def _cloud_down(scene: Scene) -> list[Figure]:
     loop = asyncio.get_running_loop()
     began, ends = await scene.inject("cloud-down")
-    gone = await scene.record.change_to("BRAINSTEM", GIVE_UP_S, began)
+    gone = await scene.record.change_to("BRAINSTEM", scene.seconds + GRACE_S, began)
     gone_s = loop.time()
     refused = await scene.load.call()
     clear = refused.status == 503 and bool(refused.retry_after)
     await comes(lambda: bool(scene.stage.loaded), LOCAL_WITHIN_S)
     waiting = await _most_waiting(scene, ends)
     scene.say("the fault is over; clouds are asked again")
-    normal = await scene.record.change_to("NORMAL", GIVE_UP_S, ends)
+    normal = await scene.back_to_normal(gone, 0, ends)
     back_s = loop.time()
     await comes(lambda: not scene.stage.loaded, LOCAL_WITHIN_S)
     span_s, asked_s = USUAL.cloud_span_ms / 1000, scene.pace.check_interval_s * USUAL.cloud_successes

@@ -86,7 +86,7 @@ class ThrowAway:
         """Start it and return when it says that it is ready. Raises DaemonUnreachable with its last words."""
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; it begins at once
-                [sys.executable, "-m", "omni.cli.main", "serve", *self._options],
+                [sys.executable, "-m", "omni.cli.main", "serve", *self.options],
                 cwd=self._home,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -130,7 +130,8 @@ class ThrowAway:
         return self._said.read_text("utf-8", "replace")[-500:].strip() or "it said nothing"
 
     @property
-    def _options(self) -> list[str]:
+    def options(self) -> list[str]:
+        """What a command line needs to find it."""
         where = {"--data-dir": self.data_dir, "--port": self.port, "--config": self._home / "config.yaml"}
         return [word for name, value in where.items() for word in (name, str(value))]
 
