@@ -58,6 +58,8 @@ class Sky:
         if isinstance(message, cmd.Probe):
             self.asked.append(message)
         else:
+            if not isinstance(message, cmd.Deliver):  # the local model does what was asked of it last
+                self._wishes = [wish for wish in self._wishes if isinstance(wish, cmd.Deliver)]
             self._wishes.append(message)
 
     def crash(self) -> None:

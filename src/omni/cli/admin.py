@@ -56,6 +56,19 @@ def token_rotate(context: Context) -> int:
     return OK
 
 
+def token_model(context: Context, name: str) -> int:
+    """Print the model port's address and the key that a client of this name shows there; always the same."""
+    from omni.config.settings import own_url
+    from omni.llm.keys import ModelKeys
+
+    context.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = ModelKeys.of(context.data_dir).client_key(name)
+    base_url = own_url(context.loaded.config.host, context.address[1])
+    context.out.show("model_key", {"name": name, "key": key, "base_url": base_url}, [key])
+    context.out.note(f"it opens {base_url}/v1 and nothing else; its calls count against the daily budget")
+    return OK
+
+
 def config_check(context: Context) -> int:
     """Check the configuration and say what it means."""
     from omni.config.channels import channel_reports

@@ -356,6 +356,17 @@ def token_rotate(ctx: typer.Context) -> int:
     return admin.token_rotate(_context(ctx))
 
 
+@token_app.command("model")
+def token_model(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose calls they are, in logs and costs.")],
+) -> int:
+    """Print a lasting key for the model port, for a client that can take none for each task."""
+    from omni.cli import admin
+
+    return admin.token_model(_context(ctx), name)
+
+
 @config_app.command("check")
 def config_check(ctx: typer.Context) -> int:
     """Check the configuration and say what it means."""
