@@ -251,18 +251,6 @@ async def test_word_that_the_proxy_is_down_ends_all_waiting_for_it() -> None:
         assert ("proxy", "hung") not in port.observed  # HealthMonitor's own word is no evidence
 
 
-async def test_no_more_calls_than_it_can_bear_are_at_the_proxy_in_their_first_second() -> None:
-    async with quay(is_silent) as (port, proxy, _):
-        waiting = [asyncio.create_task(port.call()) for _ in range(30)]
-        await until(lambda: len(calls(proxy)) == 20)
-        await asyncio.sleep(0.3)
-        assert len(calls(proxy)) == 20
-        await until(lambda: len(calls(proxy)) == 30)  # after a second a call is with its model, and gives up its place
-        for each in waiting:
-            each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-
 async def test_the_callers_own_mistake_comes_back_as_upstream_put_it_and_is_asked_of_nobody_else() -> None:
     said = {"type": "error", "error": {"type": "invalid_request_error", "message": "max_tokens is missing"}}
     async with quay(says(400, said, **TRIED)) as (port, proxy, cloud):

@@ -56,12 +56,13 @@ class Site(msgspec.Struct, frozen=True):
 class Places:
     """Bounds how many calls a server is given at once.
 
-    A place is held until the first byte, or for HOLD_S: by then a call is with its model, which may think for minutes,
+    A place is held until the first byte, or for `hold_s`: by then a call is with its model, which may think long,
     and must not keep others from theirs.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, hold_s: float = HOLD_S) -> None:
         self._free = asyncio.Semaphore(most)
+        self._hold_s = hold_s
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -73,7 +74,7 @@ class Places:
             if held:
                 held.pop().release()
 
-        timer = asyncio.get_running_loop().call_later(HOLD_S, give_back)
+        timer = asyncio.get_running_loop().call_later(self._hold_s, give_back)
         try:
             yield
         finally:
