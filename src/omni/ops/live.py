@@ -43,7 +43,9 @@ async def run(
 ) -> Report:
     """Hold one drill in the daemon that runs. Raises OmniError when it cannot be held."""
     if not running.log.exists():
-        raise NotFound(f"there is no event log in {running.log.parent}", hint="omni status, with the same --data-dir")
+        raise NotFound(
+            f"there is no event log in {running.log.parent}", hint="omni serve, or --data-dir of the daemon that runs"
+        )
     seconds = seconds or USUAL_S.get(fault, OTHERWISE_S)
     key = running.model_key() if with_calls else ""
     load, record = Load(running.url, running.token, key), Record(running.log)

@@ -88,7 +88,7 @@ class ThrowAway:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; it begins at once
                 [sys.executable, "-m", "omni.cli.main", "serve", *self.options],
                 cwd=self._home,
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -136,7 +136,8 @@ class ThrowAway:
         return [word for name, value in where.items() for word in (name, str(value))]
 
     @property
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What its process knows: nothing of the user's."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         return {**kept, "HOME": str(self._home), "PYTHONPATH": str(Path(omni.__file__).parents[1]), "NO_COLOR": "1"}
 
