@@ -123,9 +123,8 @@ class Scene(Generic[P]):
     def submit(self, *descriptions: str, **params: Any) -> list[str]:
         """Hand tasks in, in this order, for the model executor; returns their ids."""
         with connect(self.daemon.url, additional_headers=self.daemon.headers, proxy=None) as door:
-            return [
-                str(_told(door, "create_task", {"description": each, **params})["task_id"]) for each in descriptions
-            ]
+            told = [_told(door, "create_task", {"description": d, "wait_s": 0, **params}) for d in descriptions]
+        return [str(each["task_id"]) for each in told]
 
     def task(self, task_id: str) -> dict[str, Any]:
         with connect(self.daemon.url, additional_headers=self.daemon.headers, proxy=None) as door:

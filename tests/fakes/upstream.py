@@ -7,7 +7,7 @@ was asked, and `/health/liveliness` answers after `liveliness_s`, with the statu
 else goes wrong.
 
 A request is answered by the fault that its prompt names (`fault:429`), else by the next of the queued faults, else by
-the standing one. A prompt may carry a marker (`mark:task-7`), which the answer repeats and the ledger notes.
+the standing one; pings and lists take nothing from the queue. A prompt may carry a marker (`mark:task-7`), which the answer repeats and the ledger notes.
 
     POST /__control  {"fault": "500", "queue": ["cut", "ok"], "retry_after": "2", "delay_s": 0.5, "keys": [...]}, …
     GET  /__ledger   {"entries": [...], "in_flight": n, "peak": n}      DELETE /__ledger forgets
@@ -16,6 +16,7 @@ the standing one. A prompt may carry a marker (`mark:task-7`), which the answer 
 |---|---|
 | ok | an answer |
 | 400 401 402 403 404 408 413 500 503 529 | that status and an error in the dialect of the path |
+| 401-echo | 401 with the key in its message, as some clouds say it |
 | 429, 429-after, 429-cooldown | without and with Retry-After; the last as CLIProxyAPI says it |
 | 502 | a page of HTML |
 | hang | a connection, and nothing on it |
@@ -68,6 +69,7 @@ class Refusal(NamedTuple):
 REFUSALS = {
     "400": Refusal(400, "invalid_request_error", "prompt is too long: 250000 tokens > 200000 maximum"),
     "401": Refusal(401, "authentication_error", "invalid x-api-key"),
+    "401-echo": Refusal(401, "authentication_error", "Incorrect API key provided: {key}"),
     "402": Refusal(402, "billing_error", "Insufficient credits"),
     "403": Refusal(403, "permission_error", "this key may not use this model"),
     "404": Refusal(404, "not_found_error", "there is no such model"),
@@ -201,19 +203,19 @@ class Cloud:
             model=str(body.get("model", "")),
             mark=marks[-1].decode() if marks else "",
             stream=bool(body.get("stream")),
-            fault=self._fault(raw),
+            fault=self._fault(request.url.path, raw),
         )
         self.ledger.append(entry)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         return entry
 
-    def _fault(self, raw: bytes) -> str:
+    def _fault(self, path: str, raw: bytes) -> str:
         if named := FAULT.findall(raw):
             fault = str(named[-1].decode())
             assert fault in FAULTS, f"no such fault: {fault}"
             return fault
-        return self.control.queue.pop(0) if self.control.queue else self.control.fault
+        return self.control.queue.pop(0) if self.control.queue and path in PATHS else self.control.fault
 
 
 def _key_of(request: Request) -> str:
@@ -306,7 +308,8 @@ class _Turn:
 
     def _refuse(self, refusal: Refusal) -> Response:
         headers = {"Retry-After": self._control.retry_after} if refusal.retry_after else {}
-        body = self._dialect.error(refusal.status, refusal.kind, refusal.message)
+        message = refusal.message.replace("{key}", self._entry.key)
+        body = self._dialect.error(refusal.status, refusal.kind, message)
         return JSONResponse(body, refusal.status, headers)
 
     def _good(self) -> Response:

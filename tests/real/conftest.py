@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from tests.fakes.processes import REAL_PYTHON
-from tests.real.house import Front
+from tests.failover.scene import Scene
+from tests.fakes.processes import REAL_PYTHON, ProxyProcess
+from tests.real.house import Front, Real
 
+MakeScene: TypeAlias = Callable[..., Scene[ProxyProcess]]
 HERE = Path(__file__).parent
 FIGURES = pytest.StashKey[list[str]]()
 
@@ -65,3 +68,26 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         yield front.up()
     finally:
         front.close()
+
+
+@pytest.fixture(scope="session")
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """Clouds, a local model and a real proxy for all daemons."""
+    around = Real(tmp_path_factory.mktemp("around"))
+    yield around
+    around.end()
+
+
+@pytest.fixture
+def make_scene(around: Real, tmp_path: Path) -> Iterator[MakeScene]:
+    """Starts a daemon among them, as good as new; nothing of it is left afterwards."""
+    made: list[Scene[ProxyProcess]] = []
+
+    def make(**config: object) -> Scene[ProxyProcess]:
+        around.anew()
+        made.append(Scene(tmp_path, around, **config))
+        return made[-1].start()
+
+    yield make
+    for each in made:
+        each.close()

@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.failover.scene import KEYS, Around
 from tests.fakes.processes import MASTER_KEY, PROXY_WITHIN_S, CloudProcess, ProxyProcess
 from tests.fakes.upstream import FAULTS
 from tests.torture.daemon_process import free_port
 
 DIALECTS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+PRIMARY = KEYS["primary"]
+MODELS = {"fast": "fake-light", "heavy": "fake-heavy"}
 NORTH_KEY, SOUTH_KEY = "sk-north-primary", "sk-or-south-primary"
 TIMEOUT_S = 4.0
 STREAM_TIMEOUT_S = 1.0
 COOLDOWN_S = 60
+
+
+class Real(Around[ProxyProcess]):
+    """Around a daemon, with a real proxy: Anthropic first and OpenRouter after it, both with their primary keys."""
+
+    def make_proxy(self, home: Path) -> ProxyProcess:
+        return ProxyProcess(home, proxy_config(self._groups(), cooldown_s=1))
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        for name, model in MODELS.items():
+            yield self._first(name, f"anthropic/{model}", stream_timeout=TIMEOUT_S)
+            yield self._second(name, f"openrouter/{model}", stream_timeout=TIMEOUT_S)
+        yield self._first("warm-north", "anthropic/fake-light")
+        yield self._second("warm-south", "openrouter/fake-light")
+
+    def _first(self, name: str, model: str, **more: Any) -> dict[str, Any]:
+        return group(name, model, self.north.url, PRIMARY["anthropic"], order=1, **more)
+
+    def _second(self, name: str, model: str, **more: Any) -> dict[str, Any]:
+        return group(name, model, f"{self.south.url}/api/v1", PRIMARY["openrouter"], order=2, **more)
+
+    def anew(self) -> None:
+        """The proxy is started again only when it has died: that takes seconds."""
+        super().anew()
+        if self.proxy.process is None or self.proxy.process.poll() is not None:
+            self.proxy.up()
+            self._warm()
+        self.proxy.thaw()
+        super().anew()
+
+    def _warm(self) -> None:
+        """What the proxy imports at its first call of a kind stands in the way of all others for a second."""
+        with httpx.Client(trust_env=False, timeout=20, headers={"Authorization": f"Bearer {MASTER_KEY}"}) as client:
+            for model, path, stream in itertools.product(
+                ("warm-north", "warm-south"), DIALECTS.values(), (False, True)
+            ):
+                answer = client.post(self.proxy.url + path, json=question(model, "hello", path, stream=stream))
+                assert answer.status_code == 200, answer.text
 
 
 class Front:
@@ -86,11 +128,11 @@ def single(fault: str, path: str) -> str:
     return fault if fault.startswith("pair-") else f"{fault}-{dialect}"
 
 
-def proxy_config(models: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def proxy_config(models: Iterable[dict[str, Any]], cooldown_s: float = COOLDOWN_S) -> dict[str, Any]:
     """A proxy as we recommend it: no retries, usage in every stream, no database."""
     return {
         "model_list": list(models),
-        "router_settings": {"num_retries": 0, "timeout": TIMEOUT_S, "cooldown_time": COOLDOWN_S},
+        "router_settings": {"num_retries": 0, "timeout": TIMEOUT_S, "cooldown_time": cooldown_s},
         "litellm_settings": {"num_retries": 0, "request_timeout": TIMEOUT_S, "telemetry": False},
         "general_settings": {
             "master_key": MASTER_KEY,
