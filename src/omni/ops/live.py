@@ -15,7 +15,7 @@ import msgspec
 
 from omni.domain.drill import Fault
 from omni.domain.errors import NotFound, OmniError, Refused
-from omni.domain.values import PROXY, HealthSettings, Millis
+from omni.domain.values import PROXY, HealthSettings, Millis, Thresholds
 from omni.ops.figures import Figure, Report, below, exactly, within
 from omni.ops.load import Called, Load
 from omni.ops.pauses import FIRST_WITHIN_S, GRACE_S, MODE_WITHIN_S, Say, passed, since
@@ -108,9 +108,16 @@ async def _found(fault: Fault, watched: HealthSettings, record: Record, began: M
         await passed(ends)
         return [exactly("changes of mode", sum(change.at >= began for change in record.changes()))]
     change = await record.change_to(mode, (ends - began) / 1000, began)
-    rules = watched.thresholds
-    wanted_s = MODE_WITHIN_S + ((rules.cloud_every_ms + rules.cloud_span_ms) / 1000 if fault == "cloud-down" else 0)
+    wanted_s = MODE_WITHIN_S + _before_doubt_ms(fault, watched.thresholds) / 1000
     return [within(f"mode event {mode}", since(change, began), wanted_s)]
+
+
+def _before_doubt_ms(fault: Fault, rules: Thresholds) -> int:
+    """How long it may take by the rules until the first failure counts, where nobody makes calls all the time.
+
+    A call that succeeded lately speaks for a proxy that is silent now, and clouds that are well are rarely asked.
+    """
+    return {"proxy-hang": rules.proxy_recent_ms, "cloud-down": rules.cloud_every_ms + rules.cloud_span_ms}.get(fault, 0)
 
 
 async def _back(fault: Fault, watched: HealthSettings, record: Record, ends: Millis, say: Say) -> list[Figure]:
