@@ -11,8 +11,11 @@ def test_a_person_suspends_by_hand_and_gives_the_decision_back(served: Omni) -> 
     forced = served.json("mode", "brainstem")
     assert (forced["mode"], forced["cause"]) == ("BRAINSTEM", "operator")
     waits = served.json("submit", "say hello", "--executor", "echo", "--key", "by-hand")
-    assert waits["task"]["state"] in {"idle", "waiting"}
+    assert waits["task"]["state"] == "waiting"
     assert served.json("status")["mode"] == "BRAINSTEM"
+    waiting = waits["task"]["id"]
+    assert "goes on by itself" in served("task", "show", waiting).stdout
+    assert "goes on by itself" in served("why", waiting).stdout
     assert served.json("mode", "auto")["mode"] == "NORMAL"
     done = served.json("submit", "say hello", "--executor", "echo", "--key", "by-hand", "--wait")
     assert done["task"]["state"] == "completed"

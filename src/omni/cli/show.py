@@ -8,6 +8,7 @@ from typing import Any
 
 from omni.cli.output import Output, clean, local_time, one_line, table
 
+WAITING = "for the cloud; it goes on by itself when the cloud is back (omni status)"
 SHORT = 18  # the millisecond of creation and its counter: enough to be unique in practice
 
 
@@ -109,6 +110,8 @@ def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
     if held := task.get("held"):
         lines.append(f"  {out.state('held')}      {one_line(held['reason'])}{_by_itself(held)}")
         lines += [f"  next      {todo}"] if (todo := decide(task["id"], held)) else []
+    elif task["state"] == "waiting":
+        lines.append(f"  {out.state('waiting')}   {WAITING}")
     elif task["state"] == "completed" and all(a["state"] != "succeeded" for a in task.get("attempts") or ()):
         lines.append("  accepted  by hand")
     if error := task.get("error"):
@@ -121,6 +124,8 @@ def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
 
 def _held(answer: dict[str, Any]) -> list[str]:
     held = answer.get("held")
+    if answer["state"] == "waiting":
+        return [f"  waiting  {WAITING}"]
     if not held:
         return []
     todo = decide(answer["task_id"], held)
@@ -152,6 +157,8 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.created": lambda b: str(b["spec"]["description"]),
     "task.routed": lambda b: f"to {b['reason']}" if b.get("route") else str(b["reason"]),
     "task.held": lambda b: str(b["held"]["reason"]),
+    "task.suspended": lambda b: str(b["reason"]),
+    "task.restored": lambda _: "the cloud is back",
     "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
     "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",
     "task.completed": lambda b: f"with attempt {b['attempt']}" if b.get("attempt") else "accepted by hand",

@@ -11,6 +11,7 @@ import msgspec
 
 from omni.domain.commands import ProgressMade
 from omni.domain.task import Task
+from omni.domain.values import TaskState
 from omni.domain.view import task_view
 from omni.server import requests as rq
 from omni.server import schemas as sh
@@ -140,6 +141,8 @@ def task_sentence(task: Task) -> str:
     if task.held is not None:
         choices = f" Choices: {', '.join(task.held.options)}." if task.held.options else ""
         return f"Task {task.id} is held: {task.held.reason}.{choices}"
+    if task.state is TaskState.WAITING:
+        return f"Task {task.id} waits{where} for the cloud, and goes on by itself when the cloud is back."
     why = f": {task.error.message}" if task.error else ""
     return f"Task {task.id} is {task.state}{where}{why}."
 
