@@ -433,7 +433,8 @@ class World:
             self.told_to_stop()
             if self.hands.finish() or self.sky.answer(0):
                 continue
-            ringing = [self._wait_ms(t) for t in self.timers if self.judge.mode != "NORMAL" or t[0] != "health"]
+            looking = self.watched and (self.judge.mode != "NORMAL" or not self.judge.cleared)
+            ringing = [self._wait_ms(t) for t in self.timers if looking or t[0] != "health"]
             if not ringing:
                 break
             self.clock.run(max(0, min(ringing)))
