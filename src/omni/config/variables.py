@@ -12,7 +12,7 @@ _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LITELLM = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _SECRET_NAME = re.compile(
     r"(?:(?:^|[_\-.])(?i:key|token|cookie|credential)|[a-z](?:Key|Token|Cookie|Credential)"
-    r"|(?i:api_?key|secret|password|passwd|passphrase|authorization))(?i:s?)$"
+    r"|(?i:api_?key|secret|password|passwd|passphrase|authorization))(?i:s?)(?:[_\-.]?\d+)?$"
 )
 _KEYS = frozenset(("api_keys", "lite_llm_key", "github_key"))
 # Masking the home directory or a host in every log line would hide much and protect nothing (ADR-0014).
