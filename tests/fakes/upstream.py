@@ -7,7 +7,8 @@ was asked, and `/health/liveliness` answers after `liveliness_s`, with the statu
 else goes wrong.
 
 A request is answered by the fault that its prompt names (`fault:429`), else by the next of the queued faults, else by
-the standing one; pings and lists take nothing from the queue. A prompt may carry a marker (`mark:task-7`), which the answer repeats and the ledger notes.
+the standing one; pings and lists take nothing from the queue. A prompt may carry a marker (`mark:task-7`), which the
+answer repeats and the ledger notes.
 
     POST /__control  {"fault": "500", "queue": ["cut", "ok"], "retry_after": "2", "delay_s": 0.5, "keys": [...]}, …
     GET  /__ledger   {"entries": [...], "in_flight": n, "peak": n}      DELETE /__ledger forgets
