@@ -70,7 +70,6 @@ def _end(context: Context) -> int:
 
 def _running(context: Context) -> Running:
     from omni.config import log_path
-    from omni.config.settings import health_settings
     from omni.llm.keys import ModelKeys
     from omni.ops.live import CLIENT, Running
 
@@ -80,7 +79,6 @@ def _running(context: Context) -> Running:
         token=context.token,
         model_key=lambda: ModelKeys.of(context.data_dir).client_key(CLIENT),
         log=log_path(context.data_dir),
-        watched=health_settings(context.loaded.config),
     )
 
 

@@ -15,6 +15,8 @@ import msgspec
 
 from omni.domain.drill import Fault
 from omni.domain.errors import NotFound, OmniError, Refused
+from omni.domain.health import Health
+from omni.domain.symptoms import dwell_ms
 from omni.domain.values import PROXY, HealthSettings, Millis, Thresholds
 from omni.ops.figures import Figure, Report, below, exactly, within
 from omni.ops.load import Called, Load
@@ -29,13 +31,12 @@ NOTHING_YET = "no call was made meanwhile: --with-calls makes some"
 
 
 class Running(msgspec.Struct, frozen=True):
-    """The daemon that runs: where it is, its log, and what it goes by."""
+    """The daemon that runs: where it is, and its log."""
 
     url: str
     token: str
     model_key: Callable[[], str]  # made only when it is needed
     log: Path
-    watched: HealthSettings
 
 
 async def run(
@@ -50,11 +51,11 @@ async def run(
     key = running.model_key() if with_calls else ""
     load, record = Load(running.url, running.token, key), Record(running.log)
     try:
-        _require(fault, running.watched, await load.status())
+        _require(fault, record.health().settings, await load.status())
         drill = await load.drill(fault, seconds)
         say(f"{fault} for {seconds:g} s in the daemon at {running.url}")
         try:
-            return await _measured(fault, running, record, load, drill, say, with_calls=with_calls)
+            return await _measured(fault, record, load, drill, say, with_calls=with_calls)
         finally:
             with contextlib.suppress(OmniError):  # it is over already, or the daemon is
                 await load.drill("none", seconds)
@@ -86,29 +87,30 @@ def _require(fault: Fault, watched: HealthSettings, status: dict[str, Any]) -> N
 
 
 async def _measured(
-    fault: Fault, running: Running, record: Record, load: Load, drill: dict[str, Any], say: Say, *, with_calls: bool
+    fault: Fault, record: Record, load: Load, drill: dict[str, Any], say: Say, *, with_calls: bool
 ) -> Report:
     began, ends = drill["since_ms"], drill["until_ms"]
     called = await load.call() if with_calls else None
-    found = await _found(fault, running.watched, record, began, ends)
+    rules = record.health().settings.thresholds
+    found = await _found(fault, rules, record, began, ends)
     await passed(ends)
     say("the fault is over")
-    back = await _back(fault, running.watched, record, ends, say)
+    back = await _back(fault, record, ends, say)
     first, note = _first(fault, record, called, began)
     histories = record.tasks()
     tasks = count(histories, list(histories))
     figures = (*first, *found, *back, exactly("tasks failed meanwhile", tasks.failed))
-    seconds = {"fault_s": (ends - began) / 1000, **_thresholds(running.watched)}
+    seconds = {"fault_s": (ends - began) / 1000, **_thresholds(rules)}
     return Report(fault, live=True, settings=seconds, figures=figures, tasks=tasks, notes=note)
 
 
-async def _found(fault: Fault, watched: HealthSettings, record: Record, began: Millis, ends: Millis) -> list[Figure]:
+async def _found(fault: Fault, rules: Thresholds, record: Record, began: Millis, ends: Millis) -> list[Figure]:
     mode = EXPECTED.get(fault)
     if mode is None:
         await passed(ends)
         return [exactly("changes of mode", sum(change.at >= began for change in record.changes()))]
     change = await record.change_to(mode, (ends - began) / 1000, began)
-    wanted_s = MODE_WITHIN_S + _before_doubt_ms(fault, watched.thresholds) / 1000
+    wanted_s = MODE_WITHIN_S + _before_doubt_ms(fault, rules) / 1000
     return [within(f"mode event {mode}", since(change, began), wanted_s)]
 
 
@@ -120,17 +122,23 @@ def _before_doubt_ms(fault: Fault, rules: Thresholds) -> int:
     return {"proxy-hang": rules.proxy_recent_ms, "cloud-down": rules.cloud_every_ms + rules.cloud_span_ms}.get(fault, 0)
 
 
-async def _back(fault: Fault, watched: HealthSettings, record: Record, ends: Millis, say: Say) -> list[Figure]:
-    """The time back to NORMAL. A proxy that came back often lately has to stay well for longer: up to the cap."""
+async def _back(fault: Fault, record: Record, ends: Millis, say: Say) -> list[Figure]:
+    """The time back to NORMAL, by the rules for what came back often lately."""
     if fault not in EXPECTED or not record.changes():
         return []
-    rules = watched.thresholds
-    wanted_s = (
-        GRACE_S + (rules.cloud_every_ms * rules.cloud_successes if fault == "cloud-down" else rules.dwell_ms) / 1000
-    )
-    say(f"waiting for NORMAL; about {wanted_s:g} s, longer if there were outages lately")
-    change = await record.change_to("NORMAL", wanted_s + rules.dwell_cap_ms / 1000, ends)
+    wanted_s = GRACE_S + _recovery_ms(fault, record.health(), ends) / 1000
+    say(f"waiting for NORMAL, for {wanted_s:g} s at most")
+    change = await record.change_to("NORMAL", wanted_s + GRACE_S, ends)
     return [within("NORMAL again after the fault", since(change, ends), wanted_s)]
+
+
+def _recovery_ms(fault: Fault, health: Health, at: Millis) -> int:
+    """How long a proxy has to stay well, or a cloud to answer: the longer, the more often it came back lately."""
+    rules = health.settings.thresholds
+    if fault != "cloud-down":
+        return dwell_ms(health.proxy, rules, at)
+    recoveries = max(cloud.recoveries(at) for cloud in health.clouds.values())
+    return rules.cloud_every_ms * min(rules.cloud_successes_cap, rules.cloud_successes + recoveries)
 
 
 def _first(fault: Fault, record: Record, called: Called | None, began: Millis) -> tuple[list[Figure], tuple[str, ...]]:
@@ -147,8 +155,7 @@ def _first(fault: Fault, record: Record, called: Called | None, began: Millis) -
     return [below("first call answered on the direct channel", took_s, FIRST_WITHIN_S[fault])], ()
 
 
-def _thresholds(watched: HealthSettings) -> dict[str, float]:
-    rules = watched.thresholds
+def _thresholds(rules: Thresholds) -> dict[str, float]:
     return {
         "dwell_s": rules.dwell_ms / 1000,
         "check_interval": rules.cloud_every_ms / 1000,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omni.domain import events as ev
+from omni.domain.health import Health, evolve
 from omni.domain.values import Millis
 from omni.eventlog.reader import LogReader, open_reader
 from omni.eventlog.upcasters import log_codec
@@ -82,6 +83,13 @@ class Record:
             if loop.time() > until:
                 return None
             await asyncio.sleep(LOOK_S)
+
+    def health(self) -> Health:
+        """What is recorded of proxy, clouds and mode, and what the daemon goes by; since the log began."""
+        health = Health()
+        for _, _, at, event in self._reader.facts(0, (ev.HEALTH_STREAM,)):
+            evolve(health, event, at)
+        return health
 
     def tasks(self) -> dict[str, History]:
         """Every task since `after`, by its id."""
