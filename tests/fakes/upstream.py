@@ -1,6 +1,7 @@
 """A cloud on loopback that keeps a ledger of every request and fails in the ways that clouds fail.
 
-    python -m tests.fakes.upstream --port 0 [--name north] [--keys KEY ...] [--litellm]     prints its port, then serves
+    python -m tests.fakes.upstream --port 0 [--name north] [--keys KEY ...] [--litellm] [--journal FILE]
+    prints its port, then serves
 
 With --litellm it plays a LiteLLM proxy and all that is behind it: faults come with the headers that say that a cloud
 was asked, and `/health/liveliness` answers after `liveliness_s`, with the statuses of `liveliness` by turns, whatever
@@ -9,6 +10,7 @@ else goes wrong.
 A request is answered by the fault that its prompt names (`fault:429`), else by the next of the queued faults, else by
 the standing one; pings and lists take nothing from the queue. A prompt may carry a marker (`mark:task-7`), which the
 answer repeats and the ledger notes.
+With --journal every request is also a line in a file, when it comes and again when it ends, which outlives a kill.
 
     POST /__control  {"fault": "500", "queue": ["cut", "ok"], "retry_after": "2", "delay_s": 0.5, "keys": [...]}, …
     GET  /__ledger   {"entries": [...], "in_flight": n, "peak": n}      DELETE /__ledger forgets
@@ -33,6 +35,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import socket
 import sys
@@ -145,9 +148,12 @@ class _Wires(dict[Any, asyncio.Transport]):
 class Cloud:
     """The cloud as an ASGI application; `control` and `ledger` may be read and set by a test on the same loop."""
 
-    def __init__(self, name: str = "cloud", keys: Iterable[str] | None = None, *, litellm: bool = False) -> None:
+    def __init__(
+        self, name: str = "cloud", keys: Iterable[str] | None = None, *, litellm: bool = False, journal: str = ""
+    ) -> None:
         self.name = name
         self.litellm = litellm
+        self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if journal else None
         self.control = Control(keys=None if keys is None else list(keys))
         self.ledger: list[Entry] = []
         self.in_flight = 0
@@ -209,7 +215,14 @@ class Cloud:
         self.ledger.append(entry)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
+        self.write_down(entry)
         return entry
+
+    def write_down(self, entry: Entry) -> None:
+        """Add a line to the journal, where there is one; of two lines with the same `life` and `n` the later counts."""
+        if self._journal is not None:
+            line = {"life": os.getpid(), **msgspec.to_builtins(entry)}
+            os.write(self._journal, json.dumps(line).encode() + b"\n")
 
     def _fault(self, path: str, raw: bytes) -> str:
         if named := FAULT.findall(raw):
@@ -239,12 +252,14 @@ class _Counted(Response):
             await self._send(scope, receive, send)
         except asyncio.CancelledError:
             self._entry.ended = "left"
+            self._cloud.write_down(self._entry)
             raise
         finally:
             self._cloud.in_flight -= 1
         if not self._entry.ended:
             whole = self._turn.whole
             self._entry.ended = str(self._answer.status_code) if whole and self._answer else "left"
+        self._cloud.write_down(self._entry)
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._answer is None:
@@ -386,8 +401,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--name", default="cloud")
     parser.add_argument("--keys", nargs="*")
     parser.add_argument("--litellm", action="store_true")
+    parser.add_argument("--journal", default="")
     given = parser.parse_args(arguments)
-    cloud = Cloud(given.name, given.keys, litellm=given.litellm)
+    cloud = Cloud(given.name, given.keys, litellm=given.litellm, journal=given.journal)
     serve(settings(cloud.app, cloud.wires.protocol()), given.port)
 
 
