@@ -63,6 +63,19 @@ def test_a_key_that_may_be_out_of_its_cooldown_allows_both(tmp_path: Path) -> No
     assert found(tmp_path, health(WATCHED, PROXY_DOWN, *empty, gone, turned("BRAINSTEM", "DEGRADED"))) == set()
 
 
+def test_the_router_may_hear_of_modes_late_but_in_their_order(tmp_path: Path) -> None:
+    to_and_fro: list[tuple[Mode, Mode]] = [("NORMAL", "BRAINSTEM"), ("BRAINSTEM", "NORMAL"), ("NORMAL", "BRAINSTEM")]
+    named = [
+        event
+        for before, after in to_and_fro
+        for event in (ev.ModeForced(after == "BRAINSTEM", "owner"), turned(before, after, "operator"))
+    ]
+    notes = [ev.ModeNoted(after, cleared=True) for _, after in to_and_fro]
+    assert found(tmp_path, [*health(WATCHED, *named), *router(*notes)]) == set()
+    again = router(ev.ModeNoted("NORMAL", cleared=True))
+    assert "mode.unfounded" in found(tmp_path / "more", [*health(WATCHED, *named), *router(*notes), *again])
+
+
 def test_a_person_may_force_brainstem(tmp_path: Path) -> None:
     forced = turned("NORMAL", "BRAINSTEM", "operator")
     assert found(tmp_path, health(WATCHED, ev.ModeForced(brainstem=True, by="owner"), forced)) == set()

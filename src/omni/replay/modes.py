@@ -23,7 +23,7 @@ class ModeCheck:
         self._keys: dict[tuple[str, str], str] = {}
         self._forced = False
         self._mode: Mode = "NORMAL"
-        self._named: set[Mode] = {"NORMAL"}  # by health since the Router last took note
+        self._named: list[Mode] = ["NORMAL"]  # what the Router noted last, and what health has named since, in order
         self._watched = False
         self._noted: Mode = "NORMAL"
         self._ramp = 0
@@ -86,17 +86,22 @@ class ModeCheck:
     def _changed(self, event: ev.ModeChanged) -> Wrong:
         wrong = [] if event.before == self._mode else [("mode.order", f"from {event.before}, but it was {self._mode}")]
         self._mode = event.after
-        self._named.add(event.after)
+        self._named.append(event.after)
         allowed = self._follows()
         if event.after not in allowed:
             wrong.append(("mode.differs", f"{event.after}, but this health means {' or '.join(sorted(allowed))}"))
         return wrong
 
     def _note(self, event: ev.ModeNoted) -> Wrong:
-        known = event.mode in self._named or not self._watched
-        self._noted, self._named = event.mode, {self._mode}
+        """Every note names a mode of health's, and none that came before the last one that was noted."""
+        self._noted = event.mode
         self._ramp = 0 if event.mode == "BRAINSTEM" else self._ramp
-        return [] if known else [("mode.unfounded", f"the Router took note of {event.mode}, which health did not name")]
+        if event.mode in self._named:
+            del self._named[: self._named.index(event.mode)]
+            return []
+        self._named = [self._mode]
+        unfounded = f"the Router took note of {event.mode}, which health did not name"
+        return [("mode.unfounded", unfounded)] if self._watched else []
 
     def _suspension(self, stream: str, event: ev.TaskSuspended | ev.TaskRestored) -> Wrong:
         suspends = isinstance(event, ev.TaskSuspended)
