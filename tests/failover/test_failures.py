@@ -12,6 +12,8 @@ from tests.failover.scene import HASTE, KEYS, Scene
 from tests.fakes.processes import FakeProxyProcess
 from tests.torture.daemon_process import until
 
+from omni.domain import events as ev
+
 PRIMARY, BACKUP = KEYS["primary"], KEYS["backup"]
 
 
@@ -138,8 +140,6 @@ def test_a_proxy_that_fails_every_other_look_is_down(make_scene: MakeScene) -> N
 
 
 def test_the_modes_of_a_dying_and_a_returning_proxy_carry_their_evidence(make_scene: MakeScene) -> None:
-    from omni.domain import events as ev
-
     scene = make_scene()
     scene.proxy.kill()
     scene.until_mode("DEGRADED")
@@ -239,6 +239,8 @@ def test_a_stream_that_breaks_in_the_middle_is_a_clear_error_and_in_the_books(
         assert '"error"' in "".join(answer.text.splitlines()[-2:])
         until(lambda: len(scene.channels()) > settled, 5, "the call is settled")  # noqa: B023 - called here
         assert scene.channels()[settled:] == [(scene.channels()[-1][0], "broken_stream")]
+        usage = scene.events(ev.CallSettled)[-1].usage
+        assert (usage is not None and usage.input_tokens == 11) is (dialect == "messages"), "what was said is counted"
     assert scene.modes() == (["DEGRADED"] if direct else [])
 
 

@@ -81,8 +81,11 @@ def test_without_any_traffic_the_mode_follows_within_five_seconds_and_comes_back
     figures.note(f"proxy {how}, no traffic → DEGRADED in the log", entered - began, below=5.0)
     began = time.monotonic()
     scene.proxy.thaw() if how == "frozen" else scene.proxy.up()
-    back = scene.until_mode("NORMAL", 60)
-    figures.note(f"proxy {how} → started again or thawed → NORMAL", back - began, below=60.0)
+    until(lambda: scene.entered("NORMAL", began), 60, "it is back in the log")
+    back = scene.entered("NORMAL", began)
+    assert back is not None
+    what = {"killed": "started again (its start included)", "frozen": "thawed"}[how]
+    figures.note(f"proxy {what} → NORMAL, with a rest of 1 s", back - began, below=60.0)
     assert scene.modes() == ["DEGRADED", "NORMAL"]
 
 
