@@ -41,7 +41,7 @@ format: setup ## put the code in order, as far as a machine can
 	@$(PY) -m ruff format .
 
 torture: setup ## kill and damage the daemon at random, for minutes (KILLS=… how often)
-	@OMNI_TORTURE=$(or $(KILLS),1) $(PY) -m pytest -m torture --timeout 0 tests/torture tests/sim $(ARGS)
+	@OMNI_TORTURE=$(or $(KILLS),1) $(PY) -m pytest -m torture --timeout 0 tests/torture tests/sim tests/ops $(ARGS)
 
 bench: setup ## measure throughput and latency on this machine
 	@$(PY) -m bench $(ARGS)

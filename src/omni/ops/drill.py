@@ -82,7 +82,7 @@ async def run(fault: str, say: Say, *, seconds: float | None = None, pace: Pace 
         await scene.load.end()
         tasks = await _counted(scene)
         quiet = [await _quiet(scene, fault)] if fault in _PROXY_FAULTS else []
-        figures += [*quiet, *_verdicts(tasks)]
+        figures += [*quiet, *_verdicts(tasks), exactly("findings of omni verify", await scene.daemon.verify())]
         return Report(fault, live=False, settings=_settings(scene), figures=tuple(figures), tasks=tasks)
 
 

@@ -86,7 +86,7 @@ class ThrowAway:
         """Start it and return when it says that it is ready. Raises DaemonUnreachable with its last words."""
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; it begins at once
-                [sys.executable, "-m", "omni.cli.main", "serve", *self.options],
+                self._command("serve"),
                 cwd=self._home,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -95,6 +95,20 @@ class ThrowAway:
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
             )
         await self._ready(self._process)
+
+    async def verify(self) -> int:
+        """How much `omni verify` finds wrong with its log: broken rules and damage."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command("verify", "--json"),
+            cwd=self._home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        said, _ = await process.communicate()
+        verdict = msgspec.json.decode(said)
+        return 0 if verdict["ok"] else max(1, verdict["violations"] + len(verdict["damage"]))
 
     def kill(self) -> None:
         """SIGKILL, to this one process."""
@@ -128,6 +142,9 @@ class ThrowAway:
     @property
     def _last_words(self) -> str:
         return self._said.read_text("utf-8", "replace")[-500:].strip() or "it said nothing"
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "omni.cli.main", *words, *self.options]
 
     @property
     def options(self) -> list[str]:
