@@ -519,20 +519,35 @@ async def test_a_router_that_does_not_answer_is_not_waited_for_for_ever() -> Non
         assert proxy.seen == []
 
 
-@pytest.mark.parametrize("leave", ["too late", "gone"])
-async def test_a_reservation_that_nobody_waits_for_any_more_is_settled(leave: str) -> None:
+@pytest.mark.parametrize(
+    ("leave", "answer"),
+    [
+        ("gone", "never"),
+        ("gone", "before"),
+        ("gone", "meanwhile"),
+        ("gone", "after"),
+        ("late", "never"),
+        ("late", "after"),
+    ],
+)
+async def test_a_reservation_that_nobody_waits_for_is_settled_whenever_its_answer_comes(
+    leave: str, answer: str
+) -> None:
     post, sent = Post(), list[Any]()
     post.register("router", lambda _, messages: sent.extend(messages))
     books = Books(post)
     asked = ReserveCall("r", "c/1", "proxy", "fast", "NORMAL", "t", 1)
-    waiting = asyncio.create_task(books.reserve(asked, 0.05 if leave == "too late" else 5.0))
+    waiting = asyncio.create_task(books.reserve(asked, 0.05 if leave == "late" else 5.0))
     await until(lambda: sent)
+    if answer == "before":
+        books.receive(CallAnswered("r"))
     if leave == "gone":
         waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-    else:
-        assert (await waiting).refusal is not None
-    books.receive(CallAnswered("r"))
+    if answer == "meanwhile":
+        books.receive(CallAnswered("r"))
+    await asyncio.gather(waiting, return_exceptions=True)
+    if answer == "after":
+        books.receive(CallAnswered("r"))
     await until(lambda: len(sent) == 2)
     assert (sent[1].call, sent[1].verdict, sent[1].billed_usd, sent[1].task_id) == ("c/1", "abandoned", 0.0, "t")
 

@@ -1,13 +1,13 @@
 """What the model port says to the actors: may this call be made, how did it end, what did it show.
 
-A reservation is durable before its call leaves, and every one that was granted is settled: also when nobody waited for
-the answer any more, for until it is settled its estimate counts as if it were spent.
+A reservation is durable before its call leaves, and every one that was granted is settled, for until then its estimate
+counts as if it were spent. So whoever gives up waiting for one settles it at once: the Router takes what it is sent in
+order, and a settlement of what it did not grant changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Any
 
 from omni.domain.commands import CallAnswered, Observed, Refusal, ReserveCall, SettleCall
@@ -15,7 +15,6 @@ from omni.domain.verdict import Verdict
 from omni.runtime.post import Post
 
 ROUTER, HEALTH, PORT = "router", "health", "port"
-REMEMBERED = 1_000  # reservations that nobody waits for; their answers come within seconds
 NO_ANSWER = Refusal("storage_unavailable", "the daemon took too long to reserve the call", "omni status")
 
 
@@ -25,7 +24,6 @@ class Books:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._open: dict[str, asyncio.Future[CallAnswered]] = {}
-        self._given_up: OrderedDict[str, ReserveCall] = OrderedDict()
         self._outbox: list[Any] = []
 
     def receive(self, answer: CallAnswered) -> None:
@@ -33,8 +31,6 @@ class Books:
         waiting = self._open.get(answer.request)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
-        elif asked := self._given_up.pop(answer.request, None):
-            self._return(asked, answer)
 
     async def reserve(self, asked: ReserveCall, within_s: float) -> CallAnswered:
         """The Router's answer; a refusal when there is none in time."""
@@ -48,10 +44,7 @@ class Books:
             self._give_up(asked)
             return CallAnswered(asked.request, NO_ANSWER)
         except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled():
-                self._return(asked, waiting.result())
-            else:
-                self._give_up(asked)
+            self._give_up(asked)
             raise
         finally:
             del self._open[asked.request]
@@ -65,14 +58,8 @@ class Books:
         self._post.send(HEALTH, PORT, (seen,))
 
     def _give_up(self, asked: ReserveCall) -> None:
-        self._given_up[asked.request] = asked
-        if len(self._given_up) > REMEMBERED:
-            self._given_up.popitem(last=False)
-
-    def _return(self, asked: ReserveCall, answer: CallAnswered) -> None:
-        if answer.refusal is None:
-            verdict = Verdict.ABANDONED.value
-            self.settle(SettleCall(asked.call, verdict, asked.task_id, billed_usd=0.0, detail="it was not made"))
+        verdict = Verdict.ABANDONED.value
+        self.settle(SettleCall(asked.call, verdict, asked.task_id, billed_usd=0.0, detail="it was not made"))
 
     def _say(self, message: ReserveCall | SettleCall) -> None:
         """Post what one round of the loop has to say together: a larger turn makes fewer commits."""
