@@ -1,0 +1,323 @@
+"""Holds a log that a storm has written against what clients were told, what upstreams were asked, and the rules.
+
+Theory of operation. The log is folded once into the stories of tasks, calls, modes, notices and repairs; then each rule
+is a generator of findings. The rules are those of docs that people read, written down here once more: a story that
+breaks one is a finding with the task or call it is about.
+
+    legitimate ends   completed · cancelled on request · failed by a person's word · failed by the executor after a
+                      stream that broke (counted) · held with a reason and something to decide
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from tests.fakes.upstream import MARK, Entry
+from tests.torture.crowd import Crowd, Submission
+from tests.torture.weather import CLOUDS, Weather
+
+from omni.domain import events as ev
+from omni.domain.verdict import MEANING, Verdict
+from omni.eventlog.store import Recorded
+
+SERVED = {"ok", "slow", "drip"}  # the faults that are none: what they end with 200 was an answer
+SETTLING_S = 3.0  # between the edge of a mode and what calls under way know of it
+CHANNEL = {"proxy": "proxy", **CLOUDS}  # by fake
+
+
+class Asked(NamedTuple):
+    """One call in a fake's journal."""
+
+    fake: str
+    entry: Entry
+
+    @property
+    def served(self) -> bool:
+        return self.entry.ended == "200" and self.entry.fault in SERVED
+
+
+class Story:
+    """One task, as its stream tells it."""
+
+    def __init__(self) -> None:
+        self.mark = ""
+        self.labels: tuple[str, ...] = ()
+        self.executor = ""
+        self.ends: list[str] = []
+        self.last = ""
+        self.held: Any = None
+        self.error: Any = None
+        self.decisions: list[str] = []
+        self.attempts: dict[int, str] = {}
+        self.calls: list[tuple[ev.CallReserved, str]] = []  # with the verdict, once settled
+
+    @property
+    def end(self) -> str:
+        return self.ends[0] if self.ends else "held" if self.held else self.last
+
+    @property
+    def interrupted(self) -> bool:
+        return "interrupted" in self.attempts.values() or bool(self.decisions)
+
+    def take(self, event: Any) -> None:
+        tag = str(event.__struct_config__.tag)
+        room, _, word = tag.partition(".")
+        if room == "attempt" and word != "late_outcome":
+            self.attempts[event.n] = word
+        if room == "task":
+            self.last, self.held = word, event.held if isinstance(event, ev.TaskHeld) else None
+        match event:
+            case ev.TaskCreated(spec):
+                found = MARK.search(spec.description.encode())
+                self.mark, self.labels = found[1].decode() if found else "", spec.labels
+            case ev.AttemptPlanned():
+                self.executor = event.route.executor
+            case ev.TaskResolved(decision):
+                self.decisions.append(decision)
+            case ev.TaskFailed(error):
+                self.error = error
+        if word in {"completed", "failed", "cancelled"} and room == "task":
+            self.ends.append(word)
+
+
+class Reckoning:
+    """All that is wrong after a storm; empty when nothing is."""
+
+    def __init__(self, log: Iterable[Recorded], crowd: Crowd, weather: Weather, journals: Path) -> None:
+        self.crowd = crowd
+        self.weather = weather
+        self.stories: dict[str, Story] = defaultdict(Story)
+        self.reserved: dict[str, tuple[float, ev.CallReserved]] = {}
+        self.settled: dict[str, ev.CallSettled] = {}
+        self.owners: dict[str, str] = {}
+        self.modes: list[tuple[float, str]] = [(0.0, "NORMAL")]
+        self.system: list[tuple[float, Any]] = []
+        self.wrong: list[str] = []
+        self.events = 0
+        for row in log:
+            self._take(row)
+        self.asked = [Asked(fake, entry) for fake in CHANNEL for entry in _journal(journals / f"{fake}.journal")]
+
+    def _take(self, row: Recorded) -> None:
+        self.events += 1
+        event: Any = row.event
+        if row.stream.startswith(ev.TASK_PREFIX):
+            self.stories[row.stream].take(event)
+        if isinstance(event, ev.CallReserved):
+            self.reserved[event.call] = row.mono_ms / 1000, event
+            self.owners[event.call] = row.stream
+        elif isinstance(event, ev.CallSettled):
+            if event.call in self.settled:
+                self.wrong.append(f"{event.call} was settled twice")
+            self.settled[event.call] = event
+        elif isinstance(event, ev.ModeChanged):
+            self.modes.append((row.mono_ms / 1000, event.after))
+        elif row.stream == ev.SYSTEM_STREAM:
+            self.system.append((row.mono_ms / 1000, event))
+
+    def findings(self) -> list[str]:
+        """Everything that is wrong."""
+        for call, (_, event) in self.reserved.items():
+            verdict = self.settled[call].verdict if call in self.settled else ""
+            self.stories[self.owners[call]].calls.append((event, verdict))
+        self.stories.pop(ev.CALLS_STREAM, None)
+        rules = (
+            self._told, self._ends, self._failures, self._single_answers, self._no_asking_beside_the_books,
+            self._calls, self._keys, self._modes_of_calls, self._notices, self._repairs,
+        )  # fmt: skip
+        return [*self.wrong, *(each for rule in rules for each in rule())]
+
+    # --- tasks ----------------------------------------------------------------------------------------------------
+
+    def _told(self) -> Iterator[str]:
+        """What was acknowledged is in the log, once."""
+        for key, ids in self.crowd.acknowledged.items():
+            if len(ids) > 1:
+                yield f"{key} was answered with {len(ids)} tasks"
+            yield from (f"{key} ({i}) is lost" for i in ids if ev.TASK_PREFIX + i not in self.stories)
+        made = Counter(story.mark for story in self.stories.values() if story.mark)
+        yield from (f"{mark} made {count} tasks" for mark, count in made.items() if count > 1)
+
+    def _ends(self) -> Iterator[str]:
+        for stream, story in self.stories.items():
+            if len(story.ends) > 1:
+                yield f"{stream} ({story.mark}) ended as {story.ends}"
+            elif not story.ends and story.held is None:
+                yield f"{stream} ({story.mark}) stops at {story.last}, attempts {story.attempts}"
+            elif story.held is not None and not (story.held.reason and story.held.options):
+                yield f"{stream} ({story.mark}) is held without a question: {story.held}"
+
+    def _failures(self) -> Iterator[str]:
+        for stream, story in self.stories.items():
+            if story.end == "failed" and not self.why_failed(story):
+                yield f"{stream} ({story.mark}) failed by the weather: {story.error}; calls {_brief(story)}"
+
+    def why_failed(self, story: Story) -> str:
+        """What makes a failure legitimate; empty when nothing does."""
+        if "fail" in story.decisions:
+            return "by a person's word"
+        if "repair" in story.labels:
+            return "a repair that its executor gave up"
+        last = max(story.attempts, default=0)
+        broken = any(e.n == last and verdict == Verdict.BROKEN_STREAM for e, verdict in story.calls)
+        return "a stream broke in the middle" if broken and story.executor == "model" else ""
+
+    # --- what upstreams were asked --------------------------------------------------------------------------------
+
+    def _single_answers(self) -> Iterator[str]:
+        """A task that was never interrupted was answered upstream once for its one success."""
+        served = Counter(asked.entry.mark for asked in self.asked if asked.served)
+        for story in self.stories.values():
+            if story.executor != "model" or story.end != "completed" or story.interrupted:
+                continue
+            good = [e for e, verdict in story.calls if verdict == Verdict.OK]
+            lost = sum(1 for _, verdict in story.calls if verdict not in {Verdict.OK, ""})
+            if len(good) != 1:
+                yield f"{story.mark} has {len(good)} good calls for one success: {_brief(story)}"
+            if not 1 <= served[story.mark] <= 1 + lost:
+                yield f"{story.mark} was answered {served[story.mark]} times upstream: {_brief(story)}"
+
+    def _no_asking_beside_the_books(self) -> Iterator[str]:
+        """No fake was asked more often than calls were reserved for it: for any task, and at any time."""
+        by_task = Counter((s.mark, e.channel) for s in self.stories.values() for e, _ in s.calls)
+        asked = Counter((a.entry.mark, CHANNEL[a.fake]) for a in self.asked if not a.entry.mark.startswith("call-"))
+        for (mark, channel), count in asked.items():
+            if count > by_task[mark, channel]:
+                yield f"{channel} was asked {count} times for {mark}, with {by_task[mark, channel]} reservations"
+        for fake, channel in CHANNEL.items():
+            times = sorted(at for at, event in self.reserved.values() if event.channel == channel)
+            seen = sorted(a.entry.at_s for a in self.asked if a.fake == fake)
+            early = [n for n, at in enumerate(seen) if n >= len(times) or times[n] > at + 0.05]
+            if early:
+                yield f"{fake} was asked before a reservation, first for its call {early[0]} of {len(seen)}"
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def _calls(self) -> Iterator[str]:
+        open_calls = [call for call in self.reserved if call not in self.settled]
+        if open_calls:
+            yield f"{len(open_calls)} reserved calls were never settled: {open_calls[:5]}"
+
+    def _keys(self) -> Iterator[str]:
+        """Model calls came to clouds with backup keys only: in NORMAL it is the proxy that calls them."""
+        for fake in CLOUDS:
+            keys = {a.entry.key for a in self.asked if a.fake == fake}
+            yield from (f"{fake} was called with {key}" for key in keys if not key.endswith("backup"))
+
+    def _modes_of_calls(self) -> Iterator[str]:
+        """A cloud is called directly in DEGRADED, or after the proxy failed inside the same call."""
+        for call, (at, event) in self.reserved.items():
+            if event.mode not in self._modes_about(at):
+                yield f"{call} was reserved in {event.mode}, while the mode was {self._modes_about(at)}"
+            if event.mode == "BRAINSTEM" and event.channel != "brainstem":
+                yield f"{call} went to {event.channel} in BRAINSTEM"
+            if event.mode == "DEGRADED" and event.channel == "proxy":
+                yield f"{call} went to the proxy in DEGRADED"
+            if event.mode == "NORMAL" and event.channel in CLOUDS.values() and not self._lost_the_proxy(call):
+                yield f"{call} went to {event.channel} in NORMAL, and the proxy had not failed inside it"
+
+    def _modes_about(self, at: float) -> set[str]:
+        """The modes at a time and shortly before it; a daemon that stood still may know the older one."""
+        stood = self.weather.during(at - 10, at, "daemon")
+        since = min([at, *(f.began for f in stood)]) - SETTLING_S
+        before = [mode for began, mode in self.modes if began <= since]
+        return {before[-1] if before else "NORMAL", *(mode for began, mode in self.modes if since < began <= at + 0.5)}
+
+    def _lost_the_proxy(self, call: str) -> bool:
+        journey, _, leg = call.rpartition("/")
+        earlier = (f"{journey}/{n}" for n in range(1, int(leg)))
+        lost = (self.settled[each] for each in earlier if each in self.settled)
+        return any(MEANING[Verdict(each.verdict)].alive is False for each in lost)
+
+    # --- what the user was told, and repairs ----------------------------------------------------------------------
+
+    def _notices(self) -> Iterator[str]:
+        queued = [event.key for _, event in self.system if isinstance(event, ev.NoticeQueued)]
+        delivered = [event.key for _, event in self.system if isinstance(event, ev.NoticeDelivered)]
+        if len(set(delivered)) < len(delivered):
+            yield "a notice was delivered twice in the log"
+        if delivered != queued[: len(delivered)]:
+            yield f"notices were delivered out of order: {delivered} of {queued}"
+        if len(delivered) < len(queued):
+            yield f"{len(queued) - len(delivered)} notices were never delivered"
+
+    def _repairs(self) -> Iterator[str]:
+        """At most one is open, and begun only while the proxy is down and a cloud can be called."""
+        running, mode = "", "NORMAL"
+        for _, event in self.system:
+            match event:
+                case ev.ModeFollowed():
+                    mode = event.mode
+                case ev.RepairStarted():
+                    if running or mode != "DEGRADED":
+                        yield f"a repair began in {mode} while {running or 'none'} was open"
+                    running = event.task_id
+                case ev.RepairEnded() if event.task_id == running:
+                    running = ""
+
+    # --- figures --------------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counter[str]:
+        """How much happened."""
+        counts: Counter[str] = Counter()
+        for story in self.stories.values():
+            counts[f"tasks {story.end}"] += 1
+            if story.end == "failed":
+                counts[f"failed: {self.why_failed(story) or 'ILLEGITIMATE'}"] += 1
+            if story.held is not None:
+                counts[f"held: {story.held.kind}"] += 1
+            counts["attempts"] += len(story.attempts)
+            counts["attempts interrupted"] += sum(1 for each in story.attempts.values() if each == "interrupted")
+        counts["tasks"], counts["events"] = len(self.stories), self.events
+        counts["calls reserved"] = len(self.reserved)
+        counts.update(f"calls settled {each.verdict}" for each in self.settled.values())
+        counts.update(f"upstream calls at {asked.fake}" for asked in self.asked)
+        counts["mode changes"] = len(self.modes) - 1
+        kinds: dict[type[Any], str] = {
+            ev.NoticeDelivered: "notices",
+            ev.RepairStarted: "repairs",
+            ev.DaemonStarted: "daemon lives",
+        }
+        counts.update(kinds[type(event)] for _, event in self.system if type(event) in kinds)
+        counts.update(f"faults at {fault.part}" for fault in self.weather.history)
+        return counts
+
+    def first_good_calls(self) -> dict[str, list[float]]:
+        """Seconds from each kill or freeze of the proxy to the first answer of a call that began after it.
+
+        Only where a cloud could answer and the daemon ran: nothing else was broken from then until the answer.
+        """
+        found: dict[str, list[float]] = {"killed": [], "frozen": []}
+        for fault in self.weather.history:
+            if fault.part != "proxy" or fault.what not in found:
+                continue
+            later = [c for c in self.crowd.calls if c.began >= fault.began and c.outcome == "good"]
+            first = min((call.first for call in later), default=0.0)
+            if later and not self.weather.during(fault.began - 1, first, "daemon", *CLOUDS):
+                found[fault.what].append(first - fault.began)
+        return found
+
+    def availability(self) -> tuple[int, int, list[Submission]]:
+        """Submissions, those that were acknowledged, and those that were not although the daemon ran."""
+        made = self.crowd.submissions
+        failed = [each for each in made if not each.task_id]
+        alone = [each for each in failed if not self.weather.during(each.began - 0.2, each.ended, "daemon")]
+        return len(made), len(made) - len(failed), alone
+
+
+def _journal(path: Path) -> list[Entry]:
+    """What a fake was asked of models, over all its lives; the last line about a request counts."""
+    found: dict[tuple[int, int], Entry] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        raw = json.loads(line)
+        found[raw.pop("life"), raw["n"]] = msgspec.convert(raw, Entry)
+    return [e for e in found.values() if e.path.endswith(("completions", "messages", "responses"))]
+
+
+def _brief(story: Story) -> str:
+    return ", ".join(f"{e.call[-6:]} n={e.n} {e.channel} {verdict or 'open'}" for e, verdict in story.calls)
