@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 from tests.fakes.upstream import MARK, Entry
 from tests.torture.crowd import Crowd, Submission
-from tests.torture.weather import CLOUDS, Weather
+from tests.torture.weather import CLOUDS, Faults
 
 from omni.domain import events as ev
 from omni.domain.verdict import MEANING, Verdict
@@ -88,9 +88,10 @@ class Story:
 class Reckoning:
     """All that is wrong after a storm; empty when nothing is."""
 
-    def __init__(self, log: Iterable[Recorded], crowd: Crowd, weather: Weather, journals: Path) -> None:
+    def __init__(self, log: Iterable[Recorded], crowd: Crowd, faults: Faults, home: Path) -> None:
         self.crowd = crowd
-        self.weather = weather
+        self.faults = faults
+        self.home = home
         self.stories: dict[str, Story] = defaultdict(Story)
         self.reserved: dict[str, tuple[float, ev.CallReserved]] = {}
         self.settled: dict[str, ev.CallSettled] = {}
@@ -101,7 +102,7 @@ class Reckoning:
         self.events = 0
         for row in log:
             self._take(row)
-        self.asked = [Asked(fake, entry) for fake in CHANNEL for entry in _journal(journals / f"{fake}.journal")]
+        self.asked = [Asked(fake, entry) for fake in CHANNEL for entry in _journal(home / f"{fake}.journal")]
 
     def _take(self, row: Recorded) -> None:
         self.events += 1
@@ -127,7 +128,7 @@ class Reckoning:
             self.stories[self.owners[call]].calls.append((event, verdict))
         self.stories.pop(ev.CALLS_STREAM, None)
         rules = (
-            self._told, self._ends, self._failures, self._single_answers, self._no_asking_beside_the_books,
+            self._told, self._ends, self._failures, self._single_answers, self._no_asking_beside_the_books, self._begun,
             self._calls, self._keys, self._modes_of_calls, self._notices, self._repairs,
         )  # fmt: skip
         return [*self.wrong, *(each for rule in rules for each in rule())]
@@ -196,6 +197,17 @@ class Reckoning:
             if early:
                 yield f"{fake} was asked before a reservation, first for its call {early[0]} of {len(seen)}"
 
+    def _begun(self) -> Iterator[str]:
+        """An executor began no attempt twice, and after `ask` another one only when a person said so."""
+        begun = Counter((e["begin"], e["attempt"]) for path in self.home.glob("*.ledger") for e in _begun_in(path))
+        yield from (f"{task} attempt {n} began {times} times" for (task, n), times in begun.items() if times > 1)
+        for task, count in Counter(task for task, _ in begun).items():
+            story = self.stories.get(ev.TASK_PREFIX + task)
+            if story is None:
+                yield f"{task} began, and the log does not know it"
+            elif story.executor == "careful" and count > 1 + story.decisions.count("retry"):
+                yield f"{story.mark} began {count} times under `ask` after {story.decisions}"
+
     # --- calls ----------------------------------------------------------------------------------------------------
 
     def _calls(self) -> Iterator[str]:
@@ -223,7 +235,7 @@ class Reckoning:
 
     def _modes_about(self, at: float) -> set[str]:
         """The modes at a time and shortly before it; a daemon that stood still may know the older one."""
-        stood = self.weather.during(at - 10, at, "daemon")
+        stood = self.faults.during(at - 10, at, "daemon")
         since = min([at, *(f.began for f in stood)]) - SETTLING_S
         before = [mode for began, mode in self.modes if began <= since]
         return {before[-1] if before else "NORMAL", *(mode for began, mode in self.modes if since < began <= at + 0.5)}
@@ -284,7 +296,7 @@ class Reckoning:
             ev.DaemonStarted: "daemon lives",
         }
         counts.update(kinds[type(event)] for _, event in self.system if type(event) in kinds)
-        counts.update(f"faults at {fault.part}" for fault in self.weather.history)
+        counts.update(f"faults at {fault.part}" for fault in self.faults)
         return counts
 
     def first_good_calls(self) -> dict[str, list[float]]:
@@ -293,12 +305,12 @@ class Reckoning:
         Only where a cloud could answer and the daemon ran: nothing else was broken from then until the answer.
         """
         found: dict[str, list[float]] = {"killed": [], "frozen": []}
-        for fault in self.weather.history:
+        for fault in self.faults:
             if fault.part != "proxy" or fault.what not in found:
                 continue
             later = [c for c in self.crowd.calls if c.began >= fault.began and c.outcome == "good"]
             first = min((call.first for call in later), default=0.0)
-            if later and not self.weather.during(fault.began - 1, first, "daemon", *CLOUDS):
+            if later and not self.faults.during(fault.began - 1, first, "daemon", *CLOUDS):
                 found[fault.what].append(first - fault.began)
         return found
 
@@ -306,7 +318,7 @@ class Reckoning:
         """Submissions, those that were acknowledged, and those that were not although the daemon ran."""
         made = self.crowd.submissions
         failed = [each for each in made if not each.task_id]
-        alone = [each for each in failed if not self.weather.during(each.began - 0.2, each.ended, "daemon")]
+        alone = [each for each in failed if not self.faults.during(each.began - 0.2, each.ended, "daemon")]
         return len(made), len(made) - len(failed), alone
 
 
@@ -317,6 +329,11 @@ def _journal(path: Path) -> list[Entry]:
         raw = json.loads(line)
         found[raw.pop("life"), raw["n"]] = msgspec.convert(raw, Entry)
     return [e for e in found.values() if e.path.endswith(("completions", "messages", "responses"))]
+
+
+def _begun_in(ledger: Path) -> Iterator[dict[str, Any]]:
+    lines = (json.loads(line) for line in ledger.read_text("ascii").splitlines())
+    return (line for line in lines if "begin" in line)
 
 
 def _brief(story: Story) -> str:

@@ -138,7 +138,7 @@ class Storm:
 
     def _at_rest(self) -> bool:
         time.sleep(0.5)  # a look reads the whole log
-        reckoning = Reckoning(self.scene.log(), Crowd(self.scene.daemon, "", 0), self.weather, self.home)
+        reckoning = Reckoning(self.scene.log(), Crowd(self.scene.daemon, "", 0), self.weather.history, self.home)
         stories = reckoning.stories.items()
         open_calls = reckoning.reserved.keys() - reckoning.settled.keys()
         return not open_calls and all(s.ends or s.held for name, s in stories if name.startswith("task-"))
@@ -147,7 +147,7 @@ class Storm:
         daemon = self.scene.daemon
         mode = self.scene.mode
         exit_code = daemon.terminate()
-        reckoning = Reckoning(self.scene.log(), crowd, self.weather, self.home)
+        reckoning = Reckoning(self.scene.log(), crowd, self.weather.history, self.home)
         wrong = [*reckoning.findings(), *self._process_findings(), *_log_findings(self._lines())]
         wrong += [f"the mode is {mode} at the end"] if mode != "NORMAL" else []
         wrong += [f"the daemon ended with {exit_code}"] if exit_code else []

@@ -52,6 +52,14 @@ class Fault(NamedTuple):
     ended: float
 
 
+class Faults(list[Fault]):
+    """What was broken when, in the order in which it broke."""
+
+    def during(self, began: float, ended: float, *parts: str) -> list[Fault]:
+        """The faults of these parts that lay in a span of time."""
+        return [f for f in self if f.part in parts and f.began < ended and f.ended > began]
+
+
 class Planned(NamedTuple):
     """One fault to come, `pause_s` after the one before it began."""
 
@@ -78,7 +86,7 @@ class Weather:
 
     def __init__(self, scene: Scene[FakeProxyProcess]) -> None:
         self.scene = scene
-        self.history: list[Fault] = []
+        self.history = Faults()
         self.under_way: Counter[str] = Counter()
         self.lives = 1
         self._locks = {part: asyncio.Lock() for part in ("proxy", "north", "south", "ollama", "daemon")}
@@ -95,10 +103,6 @@ class Weather:
         if self._episodes:
             await asyncio.wait(self._episodes)
         self._reap()
-
-    def during(self, began: float, ended: float, *parts: str) -> list[Fault]:
-        """The faults of these parts that lay in a span of time."""
-        return [f for f in self.history if f.part in parts and f.began < ended and f.ended > began]
 
     def _reap(self) -> None:
         over = {each for each in self._episodes if each.done()}
