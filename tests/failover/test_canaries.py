@@ -94,6 +94,7 @@ def test_none_of_200_secrets_is_found_in_any_file_process_or_answer_after_every_
 
     ask_all("hello")
     ask_all("fault:401-echo")
+    ask_all("fault:400-echo")
     ask_all("fault:errstream")
     models = scene.submit("mark:told say hello", executor="model")
     scene.until_state("completed", *models)
@@ -104,10 +105,12 @@ def test_none_of_200_secrets_is_found_in_any_file_process_or_answer_after_every_
     # The right keys were used: what is searched for below was really there.
     used = {key for keys in scene.keys_seen().values() for key in keys}
     assert used == set(give.given[2:4])
+    ask_all("fault:400-echo")
+    scene.south.kill()  # from here on the library translates for the other cloud
+    ask_all("fault:400-echo")
     ask_all("fault:401-echo")
     processes += [(each.environ(), each.cmdline()) for each in all_the_daemon_started(scene)]
-    for cloud in (scene.north, scene.south):
-        cloud.kill()
+    scene.north.kill()
     scene.until_mode("BRAINSTEM")
     ask_all("hello")
     waiting = scene.submit("say hello", executor="model")

@@ -19,7 +19,7 @@ With --journal every request is also a line in a file, when it comes and again w
 |---|---|
 | ok | an answer |
 | 400 401 402 403 404 408 413 500 503 529 | that status and an error in the dialect of the path |
-| 401-echo | 401 with the key in its message, as some clouds say it |
+| 400-echo 401-echo | the same with the key in its message, as some clouds say it |
 | 429, 429-after, 429-cooldown | without and with Retry-After; the last as CLIProxyAPI says it |
 | 502 | a page of HTML |
 | hang | a connection, and nothing on it |
@@ -72,6 +72,7 @@ class Refusal(NamedTuple):
 
 REFUSALS = {
     "400": Refusal(400, "invalid_request_error", "prompt is too long: 250000 tokens > 200000 maximum"),
+    "400-echo": Refusal(400, "invalid_request_error", "the request that came with {key} is too long"),
     "401": Refusal(401, "authentication_error", "invalid x-api-key"),
     "401-echo": Refusal(401, "authentication_error", "Incorrect API key provided: {key}"),
     "402": Refusal(402, "billing_error", "Insufficient credits"),
