@@ -19,6 +19,8 @@ import msgspec
 
 from omni.domain.drill import Fault
 from omni.domain.errors import OmniError
+from omni.domain.health import Breaker
+from omni.domain.symptoms import pause_ms
 from omni.domain.values import PROXY, Millis, Thresholds
 from omni.ops.figures import Figure, Report, Tasks, at_least, below, exactly, within
 from omni.ops.load import Called, Load, failed
@@ -181,8 +183,7 @@ async def _cloud_down(scene: Scene) -> list[Figure]:
     began, ends = await scene.inject("cloud-down")
     gone = await scene.record.change_to("BRAINSTEM", scene.seconds + GRACE_S, began)
     gone_s = loop.time()
-    refused = await scene.load.call()
-    clear = refused.status == 503 and bool(refused.retry_after)
+    refused = await _refused(scene, gone_s) if gone else None
     await comes(lambda: bool(scene.stage.loaded), LOCAL_WITHIN_S)
     waiting = await _most_waiting(scene, ends)
     scene.say("the fault is over; clouds are asked again")
@@ -193,11 +194,7 @@ async def _cloud_down(scene: Scene) -> list[Figure]:
     return [
         within("mode event BRAINSTEM", since(gone, began), span_s + MODE_WITHIN_S),
         at_least("tasks that waited for the cloud", waiting),
-        below(
-            "call while the cloud is gone: refused, with Retry-After",
-            refused.took_s if clear else None,
-            FIRST_ELSEWHERE_S,
-        ),
+        below("calls refused with Retry-After, after the mode event", refused, FIRST_ELSEWHERE_S),
         within("local model loaded", _moved(scene.stage, "load", gone_s), LOCAL_WITHIN_S),
         within("NORMAL again after the fault", since(normal, ends), asked_s + GRACE_S),
         within("local model unloaded", _moved(scene.stage, "unload", back_s), LOCAL_WITHIN_S),
@@ -209,10 +206,11 @@ async def _rate_limit(scene: Scene) -> list[Figure]:
     began_s = scene.fault_began_s
     first = await scene.load.call()
     other = first.ok and first.model != LIGHT
-    back = await _answered_by(scene, LIGHT, began_s)
+    rest_s = _rest_s(scene.seconds)
+    back = await _answered_by(scene, LIGHT, began_s, give_up_s=rest_s + GIVE_UP_S)
     return [
         below("first call answered by the next tier", first.took_s if other else None, FIRST_ELSEWHERE_S),
-        within("first tier used again, Retry-After included", back, RETRY_AFTER_S + GRACE_S),
+        within("first tier used again, its rest included", back, rest_s + GRACE_S),
         _no_change(scene, began),
         scene.calls_failed(first),
     ]
@@ -277,10 +275,31 @@ def _no_change(scene: Scene, began: Millis) -> Figure:
     return exactly("changes of mode", sum(change.at >= began for change in scene.record.changes()))
 
 
-async def _answered_by(scene: Scene, model: str, since_s: float, asking: str = "auto") -> float | None:
+async def _refused(scene: Scene, since_s: float) -> float | None:
+    """Seconds from `since_s` until a call is refused as it should be without a cloud."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < since_s + GRACE_S:
+        answer = await scene.load.call()
+        if answer.status == 503 and answer.retry_after:
+            return loop.time() - since_s
+    return None
+
+
+def _rest_s(seconds: float) -> float:
+    """How long a model is left alone that answers 429 for so long: Retry-After, and then longer with each time."""
+    rest_s, opened = RETRY_AFTER_S, 1
+    while rest_s < seconds:
+        rest_s += pause_ms(Breaker(opened=opened)) / 1000
+        opened += 1
+    return rest_s
+
+
+async def _answered_by(
+    scene: Scene, model: str, since_s: float, asking: str = "auto", *, give_up_s: float = GIVE_UP_S
+) -> float | None:
     """Seconds from `since_s` to the first answer of this model to a new call."""
     loop = asyncio.get_running_loop()
-    while loop.time() < since_s + GIVE_UP_S:
+    while loop.time() < since_s + give_up_s:
         answer = await scene.load.call(asking)
         if answer.ok and answer.model == model:
             return loop.time() - since_s
