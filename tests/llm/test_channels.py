@@ -86,6 +86,12 @@ def run(test: Callable[[Channels, Upstream], Awaitable[None]], *plays: Play) -> 
     asyncio.run(main())
 
 
+async def steps(number: int) -> None:
+    """Let the loop go round so many times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 async def failure(channels: Channels, hop: Hop = THROUGH_PROXY, asked: Call | None = None) -> UpstreamFailed:
     """What opening, or reading on, comes to."""
     try:
@@ -392,6 +398,30 @@ def test_a_call_that_is_cancelled_or_closed_lets_go_of_its_connection() -> None:
         await server.until(lambda it: it.open_connections == 0)
 
     run(test, streams(*TWO, never))
+
+
+@pytest.mark.filterwarnings("ignore:.*acompletion_dispatch")  # litellm makes it in a thread, for nobody by then
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("hop", [THROUGH_PROXY, Hop("anthropic", "c", "backup")], ids=["direct", "translated"])
+def test_a_call_may_be_cancelled_at_any_moment_and_leaves_no_connection_behind(hop: Hop, again: bool) -> None:
+    """Also a second time, while it lets go; a moment is a step of the loop."""
+
+    async def test(channels: Channels, server: Upstream) -> None:
+        await channels.open(Hop("anthropic", "c", "backup"), call())  # so that the library is there
+        server.plays[:] = [is_silent]
+        for moment in range(40):
+            opening = asyncio.create_task(channels.open(hop, call(stream=moment % 2 == 0)))
+            await steps(moment)
+            opening.cancel()
+            if again:
+                await steps(moment % 7)
+                opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        await server.until(lambda it: len(it.seen) > 1)  # some of them came as far as that
+        await server.until(lambda it: it.open_connections <= 1)
+
+    run(test, says(200, message_answer()))
 
 
 @pytest.mark.parametrize(

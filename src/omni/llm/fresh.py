@@ -11,15 +11,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
 from omni.domain.verdict import Verdict
+from omni.llm.exchange import close, is_near, send, trust
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EHOSTDOWN})
 
 
@@ -39,22 +37,13 @@ async def ask(
     Time is the caller's to limit. Raises httpx.HTTPError. A proxy that the environment names is used as for any other
     call, unless the server is on this machine or `via_environment` is false.
     """
-    trusted = via_environment and urlsplit(url).hostname not in LOOPBACK
-    opened: list[Any] = []
-
-    async def trace(step: str, info: Mapping[str, Any]) -> None:
-        if step == "connection.connect_tcp.complete":
-            opened.append(info["return_value"])
-
-    try:
-        async with (
-            httpx.AsyncClient(trust_env=trusted, timeout=None, verify=_trust(), follow_redirects=False) as client,  # noqa: S113 - the caller limits the whole
-            client.stream(method, url, headers=dict(headers or {}), json=json, extensions={"trace": trace}) as response,
-        ):
+    around = via_environment and not is_near(url)
+    async with httpx.AsyncClient(trust_env=around, timeout=None, verify=trust(url), follow_redirects=False) as client:  # noqa: S113 - the caller limits the whole
+        response = await send(client, client.build_request(method, url, headers=dict(headers or {}), json=json))
+        try:
             yield response
-    finally:
-        for stream in opened:  # when time runs out during a TLS handshake, nobody else closes it
-            await stream.aclose()
+        finally:
+            await close(response)
 
 
 def explain(error: Exception) -> Failure:
@@ -74,12 +63,6 @@ def explain(error: Exception) -> Failure:
     if isinstance(error, httpx.ProxyError | httpx.UnsupportedProtocol | httpx.InvalidURL):
         return Failure(Verdict.NO_ROUTE, f"no way there: {type(error).__name__}")
     return Failure(Verdict.CLOSED, "the connection was closed before an answer")
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    """Which certificates are believed; reading them takes some 20 ms, so it is done once."""
-    return httpx.create_ssl_context()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

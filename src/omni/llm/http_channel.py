@@ -13,21 +13,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from functools import cache
-from ssl import SSLContext
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from omni.domain.hops import Hop
+from omni.domain.values import MOST_USD
 from omni.domain.verdict import Verdict
 from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
 from omni.llm.classify import Finding, of_error, of_exception
-from omni.llm.fresh import LOOPBACK
+from omni.llm.exchange import close, is_near, send, trust
 from omni.llm.streams import EVENT_STREAM, JSON, StreamAnswer, WatchedSource, WholeAnswer
 from omni.llm.usage import note_answer
+from omni.redact import MASK
 
 CONNECT_NEAR_S = 1.0
 CONNECT_FAR_S = 5.0  # name, connection and TLS, from the other side of the world
@@ -97,7 +96,7 @@ class HttpChannel:
             try:
                 return await self._answer(response, call)
             except BaseException:
-                await response.aclose()
+                await close(response)
                 raise
 
     async def aclose(self) -> None:
@@ -109,9 +108,12 @@ class HttpChannel:
         body = msgspec.json.encode(self._site.amend(outgoing(hop, call)))
         try:
             request = self._client.build_request("POST", self._site.urls[call.dialect], content=body, headers=headers)
-            return await self._client.send(request, stream=True)
+            return await send(self._client, request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise of_exception(error).failure() from error
+        except UnicodeEncodeError as error:
+            detail = "a header of the request holds what no header may"
+            raise UpstreamFailed(Verdict.CALLER_ERROR, detail, status=400) from error
 
     async def _answer(self, response: httpx.Response, call: Call) -> Answer:
         media = response.headers.get("content-type", "")
@@ -122,14 +124,14 @@ class HttpChannel:
                 Verdict.BAD_ANSWER, f"asked for {_kind(call)}, got {media[:60] or 'no type'}", status=200
             )
         if call.streaming:
-            source = WatchedSource(call.dialect, response.aiter_bytes(), response.aclose, of_exception)
+            source = WatchedSource(call.dialect, plain(response), response.aclose, of_exception)
             return StreamAnswer(200, source, await source.begin(), quiet=wants_no_usage(call))
         meter = Meter(cost_usd=_cost(response.headers))
-        return WholeAnswer(200, media, await whole_body(response, meter), meter)
+        return WholeAnswer(200, JSON, await whole_body(response, meter), meter)
 
     async def _refusal(self, response: httpx.Response, media: str) -> UpstreamFailed:
-        body = await read(response, MAX_ERROR_BYTES)
-        status = response.status_code
+        body, status = await refused_body(response), response.status_code
+        media = media if media.isascii() else ""
         return self._site.judge(status, response.headers, body).failure(status=status, body=body, media_type=media)
 
 
@@ -162,16 +164,45 @@ async def whole_body(response: httpx.Response, meter: Meter) -> bytes:
     if not isinstance(said, dict):
         raise UpstreamFailed(Verdict.BAD_ANSWER, "the answer is no object", status=200)
     if said.get("error"):
-        raise of_error(said["error"]).failure(status=200, body=body, media_type=JSON)
+        raise of_error(said["error"]).failure(status=200, body=keyless(body, response.request), media_type=JSON)
     note_answer(said, meter)
     return body
+
+
+async def refused_body(response: httpx.Response) -> bytes:
+    """What a refusal says, without the key; empty when it came compressed, for the status says enough."""
+    if _packed(response):
+        return b""
+    return keyless(await read(response, MAX_ERROR_BYTES), response.request)
+
+
+def keyless(body: bytes, request: httpx.Request) -> bytes:
+    """The body without the key that the request came with: some servers repeat it in their errors."""
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    for key in (request.headers.get("x-api-key", ""), bearer):
+        body = body.replace(key.encode(), MASK.encode()) if key else body
+    return body
+
+
+def plain(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The bytes of an answer as they come. Compressed ones, which nobody asked for, are not unpacked.
+
+    A few kilobytes can unpack to gigabytes, layer upon layer, within one step. Raises UpstreamFailed.
+    """
+    if _packed(response):
+        raise UpstreamFailed(Verdict.BAD_ANSWER, "the answer is compressed, which was not asked for", status=200)
+    return response.aiter_raw()
+
+
+def _packed(response: httpx.Response) -> bool:
+    return response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 async def read(response: httpx.Response, at_most: int) -> bytes:
     """The first `at_most` bytes of an answer, and a little more; raises UpstreamFailed when it breaks off."""
     pieces, size = [], 0
     try:
-        async for piece in response.aiter_bytes():
+        async for piece in plain(response):
             pieces.append(piece)
             size += len(piece)
             if size >= at_most:
@@ -183,21 +214,15 @@ async def read(response: httpx.Response, at_most: int) -> bytes:
 
 def make_client(url: str) -> httpx.AsyncClient:
     """A pool for one server. A proxy that the environment names is for servers elsewhere only."""
-    near = urlsplit(url).hostname in LOOPBACK
+    near = is_near(url)
     connect_s, keep_s = (CONNECT_NEAR_S, KEEP_NEAR_S) if near else (CONNECT_FAR_S, KEEP_FAR_S)
     return httpx.AsyncClient(
         trust_env=not near,
-        verify=_trust(),
+        verify=trust(url),
         timeout=httpx.Timeout(None, connect=connect_s),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=keep_s),
         follow_redirects=False,
     )
-
-
-@cache
-def _trust() -> SSLContext:
-    """Which certificates are believed; reading them takes some 20 ms, so it is done once."""
-    return httpx.create_ssl_context()
 
 
 def _cost(headers: httpx.Headers) -> float | None:
@@ -206,7 +231,7 @@ def _cost(headers: httpx.Headers) -> float | None:
         cost = float(headers.get("x-litellm-response-cost", ""))
     except ValueError:
         return None
-    return cost if 0 < cost < float("inf") else None
+    return cost if 0 < cost <= MOST_USD else None
 
 
 def _kind(call: Call) -> str:

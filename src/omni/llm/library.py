@@ -27,11 +27,10 @@ from omni.domain.verdict import Verdict
 from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
 from omni.llm.classify import error_body, of_exception, sentence_of
 from omni.llm.dialects import FIELDS, as_events, as_json
-from omni.llm.http_channel import Judge, read, whole_body
+from omni.llm.exchange import close, send
+from omni.llm.http_channel import Judge, plain, refused_body, whole_body
 from omni.llm.streams import EVENT_STREAM, JSON, WatchedSource, WholeAnswer
 from omni.llm.warm import library
-
-MAX_ERROR_BYTES = 256 * 1024
 
 
 class Abroad(msgspec.Struct, frozen=True):
@@ -138,12 +137,12 @@ class Tap(httpx.AsyncBaseTransport):
         del headers["content-length"]
         try:
             own = self._client.build_request("POST", request.url, headers=headers, content=content)
-            response = await self._client.send(own, stream=True)
+            response = await send(self._client, own)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise of_exception(error).failure() from error
         self._response = response
         if response.status_code != 200:
-            body = await read(response, MAX_ERROR_BYTES)
+            body = await refused_body(response)
             raise self._abroad.judge(response.status_code, response.headers, body).failure(
                 status=response.status_code, body=body
             )
@@ -154,7 +153,7 @@ class Tap(httpx.AsyncBaseTransport):
         if not media.startswith(EVENT_STREAM):
             body = await whole_body(response, self.meter)
             return httpx.Response(200, headers={"content-type": media}, content=body)
-        self.source = WatchedSource(self._abroad.dialect, response.aiter_bytes(), response.aclose, of_exception)
+        self.source = WatchedSource(self._abroad.dialect, plain(response), response.aclose, of_exception)
         self.meter = self.source.meter
         held = await self.source.begin()
         return httpx.Response(200, headers={"content-type": media}, content=_continued(held, self.source))
@@ -162,7 +161,7 @@ class Tap(httpx.AsyncBaseTransport):
     async def release(self) -> None:
         """Let go of the connection."""
         if self._response is not None:
-            await self._response.aclose()
+            await close(self._response)
 
 
 class TranslatedAnswer:
@@ -231,5 +230,5 @@ def _ask(litellm: ModuleType, dialect: Dialect) -> Callable[..., Awaitable[Any]]
 
 
 def _sentence(error: Exception) -> str:
-    """The library's own words for the caller, without the names of its exceptions before them."""
-    return str(getattr(error, "message", error)).removeprefix("litellm.")[:500]
+    """The library's own words for the caller: neither its exceptions' names before them nor a traceback after."""
+    return str(getattr(error, "message", error)).removeprefix("litellm.").partition("\nTraceback")[0][:500]
