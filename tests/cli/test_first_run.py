@@ -99,5 +99,5 @@ def test_ctrl_c_before_the_daemon_is_ready_ends_quietly(omni: Omni) -> None:
 def test_the_next_commands_never_overwrite_a_configuration_that_is_there(omni: Omni) -> None:
     (omni.home / "config.yaml").write_text("language: en\n")
     done = first_run(omni, "--once")
-    assert "cp config.example.yaml" not in done.stdout
+    assert "$EDITOR config.yaml" not in done.stdout
     assert "config check" in done.stdout
