@@ -45,7 +45,7 @@ from omni.replay.verify import judge
 from omni.runtime.archive import fold
 from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.post import Post
-from omni.runtime.shell import Mailbox, Shell
+from omni.runtime.shell import STORAGE, Mailbox, Shell
 
 EXECUTORS = (
     ExecutorSpec("asker", types=("general",), max_concurrency=2, on_crash="ask"),
@@ -434,7 +434,7 @@ class World:
             if self.hands.finish() or self.sky.answer(0):
                 continue
             looking = self.watched and (self.judge.mode != "NORMAL" or not self.judge.cleared)
-            ringing = [self._wait_ms(t) for t in self.timers if looking or t[0] != "health"]
+            ringing = [self._wait_ms(t) for t in self.timers if looking or t[0] != "health" or t[1] == STORAGE]
             if not ringing:
                 break
             self.clock.run(max(0, min(ringing)))
