@@ -145,7 +145,7 @@ def _what_next(context: Context, task: dict[str, Any]) -> str:
         (f"{omni} verify", "check the whole event log"),
         (f"{omni} config check", "what your configuration means")
         if context.loaded.path
-        else ("$EDITOR config.yaml", "your executors and models; README.md shows how, config.example.yaml has every key"),
+        else ("$EDITOR config.yaml", "your executors and models: README.md shows how, config.example.yaml all keys"),
     )
     width = max(len(command) for command, _ in todo)
     return "\nTry next:\n" + "\n".join(f"  {command:{width}}  # {what}" for command, what in todo)
