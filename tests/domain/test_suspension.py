@@ -7,7 +7,7 @@ from tests.domain.given import READY, Desk, names, worker
 
 from omni.domain import commands as cmd
 from omni.domain import suspension
-from omni.domain.values import ExecutorHealth, Mode, RoutingSettings, TaskState
+from omni.domain.values import ExecutorHealth, Mode, RoutingSettings, TaskError, TaskState
 
 LOCAL = worker("local", types=("runbook",), needs_cloud=False)
 
@@ -27,6 +27,11 @@ def mode(desk: Desk, mode: Mode, *, cleared: bool = True) -> list[str]:
 
 def states(desk: Desk) -> dict[str, TaskState]:
     return {task.id: task.state for task in desk.board.tasks.values()}
+
+
+def is_woken_in(desk: Desk, delay_ms: int) -> bool:
+    """Whether the Router has asked to be woken for its ramp, by a clock that nobody can set."""
+    return cmd.WakeIn("router", delay_ms, "ramp") in [s.message for s in desk.sends]
 
 
 def lose_the_cloud_with(desk: Desk, tasks: str) -> None:
@@ -146,10 +151,146 @@ def test_a_failure_narrows_the_ramp_and_pauses_it() -> None:
     lose_the_cloud_with(desk, "abcd")
     mode(desk, "NORMAL")
     assert names(desk.fail("a")) == ["attempt.failed", "task.failed", "router.ramp_moved"]
-    assert cmd.WakeAt("router", desk.at + suspension.RAMP_PAUSE_MS, "ramp") in [s.message for s in desk.sends]
+    assert is_woken_in(desk, suspension.RAMP_PAUSE_MS)
     desk.at += suspension.RAMP_PAUSE_MS
     desk.put(cmd.TimerFired("ramp"))
     assert desk.started == [("b", 1)]
+
+
+def test_a_pause_that_is_not_quite_over_is_waited_for() -> None:
+    desk = desk_with()
+    lose_the_cloud_with(desk, "ab")
+    mode(desk, "NORMAL")
+    desk.fail("a")
+    desk.at += suspension.RAMP_PAUSE_MS - 1
+    desk.put(cmd.TimerFired("ramp"))
+    assert desk.started == []
+    assert is_woken_in(desk, 1)
+
+
+def test_a_restart_does_not_forget_the_ramp() -> None:
+    desk = desk_with()
+    lose_the_cloud_with(desk, "ab")
+    mode(desk, "NORMAL")
+    desk.put(cmd.Boot("boot-3", desk.board.settings))
+    assert is_woken_in(desk, suspension.RAMP_PAUSE_MS)
+
+
+def test_a_ramp_widens_with_time_where_work_takes_long_and_does_not_fail() -> None:
+    desk = desk_with()
+    lose_the_cloud_with(desk, "abc")
+    mode(desk, "NORMAL")
+    assert is_woken_in(desk, suspension.RAMP_PAUSE_MS)
+    desk.at += suspension.RAMP_PAUSE_MS
+    desk.put(cmd.TimerFired("ramp"))
+    assert desk.started == [("b", 1)]
+    assert is_woken_in(desk, suspension.RAMP_PAUSE_MS)
+
+
+def test_time_alone_says_nothing_of_the_cloud_while_nobody_works() -> None:
+    desk = desk_with()
+    lose_the_cloud_with(desk, "ab")
+    desk.note("worker", ExecutorHealth("unknown"))
+    mode(desk, "NORMAL")
+    desk.put(cmd.TimerFired("ramp"))
+    assert desk.board.ramp == 1
+    assert is_woken_in(desk, suspension.RAMP_PAUSE_MS)
+
+
+def test_a_ramp_wider_than_all_slots_is_over_and_a_failure_is_that_of_its_task_alone() -> None:
+    desk = desk_with(worker(max_concurrency=2))
+    lose_the_cloud_with(desk, "abcdefg")
+    mode(desk, "NORMAL")
+    desk.succeed("a")
+    assert "router.ramp_moved" in names(desk.succeed("b"))
+    assert desk.board.ramp == 0
+    assert states(desk)["g"] is TaskState.IDLE
+    assert names(desk.create("late")) == ["task.created", "task.routed"]
+    desk.fail("c")
+    assert desk.started == [("e", 1)]
+    assert desk.replayed().snapshot() == desk.board.snapshot()
+
+
+def test_what_waits_for_nobody_at_the_end_of_the_ramp_is_held() -> None:
+    desk = desk_with(worker(max_concurrency=1))
+    lose_the_cloud_with(desk, "abc")
+    desk.put(cmd.Boot("boot-2", RoutingSettings((worker("other", types=("gpu",)),))))
+    desk.note("other", READY)
+    mode(desk, "NORMAL")
+    assert set(states(desk).values()) == {TaskState.HELD}
+    assert desk.board.ramp == 0
+
+
+def test_a_backoff_is_kept_in_the_ramp() -> None:
+    desk = desk_with()
+    lose_the_cloud_with(desk, "ab")
+    mode(desk, "NORMAL")
+    busy = TaskError("rate_limited", "come back later")
+    desk.put(cmd.ReportFailed("a", 1, busy, retry_after_ms=300_000))
+    desk.at += suspension.RAMP_PAUSE_MS
+    desk.put(cmd.TimerFired("ramp"))
+    assert desk.started == [("b", 1)]
+    desk.succeed("b")
+    assert desk.started == []
+    desk.at += 300_000
+    desk.put(cmd.TimerFired("a"))
+    assert desk.started == [("a", 2)]
+
+
+def test_a_backoff_from_before_goes_on_after_the_cloud_is_back() -> None:
+    desk = desk_with()
+    desk.create("a")
+    desk.put(cmd.ReportFailed("a", 1, TaskError("rate_limited", "come back later"), retry_after_ms=300_000))
+    mode(desk, "BRAINSTEM")
+    mode(desk, "NORMAL")
+    assert desk.started == []
+    due = desk.task("a").retry_at
+    assert due == desk.at + 300_000
+    assert cmd.WakeAt("router", due, "a") in [s.message for s in desk.sends]
+    desk.at = due
+    desk.put(cmd.TimerFired("a"))
+    assert desk.started == [("a", 2)]
+
+
+def test_who_waits_for_one_executor_only_does_not_keep_others_from_going_elsewhere() -> None:
+    desk = desk_with(worker("first", on_crash="retry", max_concurrency=1), worker("second"))
+    desk.create("a")
+    mode(desk, "BRAINSTEM")
+    desk.interrupt("a")
+    desk.create("b")
+    desk.note("first", ExecutorHealth("failed", "it broke"))
+    desk.at += 60_000
+    mode(desk, "NORMAL")
+    assert desk.started == [("b", 1)]
+    assert desk.task("b").attempts[0].route.executor == "second"
+    desk.note("first", READY)
+    desk.succeed("b")
+    assert desk.started == [("a", 2)]
+
+
+def test_what_is_interrupted_without_the_cloud_comes_back_in_a_ramp_too() -> None:
+    desk = desk_with(worker(on_crash="retry", max_concurrency=4))
+    for name in "abc":
+        desk.create(name)
+    mode(desk, "BRAINSTEM")
+    for name in "abc":
+        desk.interrupt(name)
+    desk.at += 60_000
+    mode(desk, "NORMAL")
+    assert desk.started == [("a", 2)]
+    desk.succeed("a", n=2)
+    assert desk.started == [("b", 2), ("c", 2)]
+
+
+def test_running_tasks_are_suspended_in_the_order_that_the_log_alone_gives() -> None:
+    desk = desk_with()
+    for name in "ab":
+        desk.create(name)
+    for name in "ba":
+        desk.put(cmd.ReportStarted(name, 1))
+    mode(desk, "BRAINSTEM")
+    suspended = [stream for stream, *_ in desk.log[-2:]]
+    assert suspended == ["task-a", "task-b"]
 
 
 def test_a_pause_ends_although_the_clock_was_set_back() -> None:

@@ -197,7 +197,6 @@ class Judge:
         held_back = self.mode == "BRAINSTEM"
         if name == "task.restored":
             assert not held_back, f"{life.id}: restored without a cloud"
-            life.not_before = None
         else:
             executor = life.tries[-1].executor if life.open else life.route
             assert held_back or self.ramp, f"{life.id}: suspended in {self.mode}"

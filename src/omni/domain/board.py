@@ -94,6 +94,12 @@ class Board:
         return spec.max_concurrency - len(self.at("running", executor)) - len(self.at("suspended", executor))
 
     @property
+    def cloud_slots(self) -> int:
+        """How many attempts at once may need the cloud."""
+        able = (e for e in self.executors.values() if e.needs_cloud and not e.unavailable)
+        return sum(e.max_concurrency for e in able)
+
+    @property
     def holds_back(self) -> bool:
         """Whether what needs the cloud waits: there is none, or it has just come back."""
         return self.mode == "BRAINSTEM" or self.ramp > 0

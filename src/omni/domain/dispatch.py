@@ -46,16 +46,18 @@ def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
 
 def settle(board: Board, at: Millis) -> Outcome:
     """Take the next step that follows from the state alone; nothing when all is settled."""
-    if board.holds_back and (step := _hold_back(board, at)).events:
-        return step
+    if board.holds_back and (newcomers := suspension.newcomers(board)):
+        return Outcome(newcomers)
     if board.at("delayed") and (step := _settle_delayed(board, at)).events:
         return step  # these have waited longest: behind a queue that never empties they would wait for ever
+    if board.ramp and (step := _bring_back(board, at)).events:
+        return step
     for executor in board.executors:  # in the order of the configuration, so that replay decides in the same order
         if not board.waiting.get(executor):
             continue
         if _gone(board, executor):
             return _reroute(board, board.next_in_queue(executor))
-        if _can_take(board, executor):
+        if _can_take(board, executor, at):
             return _plan(board, board.next_in_queue(executor), at)
     return NOTHING
 
@@ -220,6 +222,8 @@ def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
     """Leave dispatch to `settle`, and look again while the task waits: the clock may be set back before it can go."""
     if message.key == budget.NEXT_DAY:
         return _next_day(board, at)
+    if message.key == suspension.RAMP_TIMER:
+        return suspension.rung(board, at)
     task = board.tasks.get(message.key)
     if task is None or task.retry_at is None:
         return NOTHING
@@ -272,37 +276,36 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
             return _ask(task, "it waited so long for its next attempt that the world has moved on")
         if _gone(board, executor) and not _comes_back_for(board, task):
             return _reroute(board, task)
-        if _can_take(board, executor):
+        if _can_take(board, executor, at):
             return _plan(board, task, at)
     return NOTHING
 
 
-def _hold_back(board: Board, at: Millis) -> Outcome:
-    """Suspend who came since the cloud went; bring back who may go now that it is there again."""
-    if newcomers := suspension.newcomers(board):
-        return Outcome(newcomers)
-    if board.mode == "BRAINSTEM":
+def _bring_back(board: Board, at: Millis) -> Outcome:
+    """Restore whose turn it is, and all who wait when the ramp is over."""
+    if not (board.spots("waiting") or _cut_off(board)):
+        return suspension.all_back(board)
+    if not suspension.may_restore(board, at):
         return NOTHING
-    if not board.spots("waiting"):
-        return Outcome([(ev.ROUTER_STREAM, ev.RampMoved(0))])
-    task = suspension.next_back(board, at, lambda task: _can_move(board, task))
-    if task is None:
-        return NOTHING
-    step = _go_on(board, task, at)
-    return Outcome([(task.stream, ev.TaskRestored()), *step.events], step.sends)
+    task = suspension.next_back(board, lambda task: _can_move(board, task, at))
+    if task is not None:
+        step = _go_on(board, task, at)
+        return Outcome([(task.stream, ev.TaskRestored()), *step.events], step.sends)
+    return suspension.all_back(board) if board.ramp > board.cloud_slots else NOTHING
 
 
-def _can_move(board: Board, task: Task) -> bool:
+def _cut_off(board: Board) -> bool:
+    """Whether anybody is in a backoff who may still be one of those that the cloud's end has interrupted."""
+    routes = (board.tasks[i].route for i in board.at("delayed"))
+    return any(route is not None and board.needs_cloud(route.executor) for route in routes)
+
+
+def _can_move(board: Board, task: Task, at: Millis) -> bool:
     executor = task.route.executor if task.route else ""
-    if _gone(board, executor):
-        return not _comes_back_for(board, task)
-    return _can_take(board, executor) and len(board.ramped) < board.ramp
+    return _gone(board, executor) or _can_take(board, executor, at)
 
 
 def _go_on(board: Board, task: Task, at: Millis) -> Outcome:
-    """Whatever comes next for a restored task; what had started has passed its reconciliation by now."""
-    if attempts.uncertain(task) and attempts.too_old(task, at):
-        return _ask(task, "the cloud was gone for so long that the world has moved on")
     if task.route is None or _gone(board, task.route.executor):
         return _reroute(board, task)
     return _plan(board, task, at)
@@ -389,15 +392,15 @@ def _intent(spec: TaskSpec) -> intent.Intent:
     return intent.classify(spec.description)
 
 
-def _can_take(board: Board, executor: str) -> bool:
+def _can_take(board: Board, executor: str, at: Millis) -> bool:
     """Whether an executor may be given an attempt now."""
     if not _ready(board, executor) or board.free_slots(executor) <= 0:
         return False
-    return suspension.may_plan(board) or not board.needs_cloud(executor)
+    return suspension.may_plan(board, at) or not board.needs_cloud(executor)
 
 
 def _owed_timers(board: Board) -> list[Send]:
-    ramp = [suspension.wake(board.ramp_until)] if board.ramp_until else []
+    ramp = [suspension.wake()] if board.ramp else []
     return [Send(TIMERS, _wake(board.tasks[i])) for i in board.at("delayed")] + ramp + budget.owed(board)
 
 

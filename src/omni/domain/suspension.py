@@ -6,9 +6,10 @@ Theory of operation. The mode comes from HealthMonitor and is written down befor
                 what stands in a queue is suspended by the next `settle`, and so is every newcomer. Nothing is planned
                 for an executor that needs the cloud, and nothing fails: an outcome that still arrives counts, and an
                 attempt that breaks is an interrupted one.
-    ramp        the cloud is back: attempts that still run go on; the others come back in their old order, one at
-                first, twice as many after each success. A failure sets the ramp back to one, after a pause.
-                What comes in meanwhile joins the end of the line.
+    ramp        the cloud is back: attempts that still run go on, backoffs run out as ever, the others come back in
+                their old order. One works at first, twice as many after each success, and after each while in which
+                none of them failed. A failure sets the ramp back to one, after a pause. What comes in meanwhile joins the
+                end of the line. Wider than all slots it bounds nothing any more, and all who still wait come back.
     otherwise   nobody waits.
 
 Before the first round of probes of a boot, nothing that needs the cloud is planned either.
@@ -16,7 +17,7 @@ Before the first round of probes of a boot, nothing that needs the cloud is plan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from omni.domain import commands as cmd
 from omni.domain import events as ev
@@ -41,33 +42,43 @@ def noted(board: Board, message: cmd.NoteMode, at: Millis) -> Outcome:
         return NOTHING
     note: _Events = [(ev.ROUTER_STREAM, ev.ModeNoted(message.mode, message.cleared, message.reason))]
     if message.mode == "BRAINSTEM":
-        running = [board.tasks[i] for name in board.spots("running") for i in board.at("running", name)]
+        running = _in_line(board, (i for name in board.spots("running") for i in board.at("running", name)))
         cut_off = [task for task in running if board.needs_cloud(task.attempts[-1].route.executor)]
         suspended: _Events = [(task.stream, ev.TaskSuspended(message.reason or REASON)) for task in cut_off]
         return Outcome([*note, *suspended], [_pause(task) for task in cut_off])
-    return Outcome([*note, *(_back(board) if board.mode == "BRAINSTEM" else ())])
+    back = _back(board) if board.mode == "BRAINSTEM" else NOTHING
+    return Outcome([*note, *back.events], back.sends)
 
 
 def newcomers(board: Board) -> list[tuple[str, ev.TaskSuspended]]:
-    """Suspend whoever stands in a queue, or in a backoff, for an executor that needs the cloud."""
+    """Suspend whoever stands in a queue, or in a backoff without the cloud, for an executor that needs it."""
     queued = [i for name in board.waiting if board.needs_cloud(name) for i in board.queued(name)]
-    delayed = [i for i in board.at("delayed") if (r := board.tasks[i].route) and board.needs_cloud(r.executor)]
-    inline = sorted((board.tasks[i] for i in (*queued, *delayed)), key=lambda task: task.queued)
-    return [(task.stream, ev.TaskSuspended(REASON)) for task in inline]
+    delayed = board.at("delayed") if board.mode == "BRAINSTEM" else ()
+    cut_off = [i for i in delayed if (r := board.tasks[i].route) and board.needs_cloud(r.executor)]
+    return [(task.stream, ev.TaskSuspended(REASON)) for task in _in_line(board, (*queued, *cut_off))]
 
 
-def next_back(board: Board, at: Millis, can_move: Callable[[Task], bool]) -> Task | None:
+def next_back(board: Board, can_move: Callable[[Task], bool]) -> Task | None:
     """The suspended task whose turn it is: highest priority, then longest in line, among those that can move."""
-    if not may_plan(board) or 0 < board.ramp_until - at <= RAMP_PAUSE_MS:
-        return None
     first = (board.tasks[next(board.waiting_for(name))] for name in board.spots("waiting"))
     movable = [task for task in first if can_move(task)]
     return min(movable, key=lambda task: (TOP - task.spec.priority, task.queued), default=None)
 
 
-def may_plan(board: Board) -> bool:
-    """Whether the cloud is known to be there."""
-    return board.mode != "BRAINSTEM" and (board.cleared or not board.settings.watched)
+def may_restore(board: Board, at: Millis) -> bool:
+    """Whether the cloud is known to be there, and no failure has just paused the ramp."""
+    there = board.mode != "BRAINSTEM" and (board.cleared or not board.settings.watched)
+    return there and not 0 < board.ramp_until - at <= RAMP_PAUSE_MS
+
+
+def may_plan(board: Board, at: Millis) -> bool:
+    """Whether one more attempt may be made that needs the cloud."""
+    return may_restore(board, at) and (not board.ramp or len(board.ramped) < board.ramp)
+
+
+def all_back(board: Board) -> Outcome:
+    """End the ramp: whoever still waits goes back to the queue."""
+    return Outcome([*_restored(_waiting(board)), (ev.ROUTER_STREAM, ev.RampMoved(0))])
 
 
 def moved(board: Board, task: Task, events: list[ev.TaskEvent], at: Millis) -> Outcome:
@@ -76,24 +87,59 @@ def moved(board: Board, task: Task, events: list[ev.TaskEvent], at: Millis) -> O
         return NOTHING
     kinds = {type(event) for event in events}
     if ev.AttemptSucceeded in kinds:
-        return Outcome([(ev.ROUTER_STREAM, ev.RampMoved(board.ramp * 2, board.ramp_until or None))])
+        return Outcome(_widened(board))
     if kinds & {ev.AttemptFailed, ev.AttemptInterrupted}:
-        until = at + RAMP_PAUSE_MS
-        return Outcome([(ev.ROUTER_STREAM, ev.RampMoved(1, until))], [wake(until)])
+        return Outcome([(ev.ROUTER_STREAM, ev.RampMoved(1, at + RAMP_PAUSE_MS))], [wake()])
     return NOTHING
 
 
-def wake(until: Millis) -> Send:
-    """Look at the ramp again when its pause is over."""
-    return Send(TIMERS, cmd.WakeAt(ROUTER, until, RAMP_TIMER))
+def rung(board: Board, at: Millis) -> Outcome:
+    """Look at the ramp again: once a pause is over, and widen it where work has gone on for a while and none failed."""
+    if not board.ramp:
+        return NOTHING
+    left = board.ramp_until - at
+    if 0 < left <= RAMP_PAUSE_MS:
+        return Outcome((), [wake(left)])
+    return Outcome(_widened(board) if board.ramped else (), [wake()])
 
 
-def _back(board: Board) -> _Events:
-    """Let go on what still runs, and begin the ramp for the others."""
+def wake(delay_ms: int = RAMP_PAUSE_MS) -> Send:
+    """Look at the ramp again, by a clock that nobody sets."""
+    return Send(TIMERS, cmd.WakeIn(ROUTER, delay_ms, RAMP_TIMER))
+
+
+def _widened(board: Board) -> _Events:
+    """Twice as many, unless there are not even as many slots."""
+    if board.ramp > board.cloud_slots:
+        return []
+    return [(ev.ROUTER_STREAM, ev.RampMoved(board.ramp * 2, board.ramp_until or None))]
+
+
+def _back(board: Board) -> Outcome:
+    """Let go on what still runs, and backoffs run out; begin the ramp."""
     running = [board.tasks[i] for name in board.spots("suspended") for i in board.at("suspended", name)]
-    restored: _Events = [(task.stream, ev.TaskRestored()) for task in running]
-    ramp: _Events = [(ev.ROUTER_STREAM, ev.RampMoved(1))] if board.spots("waiting") else []
-    return restored + ramp
+    waiting = _waiting(board)
+    delayed = [task for task in waiting if task.retry_at is not None]
+    ramp: _Events = [(ev.ROUTER_STREAM, ev.RampMoved(1))] if waiting else []
+    timers = [Send(TIMERS, cmd.WakeAt(ROUTER, task.retry_at or 0, task.id)) for task in delayed]
+    return Outcome([*_restored([*running, *delayed]), *ramp], [*timers, *([wake()] if waiting else ())])
+
+
+def _waiting(board: Board) -> list[Task]:
+    return [board.tasks[i] for name in board.spots("waiting") for i in board.waiting_for(name)]
+
+
+def _restored(tasks: list[Task]) -> _Events:
+    return [(task.stream, ev.TaskRestored()) for task in sorted(tasks, key=_queued)]
+
+
+def _in_line(board: Board, ids: Iterable[str]) -> list[Task]:
+    """The tasks in the order in which they joined: it follows from the log alone, and the order of places does not."""
+    return sorted((board.tasks[i] for i in ids), key=_queued)
+
+
+def _queued(task: Task) -> int:
+    return task.queued
 
 
 def _pause(task: Task) -> Send:

@@ -171,7 +171,7 @@ def _suspended(task: Task, event: ev.TaskSuspended, at: Millis, position: int) -
 def _restored(task: Task, event: ev.TaskRestored, at: Millis, position: int) -> Changes:
     attempt = task.open_attempt
     if attempt is None:
-        return {"state": TaskState.IDLE}
+        return {"state": TaskState.IDLE, "queued": position}
     return {"state": TaskState.EXECUTING if attempt.state is AttemptState.STARTED else TaskState.DISPATCHING}
 
 
