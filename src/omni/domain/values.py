@@ -23,6 +23,7 @@ AtCap: TypeAlias = Literal["hold", "degrade", "ask"]
 
 PROXY = "proxy"  # the channel and the component; clouds go by the names of their providers
 LOCAL_MODEL = "brainstem"  # the channel of the model on this machine
+MOST_USD = 1_000_000.0  # no single call costs more; a larger amount is a mistake or a lie
 
 DAY_CAP = "day"
 TASK_CAP = "task"  # names of caps; any other is that of a tier or channel
