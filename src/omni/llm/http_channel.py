@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import httpx
@@ -124,7 +125,7 @@ class HttpChannel:
                 Verdict.BAD_ANSWER, f"asked for {_kind(call)}, got {media[:60] or 'no type'}", status=200
             )
         if call.streaming:
-            source = WatchedSource(call.dialect, plain(response), response.aclose, of_exception)
+            source = WatchedSource(call.dialect, plain(response), partial(close, response), of_exception)
             return StreamAnswer(200, source, await source.begin(), quiet=wants_no_usage(call))
         meter = Meter(cost_usd=_cost(response.headers))
         return WholeAnswer(200, JSON, await whole_body(response, meter), meter)

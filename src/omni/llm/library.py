@@ -16,6 +16,7 @@ addresses, keys and prices from the same mapping.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -153,7 +154,7 @@ class Tap(httpx.AsyncBaseTransport):
         if not media.startswith(EVENT_STREAM):
             body = await whole_body(response, self.meter)
             return httpx.Response(200, headers={"content-type": media}, content=body)
-        self.source = WatchedSource(self._abroad.dialect, plain(response), response.aclose, of_exception)
+        self.source = WatchedSource(self._abroad.dialect, plain(response), partial(close, response), of_exception)
         self.meter = self.source.meter
         held = await self.source.begin()
         return httpx.Response(200, headers={"content-type": media}, content=_continued(held, self.source))
