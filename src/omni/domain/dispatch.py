@@ -187,7 +187,7 @@ def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
     timers = _owed_timers(board)
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
-    return Outcome(events, [known, *news.of_repairs(board.tasks.values()), *flights, *timers])
+    return Outcome(events, [known, *news.owed(board.tasks.values()), *flights, *timers])
 
 
 def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:
@@ -283,7 +283,7 @@ def _settle_delayed(board: Board, at: Millis) -> Outcome:
 
 def _bring_back(board: Board, at: Millis) -> Outcome:
     """Restore whose turn it is, and all who wait when the ramp is over."""
-    if not (board.spots("waiting") or _cut_off(board)):
+    if suspension.is_through(board):
         return suspension.all_back(board)
     if not suspension.may_restore(board, at):
         return NOTHING
@@ -292,12 +292,6 @@ def _bring_back(board: Board, at: Millis) -> Outcome:
         step = _go_on(board, task, at)
         return Outcome([(task.stream, ev.TaskRestored()), *step.events], step.sends)
     return suspension.all_back(board) if board.ramp > board.cloud_slots else NOTHING
-
-
-def _cut_off(board: Board) -> bool:
-    """Whether anybody is in a backoff who may still be one of those that the cloud's end has interrupted."""
-    routes = (board.tasks[i].route for i in board.at("delayed"))
-    return any(route is not None and board.needs_cloud(route.executor) for route in routes)
 
 
 def _can_move(board: Board, task: Task, at: Millis) -> bool:

@@ -8,8 +8,8 @@ Theory of operation. The mode comes from HealthMonitor and is written down befor
                 attempt that breaks is an interrupted one.
     ramp        the cloud is back: attempts that still run go on, backoffs run out as ever, the others come back in
                 their old order. One works at first, twice as many after each success, and after each while in which
-                none of them failed. A failure sets the ramp back to one, after a pause. What comes in meanwhile joins the
-                end of the line. Wider than all slots it bounds nothing any more, and all who still wait come back.
+                none of them failed. A failure sets the ramp back to one, after a pause. What comes in meanwhile joins
+                the end of the line. Wider than all slots it bounds nothing, and all who still wait come back.
     otherwise   nobody waits.
 
 Before the first round of probes of a boot, nothing that needs the cloud is planned either.
@@ -17,7 +17,7 @@ Before the first round of probes of a boot, nothing that needs the cloud is plan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from omni.domain import commands as cmd
 from omni.domain import events as ev
@@ -53,9 +53,8 @@ def noted(board: Board, message: cmd.NoteMode, at: Millis) -> Outcome:
 def newcomers(board: Board) -> list[tuple[str, ev.TaskSuspended]]:
     """Suspend whoever stands in a queue, or in a backoff without the cloud, for an executor that needs it."""
     queued = [i for name in board.waiting if board.needs_cloud(name) for i in board.queued(name)]
-    delayed = board.at("delayed") if board.mode == "BRAINSTEM" else ()
-    cut_off = [i for i in delayed if (r := board.tasks[i].route) and board.needs_cloud(r.executor)]
-    return [(task.stream, ev.TaskSuspended(REASON)) for task in _in_line(board, (*queued, *cut_off))]
+    delayed = _delayed(board) if board.mode == "BRAINSTEM" else ()
+    return [(task.stream, ev.TaskSuspended(REASON)) for task in _in_line(board, (*queued, *delayed))]
 
 
 def next_back(board: Board, can_move: Callable[[Task], bool]) -> Task | None:
@@ -74,6 +73,11 @@ def may_restore(board: Board, at: Millis) -> bool:
 def may_plan(board: Board, at: Millis) -> bool:
     """Whether one more attempt may be made that needs the cloud."""
     return may_restore(board, at) and (not board.ramp or len(board.ramped) < board.ramp)
+
+
+def is_through(board: Board) -> bool:
+    """Whether nobody waits any more, nor may come back from a backoff."""
+    return not board.spots("waiting") and not any(_delayed(board))
 
 
 def all_back(board: Board) -> Outcome:
@@ -123,6 +127,11 @@ def _back(board: Board) -> Outcome:
     ramp: _Events = [(ev.ROUTER_STREAM, ev.RampMoved(1))] if waiting else []
     timers = [Send(TIMERS, cmd.WakeAt(ROUTER, task.retry_at or 0, task.id)) for task in delayed]
     return Outcome([*_restored([*running, *delayed]), *ramp], [*timers, *([wake()] if waiting else ())])
+
+
+def _delayed(board: Board) -> Iterator[str]:
+    routes = ((i, board.tasks[i].route) for i in board.at("delayed"))
+    return (i for i, route in routes if route is not None and board.needs_cloud(route.executor))
 
 
 def _waiting(board: Board) -> list[Task]:
