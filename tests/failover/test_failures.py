@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
+from datetime import datetime
 
 import pytest
 from tests.failover.conftest import MakeScene
@@ -97,8 +98,6 @@ def test_a_model_that_fails_again_and_again_is_left_alone_though_the_proxy_lives
 
 
 def until_s(component: dict[str, object]) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(str(component["until"])).timestamp()
 
 
