@@ -70,6 +70,7 @@ def test_what_came_before_the_record_began_is_no_part_of_it_but_of_the_health(lo
     log.write("health", 1, ev.HealthConfigured(HealthSettings(proxy=True)))
     log.write("health", 1_000, ev.ProxyChanged("down"))
     log.write("health", 2_000, ev.ProxyChanged("up"))
+    log.write("health", 2_000, ev.ModeChanged("DEGRADED", "NORMAL", "", "why"))
     later = Record(tmp_path / "omni.db")
     assert later.changes() == []
     assert later.health().proxy.recoveries(3_000) == 1
