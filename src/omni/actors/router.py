@@ -62,7 +62,7 @@ class Router:
     def owed(self, state: Board, boot: str) -> Sequence[Send]:
         """Attempts and timers again, and the whole board and what was spent for the Gateway."""
         known = [cmd.TasksChanged(tuple(state.tasks.values())), budget.spend(state)]
-        told = word.of_repairs(state.tasks.values())
+        told = word.owed(state.tasks.values())
         return [*(Send(dispatch.GATEWAY, each) for each in known), *told, *dispatch.owed(state, boot)]
 
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:

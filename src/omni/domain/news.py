@@ -23,9 +23,9 @@ def of(tasks: Iterable[Task], *, failures: bool) -> list[Send]:
     return [Send(BRAINSTEM, message) for task in told for message in _of(task, failures=failures)]
 
 
-def of_repairs(tasks: Iterable[Task]) -> list[Send]:
-    """How repairs went, for a Brainstem that may have missed it."""
-    return of((task for task in tasks if task.client == BRAINSTEM), failures=False)
+def owed(tasks: Iterable[Task]) -> list[Send]:
+    """How repairs went and what waits for a person, for a Brainstem that may have missed it."""
+    return of((task for task in tasks if task.client == BRAINSTEM or _asks(task)), failures=False)
 
 
 def of_refusal(task_id: str, client: str, refusal: cmd.Refusal) -> list[Send]:
@@ -44,6 +44,11 @@ def _of(task: Task, *, failures: bool) -> list[cmd.RepairReported | cmd.Tell]:
     if failures and task.state is TaskState.FAILED:
         return [cmd.Tell("task_failed", {"task": task.id, "reason": said}, f"failed:{task.id}")]
     return []
+
+
+def _asks(task: Task) -> bool:
+    """Whether only a person can move it on; who waits for an executor is looked at anew after each start."""
+    return task.held is not None and task.held.kind != "no_executor"
 
 
 def _held(task: Task) -> cmd.Tell:
