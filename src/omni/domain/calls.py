@@ -8,8 +8,6 @@ estimate is kept as spent.
 
 from __future__ import annotations
 
-import math
-
 from msgspec.structs import replace
 
 from omni.domain import budget
@@ -20,7 +18,7 @@ from omni.domain.budget import Ask
 from omni.domain.effects import Outcome, Send
 from omni.domain.ledger import Reservation, is_unknown
 from omni.domain.task import Task
-from omni.domain.values import Capped, Millis
+from omni.domain.values import MOST_USD, Capped, Millis
 
 POOL = "pool"
 PORT = "port"
@@ -115,8 +113,8 @@ def _stop(task: Task | None) -> list[Send]:
 
 
 def _price(usd: float | None) -> float | None:
-    """An amount that can be one: what is below zero or not a number would open every budget."""
-    return usd if usd is not None and 0.0 <= usd < math.inf else None
+    """An amount that can be one: what is negative or no number opens every budget, what is absurd spoils every sum."""
+    return usd if usd is not None and 0.0 <= usd <= MOST_USD else None
 
 
 def _stream(task: Task | None) -> str:

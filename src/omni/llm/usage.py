@@ -19,10 +19,11 @@ from typing import Any
 
 import msgspec
 
-from omni.domain.values import Usage
+from omni.domain.values import MOST_USD, Usage
 from omni.llm.answer import Dialect, Meter
 
 MAX_LINE_BYTES = 8 * 1024 * 1024  # `response.completed` repeats the whole answer; nothing longer is worth its memory
+MOST_TOKENS = 10**9  # beyond any model there is; a sum of such counts still fits wherever numbers go
 _DONE = b"[DONE]"
 _MARKS: dict[Dialect, tuple[bytes, ...]] = {
     "chat": (b'"usage"', b'"error"', _DONE),
@@ -158,7 +159,7 @@ def note_usage(counts: dict[str, Any], meter: Meter) -> None:
     """Put the counts of one `usage` object, and its cost where it names one, on the meter."""
     meter.usage = usage_of(counts)
     cost = counts.get("cost")
-    if isinstance(cost, int | float) and not isinstance(cost, bool) and cost >= 0:
+    if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MOST_USD:
         meter.cost_usd = float(cost)
 
 
@@ -184,7 +185,7 @@ def _cached(counts: dict[str, Any], where: str) -> tuple[int, int]:
 
 def _count(counts: dict[str, Any], name: str) -> int:
     value = counts.get(name)
-    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(0, value), MOST_TOKENS) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _later(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
@@ -194,4 +195,4 @@ def _later(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value[:200] if isinstance(value, str) else ""
+    return value[:200] if isinstance(value, str) and value.isprintable() else ""
