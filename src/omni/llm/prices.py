@@ -16,14 +16,17 @@ from typing import Any
 import msgspec
 
 from omni.domain.hops import Hop
-from omni.domain.values import LOCAL_MODEL, PROXY, CostSource, Usage
+from omni.domain.values import LOCAL_MODEL, MOST_USD, PROXY, CostSource, Usage
 from omni.llm.answer import Meter
 
 LIST_NAME = "model_prices_and_context_window_backup.json"
 CHARS_PER_TOKEN = 4
 TOKENS_PER_PICTURE = 1_600
 MAX_ESTIMATED_OUTPUT = 4_096
+MOST_OUTPUT = 10_000_000  # of a model whose list entry names no bound
+MOST_ANSWERS = 1_000
 _LOCAL = frozenset({"ollama", "ollama_chat", "lm_studio"})
+_FILES = frozenset({"url", "image_url", "file_data"})  # what stands elsewhere is text, whatever it begins with
 _MODES = frozenset({"chat", "completion", "responses"})
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
@@ -98,9 +101,8 @@ class Prices:
         price = next((each for each in found if each), None)
         if price is None:
             return None
-        wanted = next((body[name] for name in _LIMITS if isinstance(body.get(name), int)), MAX_ESTIMATED_OUTPUT)
-        output = max(0, min(wanted, price.max_output or wanted))
-        return price.of(Usage(_tokens(body), output))
+        each = min(_wanted(body), price.max_output or MOST_OUTPUT)
+        return min(price.of(Usage(_tokens(body), each * _answers(body))), MOST_USD)
 
     async def price(self, channel: str, model: str, usage: Usage | None) -> float | None:
         """What `usage` of a model costs on a channel; None when either is not known."""
@@ -116,7 +118,25 @@ class Prices:
         return find(table, kind, model)
 
 
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_LIMITS = {"input": ("max_output_tokens",), "messages": ("max_tokens", "max_completion_tokens")}
+
+
+def _wanted(body: dict[str, Any]) -> int:
+    """How much one answer may say: the largest limit that is named, for a server may go by any of them."""
+    asked = "input" if "input" in body else "messages"
+    said = [_whole(body.get(name)) for names in _LIMITS.values() for name in names]
+    bounded = any(_whole(body.get(name)) >= 0 for name in _LIMITS[asked])
+    return max(*said, 0 if bounded else MAX_ESTIMATED_OUTPUT)
+
+
+def _answers(body: dict[str, Any]) -> int:
+    """How many answers a chat asks for at once."""
+    return min(max(_whole(body.get("n")), 1), MOST_ANSWERS)
+
+
+def _whole(value: Any) -> int:
+    """The number that a caller said; -1 where that is none, or makes no sense."""
+    return max(value, -1) if type(value) is int else -1
 
 
 def find(table: Mapping[str, Price], kind: str, model: str) -> Price | None:
@@ -177,7 +197,7 @@ def _rates(entry: dict[str, Any], above: int, suffix: str) -> Rates | None:
 def _tokens(value: Any, name: str = "") -> int:
     """About how many tokens a request is; a picture counts as one, however many characters it is written in."""
     if isinstance(value, str):
-        picture = name == "data" or value.startswith("data:")
+        picture = name == "data" or (name in _FILES and value.startswith("data:"))
         return TOKENS_PER_PICTURE if picture and len(value) > TOKENS_PER_PICTURE else len(value) // CHARS_PER_TOKEN + 1
     if isinstance(value, dict):
         return sum(_tokens(each, key) + len(key) // CHARS_PER_TOKEN for key, each in value.items())
