@@ -24,6 +24,7 @@ from omni.domain.values import LOCAL_MODEL, PROXY
 from omni.domain.verdict import Verdict
 from omni.llm.answer import Answer, Call, Dialect, UpstreamFailed
 from omni.llm.classify import of_cloud_answer, of_proxy_answer
+from omni.llm.dialects import for_litellm
 from omni.llm.http_channel import HttpChannel, Site, make_client
 from omni.llm.library import Abroad, LibraryChannel
 
@@ -125,7 +126,7 @@ def _proxy(config: Config) -> HttpChannel:
     def headers(hop: Hop, call: Call) -> dict[str, str]:
         return {**_chosen(call), **_bearer(config.lite_llm_key), "x-litellm-call-id": call.id}
 
-    return HttpChannel(Site(urls, headers, of_proxy_answer, most_waiting=MOST_WAITING), make_client(base))
+    return HttpChannel(Site(urls, headers, of_proxy_answer, for_litellm, MOST_WAITING), make_client(base))
 
 
 def _local(config: Config) -> Cloud:

@@ -6,6 +6,7 @@ would write them: chat fills in the nulls that clients look for and ends with `[
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -32,6 +33,26 @@ FIELDS: dict[Dialect, frozenset[str]] = {
     "chat": frozenset(_CHAT.split()),
     "responses": frozenset(_RESPONSES.split()),
 }
+
+# What a LiteLLM proxy takes from a request beside the dialect, and a caller has no business with: prices, which would
+# make his calls look cheap, whom it calls with which key, and how often. No dialect has a field with such a name.
+_LITELLMS_OWN = re.compile(
+    r"""
+    _.* | .*cost.* | .*fallback.* | .*secret.* | .*_pricing | .*_multiplier.* | mock_.* | litellm_.* | use_litellm_.*
+    | (?:.*_)?api_(?:base|key|version|url).* | base_url | .*_(?:base_url|host|endpoint(?:_.*)?|issuer_url)
+    | (?:aws|azure|vertex|s3|gcs|langfuse|langsmith|arize|dd|posthog)_.* | .*_(?:credentials?|token_file)
+    | user_config | user_api_key.* | base_model | model_(?:list|info|config|alias_map) | custom_llm_provider
+    | organization | silent_model | (?:num|max)_retries | retry_.* | (?:.*_)?callbacks? | proxy_server_request
+    | (?:extra_)?headers | provider_specific_header | ssl_verify | guardrails | tags | max_budget | budget_duration
+    | cach(?:e|ing) | no-log | drop_params | (?:request_|stream_)?timeout
+    """,
+    re.VERBOSE,
+)
+
+
+def for_litellm(body: dict[str, Any]) -> dict[str, Any]:
+    """The body as a LiteLLM proxy may see it, without what would steer LiteLLM itself."""
+    return {name: value for name, value in body.items() if not _LITELLMS_OWN.fullmatch(name)}
 
 
 def as_json(dialect: Dialect, said: Any) -> bytes:
