@@ -28,6 +28,7 @@ _QUIET = {
     "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
     "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
     "LITELLM_MODE": "PRODUCTION",
+    "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # it would fetch what a caller names, and the loop would wait for that
 }
 # What litellm imports at the first call of a kind: up to a second that the loop would stand still.
 _LATE = (
