@@ -13,6 +13,7 @@ usage is for us, and naive clients fall over its empty `choices`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -20,11 +21,14 @@ import msgspec
 from omni.domain.verdict import Verdict
 from omni.llm.answer import Dialect, Meter, UpstreamFailed
 from omni.llm.classify import Finding, of_error
+from omni.llm.passage import split
 from omni.llm.usage import Scanner
 
 MAX_PRELUDE_BYTES = 1024 * 1024  # comments that keep the connection alive before the first event
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
+
+_EVENTS = re.compile(rb".+?(?:\n\n|\r\n\r\n|\Z)", re.DOTALL)
 
 Close = Callable[[], Awaitable[None]]
 Explain = Callable[[Exception], Finding]
@@ -165,9 +169,10 @@ class UsageFilter:
 
     def pass_on(self, data: bytes) -> bytes:
         """What of the stream may go on; whole events only."""
-        whole, end, self._unfinished = (self._unfinished + data).rpartition(b"\n\n")
-        events = (whole + end).split(b"\n\n")
-        return b"\n\n".join(event for event in events if not _is_usage_only(event))
+        whole, self._unfinished = split(self._unfinished + data)
+        if b'"usage"' not in whole:
+            return whole
+        return b"".join(event for event in _EVENTS.findall(whole) if not _is_usage_only(event))
 
     def rest(self) -> bytes:
         """What is left at the end of the stream."""
