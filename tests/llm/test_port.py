@@ -32,6 +32,7 @@ from tests.llm.upstream import (
 )
 from tests.server.house import until
 
+from omni.config import ApiKeys, Config, Provider
 from omni.domain import events as ev
 from omni.domain.commands import CallAnswered, ComponentReport, ReserveCall
 from omni.domain.values import Budget
@@ -446,6 +447,15 @@ async def test_the_cloud_that_speaks_the_dialect_comes_first() -> None:
             assert answer.headers["x-omni-channel"] == "openrouter"
             assert calls(openrouter)[0].headers["authorization"] == "Bearer canary-backup-o"
             assert calls(anthropic) == []
+
+
+async def test_a_cloud_may_have_any_name_and_its_answers_name_it_as_headers_can() -> None:
+    async with upstream(GOOD) as cloud:
+        named = Provider(kind="anthropic", api_base=cloud.url, default_model="c-d")
+        keys = ApiKeys(primary={"通义 1": "canary"})
+        async with harbour(Config(providers={"通义 1": named}, api_keys=keys, tiers=TIERS)) as port:
+            answer, _ = await port.call()
+            assert (answer.status, answer.headers["x-omni-channel"]) == (200, "%E9%80%9A%E4%B9%89%201")
 
 
 async def test_without_a_proxy_the_clouds_are_asked_with_the_primary_keys() -> None:

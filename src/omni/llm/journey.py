@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -299,7 +300,7 @@ class Journey:
 
 
 def _headers(leg: Leg) -> dict[str, str]:
-    return {"x-omni-call": leg.call, "x-omni-channel": leg.hop.channel}
+    return {"x-omni-call": leg.call, "x-omni-channel": quote(leg.hop.channel)}
 
 
 async def _read(answer: Answer) -> bytes:
