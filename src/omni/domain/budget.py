@@ -81,13 +81,17 @@ class Cap(NamedTuple):
 
 def caps(board: Board, budget: Budget, task: Task | None, day: int, ask: Ask) -> Iterator[Cap]:
     """Every cap that binds a call."""
+    yield from _own_cap(board, budget, task, day, ask)
+    yield from _daily_caps(board, budget, task, day, ask)
+
+
+def _own_cap(board: Board, budget: Budget, task: Task | None, day: int, ask: Ask) -> Iterator[Cap]:
     own = [usd for usd in (budget.task_usd, task.spec.budget_usd) if usd is not None] if task else []
     if task is not None and own:
         out = board.ledger.open.get(ask.instead_of)
         reserved = board.ledger.reserved_for(task.id, instead_of=ask.instead_of)
         ended = ask.came_to_usd if out is not None and out.task_id == task.id else 0.0
         yield Cap(TASK_CAP, min(own) * _times(task, TASK_CAP, day), task.meter.spent_usd + reserved + ended)
-    yield from _daily_caps(board, budget, task, day, ask)
 
 
 def hit(caps: Iterable[Cap], ask: Ask) -> Cap | None:
@@ -235,11 +239,15 @@ def _fitting(
 ) -> Iterator[Task]:
     """The held tasks whose call would be let go now, longest held first."""
     day = day_of(at, budget.utc_offset_ms)
+    full: dict[tuple[Ask, tuple[str, ...]], bool] = {}  # most of those that wait ask for the same
     for task_id in board.at("capped"):
         task = board.tasks[task_id]
         assert task.capped is not None
         ask = Ask(task.capped.tier, task.capped.channel, task.capped.estimate_usd, instead_of, came_to_usd)
-        if hit(caps(board, budget, task, day, ask), ask) is None:
+        alike = ask, task.meter.lifted
+        if alike not in full:
+            full[alike] = hit(_daily_caps(board, budget, task, day, ask), ask) is not None
+        if not full[alike] and hit(_own_cap(board, budget, task, day, ask), ask) is None:
             yield task
 
 
