@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.server.house import until
 
+import omni
 from omni.ops.drill import SCENARIOS, run
 from omni.ops.figures import Report
 from omni.ops.throwaway import Pace
@@ -52,6 +57,27 @@ async def test_a_daemon_that_is_killed_under_work_loses_nothing_and_doubles_noth
     report = await hold("kill")
     assert missed(report) == []
     assert report.tasks.completed == report.tasks.submitted > 5
+
+
+async def test_a_drill_that_is_killed_leaves_no_daemon_and_no_directory(tmp_path: Path) -> None:
+    scratch = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(omni.__file__).parents[1])}
+    line = [sys.executable, "-m", "omni.cli.main", "drill", "quota"]
+    drill = await asyncio.create_subprocess_exec(*line, env=scratch, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        daemon = await until(lambda: serving(drill.pid), 30)
+    finally:
+        drill.kill()
+        await drill.wait()
+    await until(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE, 20)
+    await until(lambda: not list(tmp_path.iterdir()), 20)
+
+
+def serving(drill: int) -> psutil.Process | None:
+    """The daemon of a drill, once it answers."""
+    for child in psutil.Process(drill).children():
+        if "serve" in child.cmdline() and child.net_connections("tcp"):
+            return child
+    return None
 
 
 @pytest.mark.torture

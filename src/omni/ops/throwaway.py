@@ -60,6 +60,7 @@ class ThrowAway:
         self._home = home
         self._said = home / "said.txt"
         self._process: subprocess.Popen[bytes] | None = None
+        self._leash = _leash(home, self.environment)
         home.joinpath("config.yaml").write_bytes(msgspec.json.encode(configuration(stage.url, pace)))
 
     @property
@@ -94,6 +95,9 @@ class ThrowAway:
                 stderr=said,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we stop it in order
             )
+        assert self._leash.stdin is not None
+        self._leash.stdin.write(f"{self._process.pid}\n".encode())
+        self._leash.stdin.flush()
         await self._ready(self._process)
 
     async def verify(self) -> int:
@@ -127,6 +131,12 @@ class ThrowAway:
         finally:  # cancelled, or too slow
             if process.poll() is None:
                 self.kill()
+
+    async def let_go(self) -> None:
+        """Nothing is left that would have to be cleaned up, should we die."""
+        assert self._leash.stdin is not None
+        self._leash.stdin.close()
+        await asyncio.to_thread(self._leash.wait)
 
     async def _ready(self, process: subprocess.Popen[bytes]) -> None:
         loop = asyncio.get_running_loop()
@@ -172,6 +182,7 @@ async def throw_away(stage: Stage, pace: Pace) -> AsyncIterator[ThrowAway]:
             await daemon.stop()
         finally:
             shutil.rmtree(home, ignore_errors=True)
+            await daemon.let_go()
 
 
 def configuration(stage: str, pace: Pace) -> dict[str, Any]:
@@ -192,6 +203,15 @@ def configuration(stage: str, pace: Pace) -> dict[str, Any]:
         "fault_handler": {"dwell_s": pace.dwell_s, "check_interval": pace.check_interval_s},
         "mcp_servers": {"worker": {"adapter": "model", "types": ["general"], "max_concurrency": 8}},
     }
+
+
+def _leash(home: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "omni.ops.leash", str(home)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # what ends us must not end it
+    )
 
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:
