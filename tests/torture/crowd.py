@@ -131,7 +131,7 @@ class Crowd:
     def _next_task(self) -> dict[str, Any]:
         executor = self.chance.choices(list(MIX), list(MIX.values()))[0]
         key = f"{executor}-{next(self._numbers)}"
-        text = f"mark:{key} takes {self.chance.randint(0, 400)} ms"
+        text = f"mark:{key} takes {self.chance.randint(0, 2000)} ms"
         return {"description": text, "executor": executor, "idempotency_key": key, "wait_s": 0}
 
     # --- cancelling and deciding ----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class DaemonProcess:
         self.port = free_port()
         self.config = home / "config.yaml"
         self.config.write_text(yaml.safe_dump({"mcp_servers": dict(servers), **keys}), "utf-8")
+        self.environ: dict[str, str] = {}  # beside what every daemon of a test has
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -86,7 +87,14 @@ class DaemonProcess:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMNI_", "LITELLM"))}
-        return {**kept, "PYTHONPATH": "src", "HOME": str(self.home), "NO_COLOR": "1", MARK: str(self.home)}
+        return {
+            **kept,
+            "PYTHONPATH": "src",
+            "HOME": str(self.home),
+            "NO_COLOR": "1",
+            MARK: str(self.home),
+            **self.environ,
+        }
 
     @property
     def answers(self) -> bool:

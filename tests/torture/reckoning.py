@@ -99,7 +99,7 @@ class Reckoning:
         self.modes: list[tuple[float, str]] = [(0.0, "NORMAL")]
         self.system: list[tuple[float, Any]] = []
         self.wrong: list[str] = []
-        self.events = 0
+        self.events = self.suspensions = 0
         for row in log:
             self._take(row)
         self.asked = [Asked(fake, entry) for fake in CHANNEL for entry in _journal(home / f"{fake}.journal")]
@@ -116,6 +116,8 @@ class Reckoning:
             if event.call in self.settled:
                 self.wrong.append(f"{event.call} was settled twice")
             self.settled[event.call] = event
+        elif isinstance(event, ev.TaskSuspended):
+            self.suspensions += 1
         elif isinstance(event, ev.ModeChanged):
             self.modes.append((row.mono_ms / 1000, event.after))
         elif row.stream == ev.SYSTEM_STREAM:
@@ -289,7 +291,8 @@ class Reckoning:
         counts["calls reserved"] = len(self.reserved)
         counts.update(f"calls settled {each.verdict}" for each in self.settled.values())
         counts.update(f"upstream calls at {asked.fake}" for asked in self.asked)
-        counts["mode changes"] = len(self.modes) - 1
+        counts.update(f"times {mode}" for _, mode in self.modes[1:])
+        counts["suspensions"] = self.suspensions
         kinds: dict[type[Any], str] = {
             ev.NoticeDelivered: "notices",
             ev.RepairStarted: "repairs",
@@ -302,7 +305,7 @@ class Reckoning:
     def first_good_calls(self) -> dict[str, list[float]]:
         """Seconds from each kill or freeze of the proxy to the first answer of a call that began after it.
 
-        Only where a cloud could answer and the daemon ran: nothing else was broken from then until the answer.
+        Only where one of the clouds was well and the daemon ran from shortly before until the answer.
         """
         found: dict[str, list[float]] = {"killed": [], "frozen": []}
         for fault in self.faults:
@@ -310,7 +313,8 @@ class Reckoning:
                 continue
             later = [c for c in self.crowd.calls if c.began >= fault.began and c.outcome == "good"]
             first = min((call.first for call in later), default=0.0)
-            if later and not self.faults.during(fault.began - 1, first, "daemon", *CLOUDS):
+            broken = {each.part for each in self.faults.during(fault.began - 1, first, "daemon", *CLOUDS)}
+            if later and "daemon" not in broken and broken < set(CLOUDS):
                 found[fault.what].append(first - fault.began)
         return found
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import statistics
 import sys
 import time
@@ -27,7 +28,7 @@ from tests.torture.crowd import Crowd
 from tests.torture.daemon_process import MARK, until
 from tests.torture.house import ARGUMENTS, PEER
 from tests.torture.reckoning import Reckoning
-from tests.torture.weather import PARTS, Planned, Weather, schedule
+from tests.torture.weather import PARTS, Planned, Weather, fake_clock, schedule
 
 from omni.llm.keys import ModelKeys
 
@@ -39,7 +40,7 @@ REST_WITHIN_S = 240.0  # backoffs of up to 75 s, the ramp's pause of 30 s
 SAMPLE_S = 2.0
 MOST_FDS = 200  # clients, executors and upstreams of a storm have some 60 at once
 MOST_MIB = 600  # litellm alone is 170
-RULES = {**HASTE, "dwell_cap_s": DWELL_CAP_S, "repair_backoff_s": 1, "repair_backoff_cap_s": 4}
+RULES = {**HASTE, "clock_grace_s": 2, "dwell_cap_s": DWELL_CAP_S, "repair_backoff_s": 1, "repair_backoff_cap_s": 4}
 
 
 class Sample(NamedTuple):
@@ -70,11 +71,29 @@ def test_storms_lose_no_task_and_do_none_twice(tmp_path: Path, capsys: pytest.Ca
             print(f"\n{told}")  # noqa: T201 - the figures that this is run for
 
 
-def _storm(home: Path, seed: int, seconds: float, parts: dict[str, int], longest_s: float = 12.0) -> str:
+@pytest.mark.torture
+@pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("cc"), reason="no clock to fake: wants Linux and a C compiler"
+)
+def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = os.environ.get("OMNI_STORM", "").split() or [f"{random.randrange(1 << 30)}:{LONG_S:g}"]
+    for number, (seed, seconds) in enumerate(each.split(":") for each in chosen):
+        home = tmp_path / str(number)
+        home.mkdir()
+        told = _storm(home, int(seed), float(seconds), {**PARTS, "clock": 4}, clock=True)
+        with capsys.disabled():
+            print(f"\n{told}")  # noqa: T201 - the figures that this is run for
+
+
+def _storm(
+    home: Path, seed: int, seconds: float, parts: dict[str, int], longest_s: float = 12.0, *, clock: bool = False
+) -> str:
     sky = Sky(home)
     try:
         sky.anew()
         storm = Storm(home, sky, seed)
+        if clock:
+            fake_clock(storm.scene.daemon)
         try:
             asyncio.run(storm.run(schedule(seed, seconds, parts, longest_s)))
             return f"seed {seed}, {seconds:g} s: {storm.told}"

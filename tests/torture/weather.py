@@ -14,14 +14,18 @@ import asyncio
 import os
 import random
 import signal
+import struct
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from tests.failover.scene import KEYS, Scene
 from tests.fakes.processes import FAKE_WITHIN_S, CloudProcess, FakeProxyProcess, _Fake
+from tests.torture.daemon_process import DaemonProcess
 
 CLOUDS = {"north": "anthropic", "south": "openrouter"}
 AT_ONCE = 4
@@ -39,8 +43,11 @@ FAULTS: dict[str, dict[str, int]] = {
     "ollama": {"killed": 1, "broken": 1},
     "daemon": {"killed": 2, "stopped": 1},
     "clouds": {"killed": 2, "frozen": 1},
+    "clock": {"set": 1},
 }
-PARTS = {"proxy": 8, "north": 4, "south": 4, "ollama": 1, "daemon": 2, "clouds": 2}
+PARTS = {"proxy": 8, "north": 4, "south": 4, "ollama": 1, "daemon": 2, "clouds": 4}
+STEPS_S = (-7 * 86_400, -86_400, -7_200, -600, -30, -3, 3, 30, 600, 7_200, 86_400)
+WALL_CLOCK, CLOCK_FILE = Path(__file__).with_name("wall_clock.c"), "clock"
 
 
 class Fault(NamedTuple):
@@ -89,7 +96,8 @@ class Weather:
         self.history = Faults()
         self.under_way: Counter[str] = Counter()
         self.lives = 1
-        self._locks = {part: asyncio.Lock() for part in ("proxy", "north", "south", "ollama", "daemon")}
+        self._clock = 0  # how far the daemon's wall clock is off, in seconds
+        self._locks = {part: asyncio.Lock() for part in ("proxy", "north", "south", "ollama", "daemon", "clock")}
         self._episodes: set[asyncio.Task[None]] = set()
 
     async def blow(self, planned: Iterator[Planned]) -> None:
@@ -200,6 +208,28 @@ class Weather:
         await asyncio.sleep(min(fault.lasts_s, 6.0))
         os.kill(self.scene.daemon.pid, signal.SIGCONT)
 
+    # --- the wall clock -------------------------------------------------------------------------------------------
+
+    async def _clock_set(self, part: str, fault: Planned) -> None:
+        """The wall clock jumps and stays there, as a person sets it, or as it is after a sleep."""
+        self._clock = STEPS_S[int(fault.lasts_s * 1e6) % len(STEPS_S)]
+        set_clock(self.scene.daemon.home, self._clock)
+
+
+def fake_clock(daemon: DaemonProcess) -> None:
+    """Let the next lives of this daemon have a wall clock that `set_clock` sets; durations stay what they are."""
+    library = daemon.home / "wall_clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, WALL_CLOCK, "-ldl"], check=True)
+    set_clock(daemon.home, 0)
+    daemon.environ |= {"LD_PRELOAD": str(library), "WALL_CLOCK_FILE": str(daemon.home / CLOCK_FILE)}
+
+
+def set_clock(home: Path, off_s: int) -> None:
+    """Move the wall clock to so many seconds off the real time, in one step."""
+    file = os.open(home / CLOCK_FILE, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(file, struct.pack("q", off_s))
+    os.close(file)
+
 
 async def up(fake: _Fake) -> None:
     """A fake that was killed, as good as new."""
@@ -217,4 +247,5 @@ _RULES: dict[str, Callable[[Weather, str, Planned], Awaitable[None]]] = {
     "key revoked": Weather._revoked,
     "broken": Weather._broken,
     "stopped": Weather._daemon_stopped,
+    "set": Weather._clock_set,
 }
