@@ -53,6 +53,13 @@ FAULTS = {
         "mcp_servers.a.args[1]",
         "cannot be left out",
     ),
+    "key with a line end": (
+        'api_keys:\n  backup:\n    anthropic: "sk-1\\n"',
+        3,
+        "api_keys.backup.anthropic",
+        "no key holds blanks, line ends or letters beyond ASCII",
+    ),
+    "key in other letters": ("lite_llm_key: 密钥", 1, "lite_llm_key", "no key holds blanks"),
     "bad url": ("lite_llm_url: localhost:4000", 1, "lite_llm_url", "is not a URL of the form http://host"),
     "bad port in url": ("lite_llm_url: http://h:99999", 1, "lite_llm_url", "is not a URL"),
     "metadata url": (

@@ -13,7 +13,7 @@ from omni.config.executors import (
     is_executor,
     transport_of,
 )
-from omni.config.model import Config
+from omni.config.model import KEY_ROLES, Config
 from omni.config.problems import Path, Problem, did_you_mean
 
 
@@ -48,6 +48,16 @@ def _url(path: Path, url: str, schemes: tuple[str, ...] = ("http", "https")) -> 
     problem = url_problem(url, schemes)
     if problem:
         yield Problem(path, problem)
+
+
+def _keys(config: Config) -> Iterator[Problem]:
+    """A key that cannot stand in a header would look like a cloud that cannot be reached."""
+    keys: dict[Path, str] = {("lite_llm_key",): config.lite_llm_key}
+    for role in KEY_ROLES:
+        keys |= {("api_keys", role, name): key for name, key in getattr(config.api_keys, role).items()}
+    for path, key in keys.items():
+        if not key.isascii() or any(not each.isprintable() or each.isspace() for each in key):
+            yield Problem(path, "no key holds blanks, line ends or letters beyond ASCII; copy it again")
 
 
 def _providers(config: Config) -> Iterator[Problem]:
@@ -125,7 +135,7 @@ def _tiers(config: Config) -> Iterator[Problem]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
-    _door, _urls, _providers, _model_list, _servers, _runbook, _tiers,
+    _door, _urls, _keys, _providers, _model_list, _servers, _runbook, _tiers,
 )  # fmt: skip
 
 
