@@ -20,6 +20,7 @@ from omni.server.limits import RequestRates
 
 BODY_BYTES = 32 * 1024 * 1024  # what Anthropic takes
 BODIES_BYTES = 256 * 1024 * 1024  # of all open calls together
+MOST_VALUES = 250_000  # of the longest conversation there may be; each takes far more memory than it has bytes
 BODY_WITHIN_S = 60.0
 DEAF_S = 300.0  # a client that has not read for so long is gone
 
@@ -220,6 +221,8 @@ class _Nothing:
 
 def decoded(raw: bytes, nesting: int) -> dict[str, Any]:
     """The JSON object of a request, nested no deeper than `nesting`. Raises a problem for the caller."""
+    if too_many(raw):
+        raise _Problem(413, f"a model call may have {MOST_VALUES} values")
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -229,6 +232,20 @@ def decoded(raw: bytes, nesting: int) -> dict[str, Any]:
     if too_deep(body, nesting):
         raise _Problem(400, f"the request nests deeper than {nesting}")
     return body
+
+
+def too_many(raw: bytes) -> bool:
+    """Whether JSON holds more than MOST_VALUES values; told from its bytes, before they become objects."""
+    if _marks(raw) <= MOST_VALUES:  # almost always; marks inside of texts count too, and need the closer look
+        return False
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if bare.count(b'"') > 4 * MOST_VALUES:  # every value may have a name, and be a text itself
+        return True
+    return _marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES
+
+
+def _marks(raw: bytes) -> int:
+    return sum(map(raw.count, (b",", b"[", b"{")))
 
 
 def too_deep(value: Any, limit: int) -> bool:
