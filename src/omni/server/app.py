@@ -112,6 +112,7 @@ def build_app(
     """
     limits, now = config.limits, _monotonic_s(desk)
     rates = RequestRates(limits.requests_per_minute, now)
+    call_rates = RequestRates(limits.requests_per_minute, now)  # executors must not use up the owner's
     make_spec = SpecMaker(config.allowed_workdirs)
     mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
     sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting, limits.frame_bytes)
@@ -119,7 +120,7 @@ def build_app(
         routes=[
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
             *api.routes(desk, readiness),
-            *(model_port.routes(models, rates, limits.nesting) if models else ()),
+            *(model_port.routes(models, call_rates, limits.nesting) if models else ()),
         ],
         lifespan=lambda _: _alive(mcp, sockets, auth),
     )
