@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from tests.fakes.upstream import MARK, Entry
-from tests.torture.crowd import Crowd, Submission
+from tests.torture.crowd import Crowd
 from tests.torture.weather import CLOUDS, Faults
 
 from omni.domain import events as ev
@@ -26,6 +26,7 @@ from omni.domain.verdict import MEANING, Verdict
 from omni.eventlog.store import Recorded
 
 SERVED = {"ok", "slow", "drip"}  # the faults that are none: what they end with 200 was an answer
+WELL_AFTER_S = 15.0  # a cloud that was broken is known to be well again
 SETTLING_S = 3.0  # between the edge of a mode and what calls under way know of it
 CHANNEL = {"proxy": "proxy", **CLOUDS}  # by fake
 
@@ -98,6 +99,7 @@ class Reckoning:
         self.owners: dict[str, str] = {}
         self.modes: list[tuple[float, str]] = [(0.0, "NORMAL")]
         self.system: list[tuple[float, Any]] = []
+        self.keys: list[tuple[float, ev.KeyChanged]] = []
         self.wrong: list[str] = []
         self.events = self.suspensions = 0
         for row in log:
@@ -118,6 +120,8 @@ class Reckoning:
             self.settled[event.call] = event
         elif isinstance(event, ev.TaskSuspended):
             self.suspensions += 1
+        elif isinstance(event, ev.KeyChanged):
+            self.keys.append((row.mono_ms / 1000, event))
         elif isinstance(event, ev.ModeChanged):
             self.modes.append((row.mono_ms / 1000, event.after))
         elif row.stream == ev.SYSTEM_STREAM:
@@ -131,7 +135,7 @@ class Reckoning:
         self.stories.pop(ev.CALLS_STREAM, None)
         rules = (
             self._told, self._ends, self._failures, self._single_answers, self._no_asking_beside_the_books, self._begun,
-            self._calls, self._keys, self._modes_of_calls, self._notices, self._repairs,
+            self._calls, self._keys, self._modes_of_calls, self._answers, self._notices, self._repairs,
         )  # fmt: skip
         return [*self.wrong, *(each for rule in rules for each in rule())]
 
@@ -248,6 +252,26 @@ class Reckoning:
         lost = (self.settled[each] for each in earlier if each in self.settled)
         return any(MEANING[Verdict(each.verdict)].alive is False for each in lost)
 
+    def _answers(self) -> Iterator[str]:
+        """A proxy that dies or falls silent costs nobody an answer while a cloud is well, but for streams under way."""
+        for call in self.crowd.calls:
+            if call.outcome not in {"good", "broken", "lost"} and self._only_the_proxy_died(call.began, call.ended):
+                yield f"{call.mark} ({call.dialect}) ended with {call.outcome} while a cloud was well"
+
+    def _only_the_proxy_died(self, began: float, ended: float) -> bool:
+        proxy = self.faults.during(began - SETTLING_S, ended, "proxy")
+        if not proxy or not {each.what for each in proxy} <= {"killed", "frozen", "frozen, then killed"}:
+            return False
+        broken = {each.part for each in self.faults.during(began - WELL_AFTER_S, ended, *CLOUDS)}
+        usable = [fake for fake in CLOUDS if fake not in broken and self._has_a_good_key(fake, began, ended)]
+        return bool(usable) and not self.faults.during(began - SETTLING_S, ended, "daemon")
+
+    def _has_a_good_key(self, fake: str, began: float, ended: float) -> bool:
+        own = [(at, e.state) for at, e in self.keys if e.cloud == CLOUDS[fake] and e.key == "backup"]
+        before = [state for at, state in own if at < began - SETTLING_S]
+        within = {state for at, state in own if began - SETTLING_S <= at <= ended}
+        return {before[-1] if before else "ok", *within} == {"ok"}
+
     # --- what the user was told, and repairs ----------------------------------------------------------------------
 
     def _notices(self) -> Iterator[str]:
@@ -273,57 +297,6 @@ class Reckoning:
                     running = event.task_id
                 case ev.RepairEnded() if event.task_id == running:
                     running = ""
-
-    # --- figures --------------------------------------------------------------------------------------------------
-
-    def counts(self) -> Counter[str]:
-        """How much happened."""
-        counts: Counter[str] = Counter()
-        for story in self.stories.values():
-            counts[f"tasks {story.end}"] += 1
-            if story.end == "failed":
-                counts[f"failed: {self.why_failed(story) or 'ILLEGITIMATE'}"] += 1
-            if story.held is not None:
-                counts[f"held: {story.held.kind}"] += 1
-            counts["attempts"] += len(story.attempts)
-            counts["attempts interrupted"] += sum(1 for each in story.attempts.values() if each == "interrupted")
-        counts["tasks"], counts["events"] = len(self.stories), self.events
-        counts["calls reserved"] = len(self.reserved)
-        counts.update(f"calls settled {each.verdict}" for each in self.settled.values())
-        counts.update(f"upstream calls at {asked.fake}" for asked in self.asked)
-        counts.update(f"times {mode}" for _, mode in self.modes[1:])
-        counts["suspensions"] = self.suspensions
-        kinds: dict[type[Any], str] = {
-            ev.NoticeDelivered: "notices",
-            ev.RepairStarted: "repairs",
-            ev.DaemonStarted: "daemon lives",
-        }
-        counts.update(kinds[type(event)] for _, event in self.system if type(event) in kinds)
-        counts.update(f"faults at {fault.part}" for fault in self.faults)
-        return counts
-
-    def first_good_calls(self) -> dict[str, list[float]]:
-        """Seconds from each kill or freeze of the proxy to the first answer of a call that began after it.
-
-        Only where one of the clouds was well and the daemon ran from shortly before until the answer.
-        """
-        found: dict[str, list[float]] = {"killed": [], "frozen": []}
-        for fault in self.faults:
-            if fault.part != "proxy" or fault.what not in found:
-                continue
-            later = [c for c in self.crowd.calls if c.began >= fault.began and c.outcome == "good"]
-            first = min((call.first for call in later), default=0.0)
-            broken = {each.part for each in self.faults.during(fault.began - 1, first, "daemon", *CLOUDS)}
-            if later and "daemon" not in broken and broken < set(CLOUDS):
-                found[fault.what].append(first - fault.began)
-        return found
-
-    def availability(self) -> tuple[int, int, list[Submission]]:
-        """Submissions, those that were acknowledged, and those that were not although the daemon ran."""
-        made = self.crowd.submissions
-        failed = [each for each in made if not each.task_id]
-        alone = [each for each in failed if not self.faults.during(each.began - 0.2, each.ended, "daemon")]
-        return len(made), len(made) - len(failed), alone
 
 
 def _journal(path: Path) -> list[Entry]:

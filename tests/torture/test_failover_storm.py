@@ -24,6 +24,7 @@ import psutil
 import pytest
 from tests.failover.scene import HASTE, Scene, Scripted
 from tests.fakes.processes import FakeProxyProcess
+from tests.torture import figures
 from tests.torture.crowd import Crowd
 from tests.torture.daemon_process import MARK, until
 from tests.torture.house import ARGUMENTS, PEER
@@ -173,7 +174,7 @@ class Storm:
         wrong += [f"{each} is left" for each in daemon.marked()]
         verified = daemon.run("verify")
         wrong += [verified.stdout + verified.stderr] if verified.returncode else []
-        made, got, alone = reckoning.availability()
+        made, got, alone = figures.availability(reckoning)
         wrong += [f"no acknowledgement although the daemon ran: {each}" for each in alone]
         self.told = self._figures(reckoning, crowd, made, got)
         assert not wrong, f"{len(wrong)} findings in {self.home}\n" + "\n".join(wrong[:40]) + "\n" + self.told
@@ -193,11 +194,11 @@ class Storm:
     def _figures(self, reckoning: Reckoning, crowd: Crowd, made: int, got: int) -> str:
         lines = [", ".join(f"{each} {seconds:.1f} s" for each, seconds in self.took.items())]
         lines.append(f"submissions {made}, acknowledged at the first try {got} ({got / max(1, made):.2%})")
-        for what, times in reckoning.first_good_calls().items():
+        for what, times in figures.first_good_calls(reckoning).items():
             if times:
                 median, worst = statistics.median(times), max(times)
                 lines.append(f"proxy {what} {len(times)} times: first good call {median:.2f} s, worst {worst:.2f} s")
-        lines.append(", ".join(f"{n} {what}" for what, n in sorted(reckoning.counts().items())))
+        lines.append(", ".join(f"{n} {what}" for what, n in sorted(figures.counts(reckoning).items())))
         outcomes = Counter(call.outcome for call in crowd.calls)
         lines.append(f"clients' calls {len(crowd.calls)}: " + ", ".join(f"{n} {w}" for w, n in outcomes.items()))
         lines.append(f"meddling {dict(crowd.meddling)}, refused {dict(crowd.refused)}")

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 from tests.fakes.upstream import Entry
-from tests.torture.crowd import Crowd, Submission
+from tests.torture.crowd import Crowd, ModelCall, Submission
 from tests.torture.daemon_process import DaemonProcess
 from tests.torture.reckoning import Reckoning
-from tests.torture.weather import Faults
+from tests.torture.weather import Fault, Faults
 
 from omni.domain import events as ev
 from omni.domain.values import Held, Mode, Result, Route, TaskError, TaskSpec
@@ -111,6 +111,25 @@ def test_what_an_executor_began_twice_is_found(tmp_path: Path) -> None:
     line = json.dumps({"begin": "t1", "attempt": 1, "key": "t1:1", "pid": 1})
     (tmp_path / "work.ledger").write_text(f"{line}\n{line}\n", "ascii")
     assert _findings(tmp_path, SOUND, ONCE) == ["t1 attempt 1 began 2 times"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        ([Fault("proxy", "killed", 99.0, 105.0)], 1),
+        ([Fault("proxy", "killed", 99.0, 105.0), Fault("north", "frozen", 90.0, 95.0)], 1),
+        ([Fault("proxy", "killed", 99.0, 105.0), *(Fault(c, "killed", 95.0, 99.0) for c in ("north", "south"))], 0),
+        ([Fault("proxy", "killed", 99.0, 105.0), Fault("daemon", "stopped", 100.0, 101.0)], 0),
+        ([Fault("proxy", "answers: 500", 99.0, 105.0)], 0),
+        ([], 0),
+    ],
+)
+def test_a_call_that_a_dead_proxy_cost_is_found(tmp_path: Path, faults: list[Fault], expected: int) -> None:
+    crowd = Crowd(DaemonProcess(tmp_path, {}), "", 0)
+    crowd.calls.append(ModelCall("call-1", "chat", 100.0, 0.0, 101.0, "HTTP 503"))
+    found = Reckoning([], crowd, Faults(faults), tmp_path).findings()
+    assert [each for each in found if "while a cloud was well" in each] == found
+    assert len(found) == expected
 
 
 def _findings(home: Path, history: History, calls: list[tuple[str, Entry]]) -> list[str]:
