@@ -255,7 +255,7 @@ async def test_a_probe_finds_what_the_fault_is_about_and_nothing_else(fault: Fau
     async with upstream(says(200, {})) as server:
         clouds = {"cloud": Provider(kind="openai", api_base=server.url)}
         answers, faults = Answers("health"), Faults(Paths(), SystemClock())
-        probes = Probes(Config(lite_llm_url=server.url, providers=clouds), answers.post, SystemClock(), faults)
+        probes = Probes(Config(lite_llm_url=server.url, providers=clouds), answers.post, faults)
         faults.inject(fault, LONG_S)
         probes.receive(cmd.Probe(target, 200))
         seen = await answers.next()

@@ -16,14 +16,13 @@ from omni.config import ApiKeys, Config, Provider
 from omni.domain.commands import Observed, Probe
 from omni.domain.values import PROXY
 from omni.domain.verdict import MEANING, Verdict
-from omni.llm.probes import Probes, ping_url, proxy_url, retry_after
-from omni.runtime.ports import SystemClock
+from omni.llm.probes import Probes, ping_url, proxy_url
 
 KEYS = ApiKeys(primary={"cloud": "primary-key-1234"}, backup={"cloud": "backup-key-1234"})
 
 
 def probes(answers: Answers, config: Config) -> Probes:
-    return Probes(config, answers.post, SystemClock())
+    return Probes(config, answers.post)
 
 
 async def look(config: Config, target: str, timeout_ms: int = 10_000) -> Observed:
@@ -238,18 +237,6 @@ async def test_without_a_key_a_refusal_only_shows_that_the_cloud_is_there() -> N
 )  # fmt: skip
 def test_the_configuration_may_say_what_to_ask(ping: str, expected: str) -> None:
     assert ping_url(Provider(kind="anthropic", api_base="http://h", ping=ping)) == expected
-
-
-@pytest.mark.parametrize(
-    ("said", "ms"),
-    [
-        ("7", 7_000), ("0.5", 500), ("-3", 0), ("", None), ("soon", None), ("nan", None), ("inf", None),
-        ("Thu, 01 Jan 1970 00:01:40 GMT", 90_000), ("Thu, 01 Jan 1970 00:00:01 GMT", 0), ("9" * 300, 10**12),
-        ("Thu, 99 Jan 1970 00:00:01 GMT", None),
-    ],
-)  # fmt: skip
-def test_a_retry_after_is_read_whatever_it_says(said: str, ms: int | None) -> None:
-    assert retry_after({"retry-after": said}, now=10_000) == ms
 
 
 async def test_a_limit_passes_on_when_it_ends_and_nothing_else_does() -> None:

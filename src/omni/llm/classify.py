@@ -31,7 +31,7 @@ from omni.llm.fresh import explain
 
 MAX_RETRY_AFTER_MS = 3_600_000  # a stale counter of 18 days has been seen; an hour later it is asked again
 _CLOSED = re.compile("disconnect|closed")
-_WORD = re.compile(r"[\w.:-]{1,60}")
+_WORD = re.compile(r"[\w.:-]{1,60}", re.ASCII)
 
 
 class Finding(NamedTuple):
@@ -170,7 +170,7 @@ def _error_in(body: bytes) -> _Error:
     if isinstance(metadata, dict) and ("reasons" in metadata or "flagged_input" in metadata):
         code = "moderation"  # OpenRouter says with 403 that the input was turned down, not the key
     message = error.get("message")
-    wait_s = float(wait) if isinstance(wait, int | float) else None
+    wait_s = min(wait, MAX_RETRY_AFTER_MS) * 1.0 if isinstance(wait, int | float) else None
     return _Error(_word(error.get("type")), _word(code), message if isinstance(message, str) else "", wait_s)
 
 
@@ -214,7 +214,7 @@ def _until(moment: str, now: str) -> int | None:
     """A date is measured against the peer's own clock: ours may be wrong, and so may theirs."""
     try:
         return _bounded((parsedate_to_datetime(moment) - parsedate_to_datetime(now)).total_seconds() * 1000)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -6,6 +6,7 @@ dead, and prove nothing about whoever listens now.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -18,6 +19,7 @@ import httpx
 from omni.domain.verdict import Verdict
 from omni.llm.exchange import close, is_near, send, trust
 
+STALL_S = 0.25  # this much later than it should, and the time was lost by ourselves
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EHOSTDOWN})
 
 
@@ -44,6 +46,30 @@ async def ask(
             yield response
         finally:
             await close(response)
+
+
+async def inquire(
+    url: str, within_s: float, *, headers: Mapping[str, str] | None = None, via_environment: bool = True
+) -> httpx.Response | Failure:
+    """The head of what a server answers in time, or why there is none.
+
+    Asked once, and once more when the time ran out while this process stood still: that is no evidence.
+    """
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        due = loop.time() + within_s
+        try:
+            async with (
+                asyncio.timeout_at(due),
+                ask("GET", url, headers=headers, via_environment=via_environment) as head,
+            ):
+                return head
+        except TimeoutError:
+            if loop.time() < due + STALL_S:
+                break
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return explain(error)
+    return Failure(Verdict.HUNG, f"no answer within {within_s:g} s")
 
 
 def explain(error: Exception) -> Failure:

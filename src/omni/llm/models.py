@@ -27,7 +27,7 @@ class Models:
     ) -> None:
         self._config = config
         self._channels = make_channels(config)
-        self.probes = Probes(config, post, clock, faults)
+        self.probes = Probes(config, post, faults)
         self.local = LocalModel(config.brainstem, post)
         kinds = {name: each.kind for name, each in config.providers.items() if each.kind}
         settings = PortSettings(call_paths(config), config.lite_llm_url)

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
 from omni.domain.commands import CallAnswered, HealthReported
@@ -22,7 +21,7 @@ from omni.domain.verdict import Verdict
 from omni.llm.answer import Call, Dialect, UpstreamFailed
 from omni.llm.books import Books
 from omni.llm.faults import Faults
-from omni.llm.fresh import ask, explain
+from omni.llm.fresh import Failure, inquire
 from omni.llm.journey import Journey, Means, Opens
 from omni.llm.keys import OWNER, Holder, ModelKeys
 from omni.llm.passage import Limits, Stopping
@@ -35,7 +34,6 @@ from omni.runtime.post import Post
 
 NAME = "port"
 STOP_S = 2.0
-STALL_S = 0.25
 LONGEST_MODEL = 200  # its name goes into the log with every call
 PASSED_ON = ("anthropic-version", "anthropic-beta", "openai-beta")
 
@@ -153,22 +151,14 @@ class ModelPort:
 
 
 def look_at(proxy: str, within_s: float) -> Look:
-    """How to ask a proxy whether it lives. A look that ran out of time while this process stood still is made again."""
+    """How to ask a proxy whether it lives."""
     url = proxy_url(proxy)
 
     async def look() -> str:
-        loop = asyncio.get_running_loop()
-        for _ in range(2):
-            due = loop.time() + within_s
-            try:
-                async with asyncio.timeout_at(due), ask("GET", url, via_environment=False) as response:
-                    status = response.status_code
-                    return f"the proxy says HTTP {status} of its own health" if status >= 500 else ""
-            except TimeoutError:
-                if loop.time() < due + STALL_S:
-                    break
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                return f"the proxy is gone: {explain(error).detail}"
-        return f"the proxy did not say within {within_s:g} s that it lives"
+        found = await inquire(url, within_s, via_environment=False)
+        if isinstance(found, Failure):
+            return f"the proxy shows no life: {found.detail}"
+        status = found.status_code
+        return f"the proxy says HTTP {status} of its own health" if status >= 500 else ""
 
     return look

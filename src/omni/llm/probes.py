@@ -11,10 +11,8 @@ front of a dead one answers 502. Any other answer shows that somebody serves the
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
 import httpx
@@ -22,41 +20,32 @@ import structlog
 
 from omni.config import Config, Provider
 from omni.domain.commands import Observed, Probe
-from omni.domain.values import PROXY, KeyRole, Millis
+from omni.domain.values import PROXY, KeyRole
 from omni.domain.verdict import Verdict
+from omni.llm.classify import of_cloud_answer
 from omni.llm.faults import Faults
-from omni.llm.fresh import ask, explain
-from omni.runtime.ports import Clock
+from omni.llm.fresh import Failure, inquire
 from omni.runtime.post import Post
 
 log = structlog.get_logger()
 
 NAME = "probes"
 HEALTH = "health"
-STALL_S = 0.25  # this much later than it should, and the time was lost by ourselves: it is no evidence
 ANTHROPIC_VERSION = "2023-06-01"
-LONGEST_RETRY_MS = 10**12  # a number that any reader can bear; what is believed of it is for HealthMonitor to say
 
 _PATHS = {"anthropic": "/v1/models?limit=1", "openrouter": "/key", "openai": "/models"}
-_VERDICTS = {
-    401: Verdict.KEY_REJECTED,
-    402: Verdict.OUT_OF_CREDIT,
-    403: Verdict.KEY_REJECTED,
-    429: Verdict.RATE_LIMITED,
-}
 
 
 class Probes:
     """Adapter between HealthMonitor and the world; `receive` belongs behind a LoopMailbox named "probes"."""
 
-    def __init__(self, config: Config, post: Post, clock: Clock, faults: Faults | None = None) -> None:
+    def __init__(self, config: Config, post: Post, faults: Faults | None = None) -> None:
         self._faults = faults
         self._proxy = proxy_url(config.lite_llm_url)
         self._clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
         self._keys = {name: _keys(config, name) for name in self._clouds}
         self._turns: Counter[str] = Counter()
         self._post = post
-        self._clock = clock
         self._running: set[asyncio.Task[None]] = set()
 
     def receive(self, message: Probe) -> None:
@@ -99,34 +88,10 @@ class Probes:
     async def _ask(
         self, probe: Probe, url: str, headers: Mapping[str, str] | None = None, role: KeyRole | None = None
     ) -> Observed:
-        """Ask once; once more when the time ran out because this process stood still."""
-        loop, roundabout = asyncio.get_running_loop(), probe.target != PROXY
-        for _ in range(2):
-            due = loop.time() + probe.timeout_ms / 1000
-            try:
-                async with (
-                    asyncio.timeout_at(due),
-                    ask("GET", url, headers=headers, via_environment=roundabout) as response,
-                ):
-                    return self._judge(probe.target, response, role)
-            except TimeoutError:
-                if loop.time() < due + STALL_S:
-                    break
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                return _seen(probe.target, *explain(error))
-        return _seen(probe.target, Verdict.HUNG, f"no answer within {probe.timeout_ms / 1000:g} s")
-
-    def _judge(self, target: str, response: httpx.Response, role: KeyRole | None) -> Observed:
-        status = response.status_code
-        detail = f"HTTP {status}"
-        if target == PROXY:
-            return _seen(target, Verdict.CLOSED if status >= 500 else Verdict.OK, detail)
-        verdict = _VERDICTS.get(status) or _by_class(status)
-        if role is None and verdict is Verdict.KEY_REJECTED:
-            return _seen(target, Verdict.OK, f"{detail}, asked without a key")
-        limited = verdict is Verdict.RATE_LIMITED
-        retry_after_ms = retry_after(response.headers, self._clock.wall_ms()) if limited else None
-        return Observed(target, "ping", verdict.value, detail, role, retry_after_ms=retry_after_ms)
+        found = await inquire(url, probe.timeout_ms / 1000, headers=headers, via_environment=probe.target != PROXY)
+        if isinstance(found, Failure):
+            return _seen(probe.target, *found)
+        return _of_proxy(found) if probe.target == PROXY else _of_cloud(probe.target, found, role)
 
 
 def proxy_url(base: str) -> str:
@@ -145,28 +110,20 @@ def ping_url(provider: Provider) -> str:
     return base + (path.removeprefix("/v1") if base.endswith("/v1") else path)
 
 
-def retry_after(headers: Mapping[str, str], now: Millis) -> int | None:
-    """Milliseconds from `now`, out of seconds or a date; None where it says neither."""
-    said = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(said)
-        ms = seconds * 1000 if math.isfinite(seconds) else None
-    except ValueError:
-        ms = _until(said, now)
-    return None if ms is None else int(min(max(0, ms), LONGEST_RETRY_MS))
+def _of_proxy(response: httpx.Response) -> Observed:
+    status = response.status_code
+    return _seen(PROXY, Verdict.CLOSED if status >= 500 else Verdict.OK, f"HTTP {status}")
 
 
-def _until(date: str, now: Millis) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() * 1000 - now
-    except (ValueError, OverflowError):
-        return None
-
-
-def _by_class(status: int) -> Verdict:
-    if status >= 500:
-        return Verdict.SERVER_ERROR
-    return Verdict.CALLER_ERROR if status >= 400 else Verdict.OK
+def _of_cloud(target: str, response: httpx.Response, role: KeyRole | None) -> Observed:
+    status = response.status_code
+    if status < 400:
+        return Observed(target, "ping", Verdict.OK.value, f"HTTP {status}", role)
+    verdict, detail, wait_ms = of_cloud_answer(status, response.headers, b"")
+    if role is None and verdict is Verdict.KEY_REJECTED:
+        return _seen(target, Verdict.OK, f"{detail}, asked without a key")
+    limited = verdict is Verdict.RATE_LIMITED
+    return Observed(target, "ping", verdict.value, detail, role, retry_after_ms=wait_ms if limited else None)
 
 
 def _keys(config: Config, cloud: str) -> list[tuple[KeyRole | None, str]]:
