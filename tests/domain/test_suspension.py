@@ -366,6 +366,16 @@ def test_the_same_mode_twice_is_no_news() -> None:
     assert mode(desk, "BRAINSTEM") == []
 
 
+def test_a_call_that_ends_meanwhile_moves_nobody_in_the_line() -> None:
+    desk = desk_with()
+    for name in "ab":
+        desk.create(name)
+    desk.put(cmd.ReserveCall("r", "call", "cloud", "large", "NORMAL", task_id="a", n=1))
+    mode(desk, "BRAINSTEM")
+    desk.put(cmd.SettleCall("call", "broken_stream"))
+    assert list(desk.board.at("suspended", "worker")) == ["a", "b"]
+
+
 def test_the_log_alone_gives_the_same_board_in_the_middle_of_a_ramp() -> None:
     desk = desk_with()
     lose_the_cloud_with(desk, "abcdef")

@@ -258,7 +258,7 @@ def _move(board: Board, before: Task, after: Task) -> None:
     board.tasks[after.id] = after
     if board.ramp:
         _count_ramped(board, before, after)
-    if after.state is before.state and after.queued == before.queued and after.state is not TaskState.WAITING:
+    if after.state is before.state and after.queued == before.queued and not _has_stopped(before, after):
         return  # the place follows from these, so it is the same
     if before.state in ENDED:
         return
@@ -268,6 +268,11 @@ def _move(board: Board, before: Task, after: Task) -> None:
         return
     board.ended.append(after.id)
     _forget_oldest(board)
+
+
+def _has_stopped(before: Task, after: Task) -> bool:
+    """Whether a suspended task's attempt has ended: it keeps state and rank, and frees its slot."""
+    return after.state is TaskState.WAITING and before.open_attempt is not None and after.open_attempt is None
 
 
 def _join(board: Board, spot: Place, task_id: str) -> None:
