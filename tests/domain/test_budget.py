@@ -260,6 +260,18 @@ def test_days_long_past_leave_memory() -> None:
     assert list(desk.board.ledger.days) == []
 
 
+def test_a_clock_that_was_months_ahead_for_a_moment_opens_no_budget() -> None:
+    desk = till(daily_usd=2.0)
+    desk.at += 2 * KEEP_DAYS * DAY_MS
+    desk.reserve("c1")
+    desk.settle("c1")
+    desk.at -= 2 * KEEP_DAYS * DAY_MS
+    desk.reserve("c2", 2.0)
+    desk.settle("c2", 2.0)
+    desk.reserve("c3")
+    assert desk.verdict == "over_budget"
+
+
 def test_a_bill_that_comes_months_late_is_not_remembered() -> None:
     desk = till()
     desk.reserve("c1")

@@ -94,7 +94,7 @@ class Ledger:
     def __init__(self) -> None:
         self.open: dict[str, Reservation] = {}
         self.days: dict[int, dict[Where, Booking]] = {}
-        self.newest = 0  # the last day on which a call was reserved
+        self.newest = 0  # the day on which a call was reserved last
         self.version = 0
         self._news = True  # something changed since it was last asked
 
@@ -146,7 +146,7 @@ class Ledger:
         self.open[event.call] = Reservation(
             event.call, day, tier, channel, model, task_id, event.n, event.paid, event.estimate_usd
         )
-        self.newest = max(self.newest, day)
+        self.newest = day  # also where it is behind the last one: then the clock was set back
         for old in [d for d in self.days if d <= self.newest - KEEP_DAYS]:
             del self.days[old]
 
