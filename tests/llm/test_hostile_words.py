@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from tests.llm.upstream import Play, Upstream, chat_answer, chat_events, message
 from omni.domain.hops import Hop
 from omni.domain.values import MOST_USD, Usage
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Call, Dialect, Meter
+from omni.llm.answer import Call, Dialect, Meter, UpstreamFailed
 from omni.llm.channels import Channels
+from omni.llm.classify import MAX_RETRY_AFTER_MS
 from omni.llm.dialects import FIELDS, for_litellm
 from omni.llm.prices import Prices, Rates, find, read_list
 from omni.llm.usage import MOST_TOKENS, note_answer
@@ -83,6 +85,65 @@ def test_a_compressed_refusal_means_what_its_status_means() -> None:
         assert (failed.verdict, failed.body) == (Verdict.RATE_LIMITED, b"")
 
     run(test, says(429, gzip.compress(b"{}"), content_encoding="gzip"))
+
+
+@pytest.mark.parametrize("usage", [b'"x"', b"[" * 100_000 + b"]" * 100_000])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_usage_that_is_none_costs_no_answer(usage: bytes, *, stream: bool) -> None:
+    event = b'data: {"choices":[],"usage":' + usage + b"}\n\n"
+
+    async def test(channels: Channels, server: Upstream) -> None:
+        try:
+            answer = await channels.open(THROUGH_PROXY, call(stream=stream))
+            assert await body_of(answer)
+            assert answer.meter.usage is None
+        except UpstreamFailed as failed:
+            assert failed.verdict is Verdict.BAD_ANSWER  # noqa: PT017 - either will do
+
+    whole = says(200, b'{"choices":[],"usage":' + usage + b"}")
+    run(test, streams(*chat_events(["a"], None, done=False), event, b"data: [DONE]\n\n") if stream else whole)
+
+
+def test_an_answer_of_many_values_is_passed_on_without_being_built() -> None:
+    content = b'{"usage":{"prompt_tokens":1,"completion_tokens":2},"x":[' + b"[]," * 3_000_000 + b"[]]}"
+
+    async def test(channels: Channels, server: Upstream) -> None:
+        tracemalloc.start()
+        try:
+            answer = await channels.open(THROUGH_PROXY, call())
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert answer.meter.usage == Usage(1, 2)
+        assert most < 5 * len(content)
+
+    run(test, says(200, content))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"error": {"message": "x", "reset_seconds": 10**400}}, {}),
+        ({"error": {"message": "x", "code": "\N{SUPERSCRIPT TWO}"}}, {}),
+        ({"error": {"message": "x", "type": "\x1b[2J"}}, {"retry_after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}),
+        ({}, {"retry_after": "9" * 400}),
+    ],
+)
+def test_an_absurd_time_to_wait_or_code_word_is_still_a_rate_limit(body: Any, headers: dict[str, str]) -> None:
+    async def test(channels: Channels, server: Upstream) -> None:
+        failed = await failure(channels, BACKUP, call("messages"))
+        assert failed.verdict is Verdict.RATE_LIMITED
+        assert failed.retry_after_ms is None or 0 <= failed.retry_after_ms <= MAX_RETRY_AFTER_MS
+        assert failed.detail.isprintable()
+
+    run(test, says(429, body, date="Sat, 21 Nov 2026 13:00:00 GMT", **headers))
+
+
+def test_an_error_inside_a_success_may_have_any_code() -> None:
+    async def test(channels: Channels, server: Upstream) -> None:
+        assert (await failure(channels)).verdict is Verdict.SERVER_ERROR
+
+    run(test, says(200, {"error": {"message": "x", "code": "\N{SUPERSCRIPT TWO}"}}))
 
 
 @pytest.mark.parametrize("media", ["text/html", "application/json; x=\N{SNOWMAN}"])

@@ -158,16 +158,31 @@ async def whole_body(response: httpx.Response, meter: Meter) -> bytes:
     if len(body) > MAX_ANSWER_BYTES:
         raise UpstreamFailed(Verdict.BAD_ANSWER, f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB", status=200)
     try:
-        said = msgspec.json.decode(body)
+        said = _told(body)
+    except msgspec.ValidationError:
+        raise UpstreamFailed(Verdict.BAD_ANSWER, "the answer is no object", status=200) from None
     except (msgspec.DecodeError, RecursionError):
         what = "is not JSON" if body.strip() else "is empty"
         raise UpstreamFailed(Verdict.BAD_ANSWER, f"the answer {what}", status=200) from None
-    if not isinstance(said, dict):
-        raise UpstreamFailed(Verdict.BAD_ANSWER, "the answer is no object", status=200)
     if said.get("error"):
         raise of_error(said["error"]).failure(status=200, body=keyless(body, response.request), media_type=JSON)
     note_answer(said, meter)
     return body
+
+
+class _Answer(msgspec.Struct):
+    """The parts of an answer that we read. The rest is skipped: as objects it could take fifty times its bytes."""
+
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    model: msgspec.Raw = msgspec.Raw(b"null")
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _told(body: bytes) -> dict[str, Any]:
+    """What an answer says of itself. Raises msgspec.DecodeError, and RecursionError."""
+    answer = msgspec.json.decode(body, type=_Answer)
+    parts = {"error": answer.error, "model": answer.model, "usage": answer.usage}
+    return {name: msgspec.json.decode(part) for name, part in parts.items() if len(part) <= MAX_ERROR_BYTES}
 
 
 async def refused_body(response: httpx.Response) -> bytes:

@@ -24,7 +24,7 @@ from omni.llm.classify import Finding, of_error
 from omni.llm.passage import split
 from omni.llm.usage import Scanner
 
-MAX_PRELUDE_BYTES = 1024 * 1024  # comments that keep the connection alive before the first event
+MAX_PRELUDE_BYTES = 8 * 1024 * 1024  # `response.created` repeats instructions and tools
 EVENT_STREAM = "text/event-stream"
 JSON = "application/json"
 
@@ -184,6 +184,6 @@ def _is_usage_only(event: bytes) -> bool:
         return False
     try:
         chunk = msgspec.json.decode(event[5:])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return isinstance(chunk, dict) and chunk.get("choices") == [] and bool(chunk.get("usage"))

@@ -77,7 +77,7 @@ class Scanner:
             return
         try:
             event = msgspec.json.decode(content)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             event = None
         if isinstance(event, dict):
             self._heed(event)
