@@ -31,7 +31,7 @@ test: setup ## the gate: format, lint, imports, types, tests
 test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of its own
 	$(call step,pytest -m real)
 	@scripts/setup_real.sh
-	@$(PY) -m pytest -m real -n 0 -rA tests/real $(ARGS)
+	@$(PY) -m pytest -m real -n 0 --timeout 300 tests/real $(ARGS)
 
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
 	@scripts/setup.sh dev
