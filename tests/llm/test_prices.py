@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, PROXY, Usage
@@ -149,3 +150,14 @@ def test_no_list_means_no_price(tmp_path: Path) -> None:
     empty = tmp_path / "empty.json"
     empty.write_text("{}")
     assert read_list(empty) == {}
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a": {"mode": "chat"}, "b": 1', '{"a": [1]}', '{"a": {"mode": ["chat"]}}', "\xff"]
+)
+def test_a_list_that_cannot_be_read_knows_no_price_and_breaks_no_call(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "list.json"
+    path.write_text(content, "latin-1")
+    with structlog.testing.capture_logs() as lines:
+        assert asyncio.run(Prices({}, path).estimate(Hop(PROXY, "claude-a"), {})) is None
+    assert [line["event"] for line in lines] == ["prices.unreadable"]

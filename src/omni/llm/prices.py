@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, MOST_USD, PROXY, CostSource, Usage
 from omni.llm.answer import Meter
+
+log = structlog.get_logger()
 
 LIST_NAME = "model_prices_and_context_window_backup.json"
 CHARS_PER_TOKEN = 4
@@ -111,7 +114,7 @@ class Prices:
 
     async def _find(self, channel: str, model: str) -> Price | None:
         if self._reading is None:
-            self._reading = asyncio.create_task(asyncio.to_thread(read_list, self._path))
+            self._reading = asyncio.create_task(asyncio.to_thread(_read, self._path))
         # Shielded: whoever gives up waiting must not take the list away from the others.
         table = await asyncio.shield(self._reading)
         kind = "" if channel == PROXY else self._kinds.get(channel, channel)
@@ -154,6 +157,15 @@ def find(table: Mapping[str, Price], kind: str, model: str) -> Price | None:
 
 
 FREE = Price("ollama", None, (Rates(0, 0.0, 0.0, 0.0, 0.0),))
+
+
+def _read(path: Path | None) -> dict[str, Price]:
+    """The list; no price at all where it cannot be read: a call must not fail because nobody knows what it costs."""
+    try:
+        return read_list(path)
+    except Exception as error:  # whatever a file of others may hold
+        log.warning("prices.unreadable", error=repr(error))
+        return {}
 
 
 def read_list(path: Path | None = None) -> dict[str, Price]:
