@@ -347,6 +347,17 @@ def test_nobody_there_is_refused_at_once() -> None:
     asyncio.run(asyncio.wait_for(test(), 10))
 
 
+def test_an_envelope_may_repeat_long_instructions_before_the_answer_begins() -> None:
+    created = {"type": "response.created", "response": {"instructions": "i" * 2_000_000}}
+
+    async def test(channels: Channels, server: Upstream) -> None:
+        answer = await channels.open(THROUGH_PROXY, call("responses", stream=True))
+        await body_of(answer)
+        assert answer.meter.finished
+
+    run(test, streams(event(created), *EVENTS["responses"]))
+
+
 def test_a_connection_that_the_server_closed_while_idle_is_no_failure() -> None:
     async def test(channels: Channels, server: Upstream) -> None:
         for _ in range(20):
@@ -439,7 +450,7 @@ def test_a_call_may_be_cancelled_at_any_moment_and_leaves_no_connection_behind(a
 @pytest.mark.parametrize(
     "play",
     [
-        streams(b": wait\n\n" * 200_000, is_silent),
+        streams(b": wait\n\n" * 1_100_000, is_silent),
         streams(b"<html>", is_silent, media="text/html"),
         streams(b"x" * 300_000, is_silent, status=500),
     ],
