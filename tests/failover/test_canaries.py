@@ -121,6 +121,8 @@ def test_none_of_200_secrets_is_found_in_any_file_process_or_answer_after_every_
         scene.daemon.run("config", "show").stdout,
     ]
     assert scene.daemon.terminate() == 0
+    verified = scene.daemon.run("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
     assert any("model_task" in " ".join(command) for _, command in processes)
     assert list(leaked(scene.daemon.data_dir)) == []

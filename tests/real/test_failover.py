@@ -142,6 +142,9 @@ def test_without_any_cloud_tasks_wait_and_then_each_is_done_once_and_in_order(
     until(lambda: not scene.ollama.loaded(), 10, "the local model is gone from memory")
     assert {e.what for e in scene.ollama.entries()} == {"load", "generate", "unload"}
     assert scene.events(ev.TaskFailed) == []
+    assert scene.daemon.terminate() == 0
+    verified = scene.daemon.run("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def planned_in_order(scene: Scene[ProxyProcess], tasks: list[str]) -> bool:
