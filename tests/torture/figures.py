@@ -36,6 +36,8 @@ def counts(reckoning: Reckoning) -> Counter[str]:
     }
     count.update(kinds[type(event)] for _, event in reckoning.system if type(event) in kinds)
     count.update(f"faults at {fault.part}" for fault in reckoning.faults)
+    dying = (c for c in reckoning.crowd.calls if reckoning.only_the_proxy_died(c.began, c.ended))
+    count.update(f"calls while the proxy alone was gone: {call.outcome}" for call in dying)
     return count
 
 

@@ -26,7 +26,7 @@ from omni.domain.verdict import MEANING, Verdict
 from omni.eventlog.store import Recorded
 
 SERVED = {"ok", "slow", "drip"}  # the faults that are none: what they end with 200 was an answer
-WELL_AFTER_S = 15.0  # a cloud that was broken is known to be well again
+WELL_AFTER_S = 6.0  # a cloud that was broken is known to be well again
 SETTLING_S = 3.0  # between the edge of a mode and what calls under way know of it
 CHANNEL = {"proxy": "proxy", **CLOUDS}  # by fake
 
@@ -255,10 +255,11 @@ class Reckoning:
     def _answers(self) -> Iterator[str]:
         """A proxy that dies or falls silent costs nobody an answer while a cloud is well, but for streams under way."""
         for call in self.crowd.calls:
-            if call.outcome not in {"good", "broken", "lost"} and self._only_the_proxy_died(call.began, call.ended):
+            if call.outcome not in {"good", "broken", "lost"} and self.only_the_proxy_died(call.began, call.ended):
                 yield f"{call.mark} ({call.dialect}) ended with {call.outcome} while a cloud was well"
 
-    def _only_the_proxy_died(self, began: float, ended: float) -> bool:
+    def only_the_proxy_died(self, began: float, ended: float) -> bool:
+        """Whether, of all that a call needs, the proxy alone was gone for a part of the time that it took."""
         proxy = self.faults.during(began - SETTLING_S, ended, "proxy")
         if not proxy or not {each.what for each in proxy} <= {"killed", "frozen", "frozen, then killed"}:
             return False

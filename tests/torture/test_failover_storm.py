@@ -1,7 +1,7 @@
 """A storm over a real daemon: proxy, clouds, keys, local model and the daemon itself fail at random, then all is well.
 
-The figures of a storm are printed. `OMNI_STORM="seed:seconds"` chooses one storm in the long run; without it there are
-three short ones with fresh seeds.
+The figures of a storm are printed. `OMNI_STORM="seed:seconds seed:seconds"` chooses the storms of a long run; without
+it each kind of weather blows once, with a fresh seed.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def test_a_squall_loses_no_task_and_passes(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_storms_lose_no_task_and_do_none_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = [each.split(":") for each in os.environ.get("OMNI_STORM", "").split()]
-    storms = [(int(seed), float(s)) for seed, s in chosen] or [(random.randrange(1 << 30), LONG_S) for _ in range(3)]
-    for number, (seed, seconds) in enumerate(storms):
-        home = tmp_path / str(number)
-        home.mkdir()
-        told = _storm(home, seed, seconds, PARTS)
-        with capsys.disabled():
-            print(f"\n{told}")  # noqa: T201 - the figures that this is run for
+    _storms(tmp_path, capsys, PARTS)
+
+
+@pytest.mark.torture
+def test_a_proxy_that_dies_again_and_again_costs_nobody_an_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _storms(tmp_path, capsys, {"life of the proxy": 1})
 
 
 @pytest.mark.torture
@@ -77,11 +77,16 @@ def test_storms_lose_no_task_and_do_none_twice(tmp_path: Path, capsys: pytest.Ca
     sys.platform != "linux" or not shutil.which("cc"), reason="no clock to fake: wants Linux and a C compiler"
 )
 def test_a_wall_clock_that_jumps_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _storms(tmp_path, capsys, {**PARTS, "clock": 4}, clock=True)
+
+
+def _storms(home: Path, capsys: pytest.CaptureFixture[str], parts: dict[str, int], *, clock: bool = False) -> None:
+    """The storms that were chosen, or one with a fresh seed."""
     chosen = os.environ.get("OMNI_STORM", "").split() or [f"{random.randrange(1 << 30)}:{LONG_S:g}"]
     for number, (seed, seconds) in enumerate(each.split(":") for each in chosen):
-        home = tmp_path / str(number)
-        home.mkdir()
-        told = _storm(home, int(seed), float(seconds), {**PARTS, "clock": 4}, clock=True)
+        own = home / str(number)
+        own.mkdir()
+        told = _storm(own, int(seed), float(seconds), parts, clock=clock)
         with capsys.disabled():
             print(f"\n{told}")  # noqa: T201 - the figures that this is run for
 

@@ -44,7 +44,9 @@ FAULTS: dict[str, dict[str, int]] = {
     "daemon": {"killed": 2, "stopped": 1},
     "clouds": {"killed": 2, "frozen": 1},
     "clock": {"set": 1},
+    "life of the proxy": {"killed": 3, "frozen": 3, "frozen, then killed": 1},
 }
+GROUPS = {"clouds": ("north", "south"), "life of the proxy": ("proxy",)}  # parts of the table that are others together
 PARTS = {"proxy": 8, "north": 4, "south": 4, "ollama": 1, "daemon": 2, "clouds": 4}
 STEPS_S = (-7 * 86_400, -86_400, -7_200, -600, -30, -3, 3, 30, 600, 7_200, 86_400)
 WALL_CLOCK, CLOCK_FILE = Path(__file__).with_name("wall_clock.c"), "clock"
@@ -105,7 +107,7 @@ class Weather:
         for each in planned:
             await asyncio.sleep(each.pause_s)
             self._reap()
-            parts = ("north", "south") if each.part == "clouds" else (each.part,)
+            parts = GROUPS.get(each.part, (each.part,))
             if len(self._episodes) < AT_ONCE and not any(self._locks[part].locked() for part in parts):
                 self._episodes.add(asyncio.create_task(self._episode(each, parts)))
         if self._episodes:
