@@ -11,6 +11,7 @@ from tests.domain.given import READY, Desk, names, worker
 
 from omni.domain import board as boards
 from omni.domain import commands as cmd
+from omni.domain import ledger as ledgers
 from omni.domain.ledger import DAY_MS, KEEP_DAYS
 from omni.domain.values import Budget, Held, Result, TaskState, Tier, Usage
 from omni.domain.view import task_view
@@ -230,6 +231,18 @@ def test_the_day_begins_at_the_owners_midnight() -> None:
     assert names(desk.reserve("c2", 1.0, task="")) == ["call.refused"]
     desk.at = 16 * HOUR_MS
     assert names(desk.reserve("c3", 1.0, task="")) == ["call.reserved"]
+
+
+def test_a_client_that_asks_again_and_again_is_refused_each_time_and_written_down_once_a_day() -> None:
+    desk = till(daily_usd=1.0)
+    desk.reserve("c0", 1.0, task="")
+    assert [names(desk.reserve(f"c{number}", 0.5, task="")) for number in (1, 2)] == [["call.refused"], []]
+    assert desk.verdict == "over_budget"
+    ledger = ledgers.restore(desk.board.ledger.snapshot())
+    assert ledger.refused == desk.board.ledger.refused == {("openclaw", "day"): 0}
+    desk.at = DAY_MS
+    desk.reserve("c3", 1.0, task="")
+    assert [names(desk.reserve(f"c{number}", 0.5, task="")) for number in (4, 5)] == [["call.refused"], []]
 
 
 @pytest.mark.parametrize("name", ["P2", "openrouter"])

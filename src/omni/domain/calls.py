@@ -33,7 +33,7 @@ def reserve(board: Board, message: cmd.ReserveCall, at: Millis) -> Outcome:
     if message.task_id and not _is_open(task, message.n):
         return Outcome((), [Send(PORT, cmd.CallAnswered(message.request, _stale(message)))])
     over = _over(board, message, task, at) if message.paid else None
-    return _granted(message, task) if over is None else _turned_down(message, task, over)
+    return _granted(message, task) if over is None else _turned_down(board, message, task, over)
 
 
 def settle(board: Board, message: cmd.SettleCall) -> ev.CallSettled | None:
@@ -95,11 +95,15 @@ def _granted(message: cmd.ReserveCall, task: Task | None) -> Outcome:
     return Outcome([(_stream(task), reserved)], [Send(PORT, cmd.CallAnswered(message.request))])
 
 
-def _turned_down(message: cmd.ReserveCall, task: Task | None, over: Capped) -> Outcome:
-    """Refuse a call; the attempt that wanted it is asked to stop, once, unless a free call will do."""
+def _turned_down(board: Board, message: cmd.ReserveCall, task: Task | None, over: Capped) -> Outcome:
+    """Refuse a call; the attempt that wanted it is asked to stop, once, unless a free call will do.
+
+    Of a client it is written down once a day for each cap: one that asks again and again must not fill the log.
+    """
     degrade = over.at_cap == "degrade"
     answer = Send(PORT, cmd.CallAnswered(message.request, _over_budget(message, over), degrade))
-    if task is not None and task.capped is not None:
+    known = board.ledger.refused.get((message.client, over.cap)) == over.day
+    if known if task is None else task.capped is not None:
         return Outcome((), [answer])
     refused = ev.CallRefused(message.call, over.cap, over.reason, message.n, message.client, over)
     return Outcome([(_stream(task), refused)], [answer, *([] if degrade else _stop(task))])

@@ -86,6 +86,7 @@ class LedgerSnapshot(msgspec.Struct, frozen=True):
     booked: tuple[Booking, ...] = ()
     newest: int = 0
     version: int = 0
+    refused: tuple[tuple[str, str, int], ...] = ()
 
 
 class Ledger:
@@ -96,6 +97,7 @@ class Ledger:
         self.days: dict[int, dict[Where, Booking]] = {}
         self.newest = 0  # the day on which a call was reserved last
         self.version = 0
+        self.refused: dict[tuple[str, str], int] = {}  # client and cap → the last day on which that was written down
         self._news = True  # something changed since it was last asked
 
     def take_news(self) -> bool:
@@ -104,11 +106,13 @@ class Ledger:
         return news
 
     def evolve(self, stream: str, event: ev.CallEvent, at: Millis, utc_offset_ms: int) -> None:
-        """Apply one call event; `stream` says whose call it is. A refusal changes nothing here."""
+        """Apply one call event; `stream` says whose call it is. Of refusals those of clients are kept."""
         if isinstance(event, ev.CallReserved):
             self._reserve(stream, event, day_of(at, utc_offset_ms))
         elif isinstance(event, ev.CallSettled):
             self._settle(event)
+        elif stream == ev.CALLS_STREAM and event.capped is not None:
+            self.refused[event.client, event.cap] = event.capped.day
         self._news = True
         if stream == ev.CALLS_STREAM:
             self.version += 1
@@ -138,7 +142,8 @@ class Ledger:
     def snapshot(self) -> LedgerSnapshot:
         """What has to be saved so that `restore` gives an equal ledger."""
         booked = tuple(booking for day in self.days.values() for booking in day.values())
-        return LedgerSnapshot(tuple(self.open.values()), booked, self.newest, self.version)
+        refused = tuple((client, cap, day) for (client, cap), day in self.refused.items())
+        return LedgerSnapshot(tuple(self.open.values()), booked, self.newest, self.version, refused)
 
     def _reserve(self, stream: str, event: ev.CallReserved, day: int) -> None:
         task_id = "" if stream == ev.CALLS_STREAM else stream.removeprefix(ev.TASK_PREFIX)
@@ -166,6 +171,7 @@ def restore(snapshot: LedgerSnapshot) -> Ledger:
     for each in snapshot.booked:
         ledger.days.setdefault(each.day, {})[each.tier, each.channel, each.model] = each
     ledger.newest, ledger.version = snapshot.newest, snapshot.version
+    ledger.refused = {(client, cap): day for client, cap, day in snapshot.refused}
     return ledger
 
 
