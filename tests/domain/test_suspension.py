@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.domain.given import READY, Desk, names, worker
 
+from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain import suspension
 from omni.domain.values import ExecutorHealth, Mode, RoutingSettings, TaskError, TaskState
@@ -374,6 +375,20 @@ def test_a_call_that_ends_meanwhile_moves_nobody_in_the_line() -> None:
     mode(desk, "BRAINSTEM")
     desk.put(cmd.SettleCall("call", "broken_stream"))
     assert list(desk.board.at("suspended", "worker")) == ["a", "b"]
+
+
+def test_a_backoff_that_the_next_outage_cuts_off_joins_the_end_of_the_line_in_memory_and_in_the_log() -> None:
+    desk = desk_with(worker(max_concurrency=1, on_crash="retry"))
+    desk.create("a")
+    mode(desk, "BRAINSTEM")
+    desk.interrupt("a")
+    desk.create("b")
+    mode(desk, "NORMAL")
+    desk.create("c")
+    mode(desk, "BRAINSTEM")
+    line = list(desk.board.waiting_for("worker"))
+    assert line == list(boards.restore(desk.board.snapshot()).waiting_for("worker"))
+    assert line[-1] == "a"
 
 
 def test_the_log_alone_gives_the_same_board_in_the_middle_of_a_ramp() -> None:

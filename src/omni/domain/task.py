@@ -165,14 +165,14 @@ def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) ->
 
 
 def _suspended(task: Task, event: ev.TaskSuspended, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.WAITING}
+    return {"state": TaskState.WAITING, "queued": position}
 
 
 def _restored(task: Task, event: ev.TaskRestored, at: Millis, position: int) -> Changes:
-    attempt = task.open_attempt
-    if attempt is None:
-        return {"state": TaskState.IDLE, "queued": position}
-    return {"state": TaskState.EXECUTING if attempt.state is AttemptState.STARTED else TaskState.DISPATCHING}
+    attempt, state = task.open_attempt, TaskState.IDLE
+    if attempt is not None:
+        state = TaskState.EXECUTING if attempt.state is AttemptState.STARTED else TaskState.DISPATCHING
+    return {"state": state, "queued": position}
 
 
 def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int) -> Changes:
