@@ -6,6 +6,7 @@ The fault ends when the drill does, however that is; and should nobody be left t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
@@ -52,16 +53,29 @@ async def run(
     load, record = Load(running.url, running.token, key), Record(running.log)
     try:
         _require(fault, record.health().settings, await load.status())
-        drill = await load.drill(fault, seconds)
+        drill = await _begun(load, fault, seconds)
         say(f"{fault} for {seconds:g} s in the daemon at {running.url}")
         try:
             return await _measured(fault, record, load, drill, say, with_calls=with_calls)
         finally:
-            with contextlib.suppress(OmniError):  # it is over already, or the daemon is
-                await load.drill("none", seconds)
+            await _ended(load)
     finally:
         record.close()
         await load.aclose()
+
+
+async def _begun(load: Load, fault: Fault, seconds: float) -> dict[str, Any]:
+    """Whoever is stopped before the daemon has answered may have begun it all the same."""
+    try:
+        return await load.drill(fault, seconds)
+    except asyncio.CancelledError:
+        await _ended(load)
+        raise
+
+
+async def _ended(load: Load) -> None:
+    with contextlib.suppress(OmniError):  # it is over already, or the daemon is
+        await load.drill("none", OTHERWISE_S)
 
 
 async def end(running: Running) -> None:
