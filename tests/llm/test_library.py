@@ -446,3 +446,31 @@ def test_litellm_fetches_nothing_says_nothing_and_leaves_the_environment_as_it_w
     assert (said["elsewhere"], said["environment"]) == ([], ["TIKTOKEN_CACHE_DIR"])
     assert said["connects"] >= len(PAIRS) * 2
     assert "LiteLLM" not in done.stderr
+
+
+WITHOUT = """
+    import asyncio, sys
+    sys.modules["litellm"] = None
+    from omni.config import ApiKeys, Config, Provider
+    from omni.domain.hops import Hop
+    from omni.llm.answer import Call, NoEvidence
+    from omni.llm.channels import make_channels
+
+    async def main():
+        cloud = Provider(kind="anthropic", api_base="http://127.0.0.1:9")
+        channels = make_channels(Config(providers={"a": cloud}, api_keys=ApiKeys(backup={"a": "k"})))
+        for _ in range(2):
+            try:
+                await channels.open(Hop("a", "m", "backup"), Call("chat", {"messages": []}, "c"))
+            except NoEvidence as failed:
+                print(failed.verdict, failed.detail)
+
+    asyncio.run(main())
+"""
+
+
+def test_without_a_usable_litellm_a_call_that_needs_it_says_so_each_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(WITHOUT)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "misconfigured litellm, which translates, cannot be used: ModuleNotFoundError\n" * 2

@@ -261,6 +261,13 @@ async def test_the_callers_own_mistake_comes_back_as_upstream_put_it_and_is_aske
         await until(lambda: port.settled == [("proxy", "fast", "caller_error")])
 
 
+async def test_a_call_that_cannot_be_sent_is_no_evidence_about_those_who_were_never_asked() -> None:
+    async with quay(GOOD) as (port, proxy, _):
+        body = {"model": "fast", "max_tokens": 5, "messages": []}
+        answer = await port.port.handle("messages", body, {"anthropic-beta": "\xe9"}, CLIENT)
+        assert (answer.status, proxy.seen, port.observed) == (400, [], [])
+
+
 async def test_a_proxy_that_turns_down_our_own_key_is_no_reason_to_spend_the_backup_key() -> None:
     said = {"error": {"message": "bad key sk-…", "type": "auth_error", "code": "401"}}
     async with quay(says(401, said)) as (port, _, cloud):

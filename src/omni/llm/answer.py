@@ -67,6 +67,10 @@ class UpstreamFailed(ModelError):
         self.told = told
 
 
+class NoEvidence(UpstreamFailed):
+    """A hop failed, and that says nothing about the other side: it was not asked, or what it showed is told already."""
+
+
 class Meter(msgspec.Struct):
     """What an answer said about itself; fills while its chunks pass.
 

@@ -22,7 +22,7 @@ from omni.config import Config, Provider
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, PROXY
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Answer, Call, Dialect, UpstreamFailed
+from omni.llm.answer import Answer, Call, Dialect, NoEvidence
 from omni.llm.classify import of_cloud_answer, of_proxy_answer
 from omni.llm.dialects import for_litellm
 from omni.llm.http_channel import HttpChannel, Site, make_client
@@ -76,7 +76,7 @@ class Channels:
         """
         channel = self._channels.get(hop.channel)
         if channel is None:
-            raise UpstreamFailed(Verdict.MISCONFIGURED, f"there is no channel {hop.channel!r}")
+            raise NoEvidence(Verdict.MISCONFIGURED, f"there is no channel {hop.channel!r}")
         return await channel.open(hop, call)
 
     async def aclose(self) -> None:
@@ -142,7 +142,7 @@ def _provider(config: Config, name: str, provider: Provider) -> Cloud:
     def key(hop: Hop) -> str:
         found = (keys.backup if hop.key == "backup" else keys.primary).get(name, "")
         if not found and not provider.is_local:
-            raise UpstreamFailed(Verdict.MISCONFIGURED, f"there is no {hop.key or 'primary'} key for {name}")
+            raise NoEvidence(Verdict.MISCONFIGURED, f"there is no {hop.key or 'primary'} key for {name}")
         return found
 
     return _cloud(kind, base, key, make_client(base))

@@ -22,7 +22,7 @@ import msgspec
 from omni.domain.hops import Hop
 from omni.domain.values import MOST_USD
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
+from omni.llm.answer import Answer, Call, Dialect, Meter, NoEvidence, UpstreamFailed
 from omni.llm.classify import Finding, of_error, of_exception
 from omni.llm.exchange import close, is_near, send, trust
 from omni.llm.streams import EVENT_STREAM, JSON, StreamAnswer, WatchedSource, WholeAnswer
@@ -114,7 +114,7 @@ class HttpChannel:
             raise of_exception(error).failure() from error
         except UnicodeEncodeError as error:
             detail = "a header of the request holds what no header may"
-            raise UpstreamFailed(Verdict.CALLER_ERROR, detail, status=400) from error
+            raise NoEvidence(Verdict.CALLER_ERROR, detail, status=400) from error
 
     async def _answer(self, response: httpx.Response, call: Call) -> Answer:
         media = response.headers.get("content-type", "")

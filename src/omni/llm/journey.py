@@ -28,13 +28,13 @@ from omni.domain.hops import Asked, Hop, Paths, Plan, plan
 from omni.domain.values import LOCAL_MODEL, PROXY
 from omni.domain.verdict import MEANING, Verdict
 from omni.llm import reply
-from omni.llm.answer import Answer, Call, Meter, UpstreamFailed
+from omni.llm.answer import Answer, Call, Meter, NoEvidence, UpstreamFailed
 from omni.llm.books import Books
 from omni.llm.keys import Holder
 from omni.llm.passage import Limits, Passage, Stopping
 from omni.llm.prices import Bill, Prices
 from omni.llm.reply import PortAnswer
-from omni.llm.watch import Cut, Patience, ProxyWatch
+from omni.llm.watch import Patience, ProxyWatch
 from omni.runtime.ports import Clock
 
 log = structlog.get_logger()
@@ -206,7 +206,7 @@ class Journey:
         if leg.hop.channel == PROXY and MEANING[failed.verdict].alive is False:
             self._proxy_lost = True
         self._settle(leg, failed.verdict, failed.detail)
-        if not isinstance(failed, Cut):
+        if not isinstance(failed, NoEvidence):
             self._observe(leg, failed.verdict, failed)
 
     # --- how it ends ----------------------------------------------------------------------------------------------

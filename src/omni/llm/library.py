@@ -25,7 +25,7 @@ import msgspec
 
 from omni.domain.hops import Hop
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Answer, Call, Dialect, Meter, UpstreamFailed
+from omni.llm.answer import Answer, Call, Dialect, Meter, NoEvidence, UpstreamFailed
 from omni.llm.classify import error_body, of_exception, sentence_of
 from omni.llm.dialects import FIELDS, as_events, as_json
 from omni.llm.exchange import close, send
@@ -53,7 +53,7 @@ class LibraryChannel:
 
     async def open(self, hop: Hop, call: Call) -> Answer:
         """Translate, send, and wait for the first translated byte. Raises UpstreamFailed."""
-        litellm = await library()
+        litellm = await _library()
         tap = Tap(self._client, self._abroad, _model(hop, call))
         try:
             return await self._answer(litellm, tap, hop, call)
@@ -104,7 +104,7 @@ class LibraryChannel:
             return UpstreamFailed(Verdict.BAD_ANSWER, f"the answer cannot be translated: {type(error).__name__}")
         body = error_body(call.dialect, 400, _sentence(error))
         detail = f"the request cannot be translated: {type(error).__name__}"
-        return UpstreamFailed(Verdict.CALLER_ERROR, detail, status=400, body=body, media_type=JSON)
+        return NoEvidence(Verdict.CALLER_ERROR, detail, status=400, body=body, media_type=JSON)
 
 
 class Tap(httpx.AsyncBaseTransport):
@@ -205,6 +205,14 @@ class TranslatedAnswer:
     def _judge(self) -> None:
         if self._tap.source is not None:
             self._tap.source.judge(told=False)
+
+
+async def _library() -> ModuleType:
+    try:
+        return await library()
+    except Exception as error:
+        text = f"litellm, which translates, cannot be used: {type(error).__name__}"
+        raise NoEvidence(Verdict.MISCONFIGURED, text) from error
 
 
 async def _continued(held: list[bytes], source: WatchedSource) -> AsyncIterator[bytes]:

@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from omni.domain.verdict import Verdict
-from omni.llm.answer import UpstreamFailed
+from omni.llm.answer import NoEvidence, UpstreamFailed
 
 Look = Callable[[], Awaitable[str]]
 T = TypeVar("T")
 
 
-class Cut(UpstreamFailed):
+class Cut(NoEvidence):
     """A wait was ended from outside; what it tells about the other side has been reported already."""
 
 
