@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from omni.domain import budget
+from omni.domain import budget, orders
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.board import Board
@@ -20,7 +20,6 @@ from omni.domain.ledger import Reservation, is_unknown
 from omni.domain.task import Task
 from omni.domain.values import MOST_USD, Capped, Millis
 
-POOL = "pool"
 PORT = "port"
 CRASHED = "the daemon ended before the call was settled"
 
@@ -113,7 +112,7 @@ def _stop(task: Task | None) -> list[Send]:
     attempt = task.open_attempt if task else None
     if task is None or attempt is None or task.cancel_requested:
         return []
-    return [Send(POOL, cmd.CancelAttempt(task.id, attempt.n, attempt.route.executor))]
+    return [orders.stop(task, attempt)]
 
 
 def _price(usd: float | None) -> float | None:

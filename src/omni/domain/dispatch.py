@@ -15,14 +15,13 @@ from typing import Any
 import msgspec
 
 from omni.domain import attempt as attempts
-from omni.domain import budget, calls, intent, news, routing, suspension
+from omni.domain import budget, calls, intent, news, orders, refusals, routing, suspension
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.board import Board
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
 from omni.domain.values import (
-    Attempt,
     ExecutorHealth,
     Held,
     Millis,
@@ -33,7 +32,6 @@ from omni.domain.values import (
 )
 
 GATEWAY = "gateway"
-POOL = "pool"
 ROUTER = "router"
 TIMERS = "timers"
 LOOK_AGAIN_MS = 60_000
@@ -86,15 +84,15 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
     if message.task_id in board.tasks:  # the same message twice: the first one's answer
         return _answer(message.request, message.task_id)
     if spec.executor and spec.executor not in board.executors:
-        return _turn_down(message, message.client, _unknown_executor(board, spec.executor))
+        return _turn_down(message, message.client, refusals.unknown_executor(board, spec.executor))
     if spec.tier and board.settings.tiers and spec.tier not in {t.name for t in board.settings.tiers}:
-        return _refuse(message.request, _unknown_tier(board, spec.tier))
+        return _refuse(message.request, refusals.unknown_tier(board, spec.tier))
     fingerprint = digest(spec) if spec.idempotency_key else ""
     known = board.tasks.get(board.keys.get(spec.idempotency_key or "", ""))
     if known is not None:
         if known.digest == fingerprint:
             return _answer(message.request, known.id)
-        return _refuse(message.request, _conflict(spec.idempotency_key or "", known.id))
+        return _refuse(message.request, refusals.conflict(spec.idempotency_key or "", known.id))
     stream = ev.TASK_PREFIX + message.task_id
     routing_events = _routing(spec, board.settings, board.health, board.mode)
     events = [ev.TaskCreated(spec, message.client, fingerprint), *routing_events]
@@ -104,24 +102,24 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
 def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:
     task = board.tasks.get(message.task_id)
     if task is None:
-        return _turn_down(message, message.by, _not_found(message.task_id))
+        return _turn_down(message, message.by, refusals.not_found(message.task_id))
     answer = [Send(GATEWAY, cmd.Answered(message.request, task.id))]
     if task.ended or task.cancel_requested:
         return Outcome((), answer)
     attempt = task.open_attempt
     if attempt is None:
         return Outcome([(task.stream, ev.TaskCancelled(message.by))], answer)
-    return Outcome([(task.stream, ev.CancelRequested(message.by))], [*answer, _stop(task, attempt)])
+    return Outcome([(task.stream, ev.CancelRequested(message.by))], [*answer, orders.stop(task, attempt)])
 
 
 def _resolve(board: Board, message: cmd.ResolveTask, at: Millis) -> Outcome:
     task = board.tasks.get(message.task_id)
     if task is None:
-        return _refuse(message.request, _not_found(message.task_id))
+        return _refuse(message.request, refusals.not_found(message.task_id))
     if task.held is None:
-        return _refuse(message.request, _not_held(task))
+        return _refuse(message.request, refusals.not_held(task))
     if message.decision not in task.held.options:
-        return _refuse(message.request, _not_offered(task, message.decision))
+        return _refuse(message.request, refusals.not_offered(task, message.decision))
     resolved: list[Any] = [ev.TaskResolved(message.decision, message.by)]
     resolved += _after_decision(board, task, message)
     return Outcome([(task.stream, e) for e in resolved], [Send(GATEWAY, cmd.Answered(message.request, task.id))])
@@ -138,7 +136,7 @@ def _after_decision(board: Board, task: Task, message: cmd.ResolveTask) -> list[
 def _retry(board: Board, message: cmd.RetryTask, at: Millis) -> Outcome:
     task = board.tasks.get(message.task_id)
     if task is None:
-        return _refuse(message.request, _not_found(message.task_id))
+        return _refuse(message.request, refusals.not_found(message.task_id))
     if task.held is not None:
         return _resolve(board, cmd.ResolveTask(message.request, task.id, "retry", message.by), at)
     if not task.ended:
@@ -323,7 +321,7 @@ def _plan(board: Board, task: Task, at: Millis) -> Outcome:
         (earlier.session if earlier else "") or task.spec.session or "",
         task.resume,
     )
-    return Outcome([(task.stream, planned)], [_start(task, planned)])
+    return Outcome([(task.stream, planned)], [orders.start(task, planned)])
 
 
 def _over_budget(board: Board, task: Task, over: ev.TaskHeld | ev.TaskRouted, at: Millis) -> Outcome:
@@ -414,36 +412,8 @@ def _in_flight(task: Task, since: int | None) -> list[Send]:
     if attempt is None:
         return []
     ours = since is not None and attempt.position > since
-    first = _start(task, attempt) if ours else Send(POOL, _reconcile(task, attempt))
-    return [first, _stop(task, attempt)] if task.cancel_requested or task.capped is not None else [first]
-
-
-def _stop(task: Task, attempt: Attempt) -> Send:
-    return Send(POOL, cmd.CancelAttempt(task.id, attempt.n, attempt.route.executor))
-
-
-def _start(task: Task, attempt: ev.AttemptPlanned | Attempt) -> Send:
-    spec = task.spec
-    start = cmd.StartAttempt(
-        task.id,
-        attempt.n,
-        attempt.route,
-        spec.description,
-        attempt.key,
-        attempt.handle,
-        attempt.timeout_ms,
-        attempt.idle_timeout_ms,
-        spec.workdir or "",
-        attempt.session,
-        attempt.resume,
-    )
-    return Send(POOL, start)
-
-
-def _reconcile(task: Task, attempt: Attempt) -> cmd.ReconcileAttempt:
-    return cmd.ReconcileAttempt(
-        task.id, attempt.n, attempt.route.executor, attempt.key, attempt.handle, attempt.pid, attempt.session
-    )
+    first = orders.start(task, attempt) if ours else orders.reconcile(task, attempt)
+    return [first, orders.stop(task, attempt)] if task.cancel_requested or task.capped is not None else [first]
 
 
 def _wake(task: Task) -> cmd.WakeAt:
@@ -465,35 +435,6 @@ def _turn_down(message: cmd.CreateTask | cmd.CancelTask, client: str, refusal: c
     """Refuse; Brainstem, which waits for each of its repairs to end, is told that there is none."""
     answer = _refuse(message.request, refusal)
     return Outcome((), [*answer.sends, *news.of_refusal(message.task_id, client, refusal)])
-
-
-def _not_found(task_id: str) -> cmd.Refusal:
-    return cmd.Refusal("not_found", f"no task has the id {task_id}", "omni tasks")
-
-
-def _unknown_executor(board: Board, name: str) -> cmd.Refusal:
-    known = ", ".join(board.executors) or "none"
-    return cmd.Refusal("unknown_executor", f"no executor is called {name!r}; configured: {known}", "omni status")
-
-
-def _unknown_tier(board: Board, name: str) -> cmd.Refusal:
-    known = ", ".join(t.name for t in board.settings.tiers) or "none"
-    return cmd.Refusal("unknown_tier", f"no tier is called {name!r}; configured: {known}", "omni config show")
-
-
-def _conflict(key: str, task_id: str) -> cmd.Refusal:
-    message = f"the idempotency key {key!r} already stands for task {task_id}, which asked for something else"
-    return cmd.Refusal("idempotency_conflict", message, f"omni task show {task_id}")
-
-
-def _not_held(task: Task) -> cmd.Refusal:
-    return cmd.Refusal("not_held", f"task {task.id} waits for no decision; it is {task.state}", f"omni why {task.id}")
-
-
-def _not_offered(task: Task, decision: str) -> cmd.Refusal:
-    assert task.held is not None
-    offered = ", ".join(task.held.options)
-    return cmd.Refusal("invalid", f"{decision!r} is not among the choices: {offered}", f"omni task show {task.id}")
 
 
 def _reason(task: Task) -> str:

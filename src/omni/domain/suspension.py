@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain import orders
 from omni.domain.board import TOP, Board
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
 from omni.domain.values import Millis
 
-POOL = "pool"
 ROUTER = "router"
 TIMERS = "timers"
 RAMP_PAUSE_MS = 30_000
@@ -45,7 +45,7 @@ def noted(board: Board, message: cmd.NoteMode, at: Millis) -> Outcome:
         running = _in_line(board, (i for name in board.spots("running") for i in board.at("running", name)))
         cut_off = [task for task in running if board.needs_cloud(task.attempts[-1].route.executor)]
         suspended: _Events = [(task.stream, ev.TaskSuspended(message.reason or REASON)) for task in cut_off]
-        return Outcome([*note, *suspended], [_pause(task) for task in cut_off])
+        return Outcome([*note, *suspended], [orders.pause(task, task.attempts[-1]) for task in cut_off])
     back = _back(board) if board.mode == "BRAINSTEM" else NOTHING
     return Outcome([*note, *back.events], back.sends)
 
@@ -149,8 +149,3 @@ def _in_line(board: Board, ids: Iterable[str]) -> list[Task]:
 
 def _queued(task: Task) -> int:
     return task.queued
-
-
-def _pause(task: Task) -> Send:
-    attempt = task.attempts[-1]
-    return Send(POOL, cmd.PauseAttempt(task.id, attempt.n, attempt.route.executor))
