@@ -25,6 +25,7 @@ from omni.llm.port import ModelPort, PortSettings
 from omni.llm.prices import Prices
 from omni.runtime.ports import SystemIds
 from omni.server import model_port
+from omni.server.auth import MODEL_CALLS_EACH
 from omni.server.model_port import LateModels, too_deep
 
 EVENTS = message_events(["one ", "two"])
@@ -245,6 +246,32 @@ def test_model_calls_do_not_use_up_the_connections_of_people(tmp_path: Path) -> 
 
     go_on = asyncio.Event()
     with_port(test, tmp_path, streams(*EVENTS[:4], go_on, *EVENTS[4:]), limits=limits(connections=2))
+
+
+def test_one_key_cannot_take_the_port_from_all_others(tmp_path: Path) -> None:
+    async def test(house: House, proxy: Upstream, client: httpx.AsyncClient) -> None:
+        keys, to = ModelKeys.of(house.data_dir), ("127.0.0.1", house.door.port)
+        greedy, modest = bearer(keys.client_key("greedy")), bearer(keys.client_key("modest"))
+        head = f"POST /v1/messages HTTP/1.1\r\nHost: {to[0]}:{to[1]}\r\nContent-Length: 9\r\n"
+        head += f"Authorization: {greedy['Authorization']}\r\n\r\n"
+        lines = [await asyncio.open_connection(*to) for _ in range(MODEL_CALLS_EACH)]
+        for _, writer in lines:
+            writer.write(head.encode())
+
+        async def becomes(status: int) -> None:
+            for _ in range(200):
+                if (await client.post("/v1/messages", json=ASKED, headers=greedy)).status_code == status:
+                    return
+                await asyncio.sleep(0.05)
+            raise AssertionError(f"it never became {status}")
+
+        await becomes(503)
+        assert (await client.post("/v1/messages", json=ASKED, headers=modest)).status_code == 200
+        for _, writer in lines:
+            writer.close()
+        await becomes(200)
+
+    with_port(test, tmp_path)
 
 
 async def drain(client: httpx.AsyncClient, house: House) -> bytes:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
@@ -38,6 +39,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 MODEL_PATHS = "/v1/"
 OWN_KEYS = "omni-"  # how model keys begin
 MODEL_CALLS = 256  # at a time; beside the connections of people and programs, which a busy evening must not lock out
+MODEL_CALLS_EACH = 128  # of one key: whoever opens calls and leaves them must not take the port from all others
 CALLER = "omni.caller"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -131,7 +133,7 @@ class Gate:
         self._models = models
         self._inside = 0
         self._before_login = 0
-        self._model_calls = 0
+        self._model_calls: Counter[Any] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -149,7 +151,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         if caller.holder is not None:
-            await self._pass_call(scope, receive, send)
+            await self._pass_call(caller.holder, scope, receive, send)
             return
         before_login = 0 if caller.logged_in else 1
         if self._inside >= self._limits.connections or (
@@ -165,16 +167,20 @@ class Gate:
             self._inside -= 1
             self._before_login -= before_login
 
-    async def _pass_call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._model_calls >= MODEL_CALLS:
-            busy = Refusal(503, f"more than {MODEL_CALLS} model calls at once", headers=((b"retry-after", b"5"),))
+    async def _pass_call(self, holder: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        calls = self._model_calls
+        if calls.total() >= MODEL_CALLS or calls[holder] >= MODEL_CALLS_EACH:
+            most = MODEL_CALLS if calls.total() >= MODEL_CALLS else MODEL_CALLS_EACH
+            busy = Refusal(503, f"more than {most} model calls at once", headers=((b"retry-after", b"5"),))
             await refuse(scope, receive, send, busy)
             return
-        self._model_calls += 1
+        calls[holder] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._model_calls -= 1
+            calls[holder] -= 1
+            if not calls[holder]:
+                del calls[holder]
 
     def _judge(self, scope: Scope) -> Caller | Refusal:
         headers = scope["headers"]
