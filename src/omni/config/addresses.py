@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 _METADATA_HOSTS = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
-_METADATA_ADDRESSES = frozenset(("100.100.100.200", "fd00:ec2::254", "192.0.0.192"))
+_METADATA_ADDRESSES = frozenset(("100.100.100.200", "fd00:ec2::254", "192.0.0.192", "168.63.129.16"))
 
 
 def is_loopback(host: str) -> bool:
@@ -47,6 +47,7 @@ def _host_problem(host: str) -> str:
     address = _address(host)
     if address is None:
         return ""
+    address = _reached(address)
     if address.is_link_local or str(address) in _METADATA_ADDRESSES:
         return f"{host} is a link-local or metadata address, which Omni never calls"
     return f"{host} is a multicast address" if address.is_multicast else ""
@@ -54,13 +55,26 @@ def _host_problem(host: str) -> str:
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     import ipaddress
+    import unicodedata
 
+    host = unicodedata.normalize("NFKC", host).replace("\u3002", ".")  # as names are read before they are looked up
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return _legacy_address(host.rstrip("."))
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped or address
+
+
+def _reached(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Where packets may end up: the IPv4 address within an IPv6 one, by NAT64, by 6to4, or compatible."""
+    import ipaddress
+
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in ipaddress.ip_network("64:ff9b::/96") or 1 < int(address) < 1 << 32:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or address
 
 
 def _legacy_address(host: str) -> IPv4Address | None:
