@@ -148,7 +148,8 @@ def test_the_modes_of_a_dying_and_a_returning_proxy_carry_their_evidence(make_sc
     scene.until_mode("NORMAL")
     down, up = scene.events(ev.ModeChanged)
     assert (down.before, down.after, down.cause, up.after) == ("NORMAL", "DEGRADED", "proxy", "NORMAL")
-    assert {each.verdict for each in down.evidence} == {"refused"}
+    assert {each.verdict for each in down.evidence} <= {"refused", "closed"}  # closed: a look was under way
+    assert down.evidence
     assert {each.verdict for each in up.evidence} == {"ok"}
 
 
