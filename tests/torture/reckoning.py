@@ -26,6 +26,7 @@ from omni.domain.verdict import MEANING, Verdict
 from omni.eventlog.store import Recorded
 
 SERVED = {"ok", "slow", "drip"}  # the faults that are none: what they end with 200 was an answer
+LOADED_AFTER_S = 30.0  # a new daemon has loaded its ways to models, on a busy machine too
 WELL_AFTER_S = 6.0  # a cloud that was broken is known to be well again
 SETTLING_S = 3.0  # between the edge of a mode and what calls under way know of it
 CHANNEL = {"proxy": "proxy", **CLOUDS}  # by fake
@@ -265,7 +266,7 @@ class Reckoning:
             return False
         broken = {each.part for each in self.faults.during(began - WELL_AFTER_S, ended, *CLOUDS)}
         usable = [fake for fake in CLOUDS if fake not in broken and self._has_a_good_key(fake, began, ended)]
-        return bool(usable) and not self.faults.during(began - SETTLING_S, ended, "daemon")
+        return bool(usable) and not self.faults.during(began - LOADED_AFTER_S, ended, "daemon")
 
     def _has_a_good_key(self, fake: str, began: float, ended: float) -> bool:
         own = [(at, e.state) for at, e in self.keys if e.cloud == CLOUDS[fake] and e.key == "backup"]

@@ -33,7 +33,7 @@ from tests.torture.weather import PARTS, Planned, Weather, fake_clock, schedule
 
 from omni.llm.keys import ModelKeys
 
-GATE_S, GATE_LONGEST_S = 10.0, 3.0
+GATE_S, GATE_LONGEST_S = 6.0, 3.0
 LONG_S = 120.0
 DWELL_CAP_S = 5.0
 NORMAL_WITHIN_S = DWELL_CAP_S + 10  # the longest dwell, two good looks, and a busy machine
