@@ -26,7 +26,7 @@ class ModeWish(msgspec.Struct, frozen=True):
     """Body of `POST /api/mode`: BRAINSTEM by a person's word, or the mode that follows from health again."""
 
     mode: Literal["auto", "brainstem"]
-    by: str = ""
+    by: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class DrillWish(msgspec.Struct, frozen=True):
