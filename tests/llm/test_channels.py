@@ -447,6 +447,23 @@ def test_a_call_may_be_cancelled_at_any_moment_and_leaves_no_connection_behind(a
     run(test, is_silent)
 
 
+@pytest.mark.parametrize("steps_apart", range(6))
+def test_a_reading_that_is_cancelled_twice_leaves_no_connection_behind(steps_apart: int) -> None:
+    async def test(channels: Channels, server: Upstream) -> None:
+        answer = await channels.open(THROUGH_PROXY, call(stream=True))
+        reading = asyncio.create_task(body_of(answer))
+        await steps(5)
+        reading.cancel()
+        await steps(steps_apart)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await answer.aclose()
+        async with asyncio.timeout(3):
+            await server.until(lambda it: it.open_connections == 0)
+
+    run(test, streams(*TWO, asyncio.Event()))
+
+
 @pytest.mark.parametrize(
     "play",
     [

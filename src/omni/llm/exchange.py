@@ -45,7 +45,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
 async def close(response: httpx.Response) -> None:
     """Let go of the connection, whether or not the body was read. Safe to repeat."""
     if not response.is_closed:
-        await _to_the_end(response.aclose())
+        await _to_the_end(_close(response))
 
 
 async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
@@ -69,7 +69,15 @@ async def _give_up(sending: asyncio.Task[httpx.Response]) -> None:
     sending.cancel()
     [answer] = await asyncio.gather(sending, return_exceptions=True)
     if isinstance(answer, httpx.Response):
-        await answer.aclose()
+        await _close(answer)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Also where a reading was cancelled while it let go, after which the response takes itself for closed."""
+    await response.aclose()
+    stream = response.extensions.get("network_stream")
+    if stream is not None:
+        await stream.aclose()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
