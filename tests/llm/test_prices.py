@@ -96,10 +96,11 @@ def test_a_price_that_nobody_stated_is_unknown_and_never_zero(prices: Prices, ch
     [
         (PAID, Meter(Usage(10, 2), 0.7, "claude-a"), Bill(0.7, None, "provider")),
         (PAID, Meter(Usage(10, 2), 0.0, "claude-a"), Bill(0.0, None, "provider")),
-        (PAID, Meter(Usage(10, 2), None, "claude-a"), Bill(0.3, None, "table")),
-        (PAID, Meter(Usage(10, 2), None, "claude-a-20990101"), Bill(0.3, None, "table")),
+        (PAID, Meter(Usage(10, 2), None, "claude-a", finished=True), Bill(0.3, None, "table")),
+        (PAID, Meter(Usage(10, 2), None, "claude-a-20990101", finished=True), Bill(0.3, None, "table")),
+        (PAID, Meter(Usage(10, 2), None, "claude-a", finished=False), Bill(None, None, "unknown")),  # it broke off
         (PAID, Meter(None, None, "claude-a"), Bill(None, None, "unknown")),
-        (Hop(PROXY, "claude-a"), Meter(Usage(10, 2), None, "claude-a"), Bill(0.0, 0.3, "table")),
+        (Hop(PROXY, "claude-a"), Meter(Usage(10, 2), None, "claude-a", finished=True), Bill(0.0, 0.3, "table")),
         (Hop(PROXY, "x"), Meter(Usage(10, 2), 0.5, "x"), Bill(0.0, 0.5, "provider")),
         (Hop(PROXY, "x"), Meter(Usage(10, 2), None, "x"), Bill(0.0, None, "unknown")),
     ],

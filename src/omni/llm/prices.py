@@ -82,14 +82,15 @@ class Prices:
     async def bill(self, hop: Hop, meter: Meter) -> Bill:
         """What a call over `hop` cost: the provider's own word, else its price, else not known.
 
-        What goes over a free hop is billed at nothing, and imputed at what it would have cost.
+        The price of a stream that broke off is not known: its usage would have come with its end. What goes over a free
+        hop is billed at nothing, and imputed at what it would have cost.
         """
         model = meter.model or hop.model
         cost: float | None = meter.cost_usd
         source: CostSource = "provider"
-        if cost is None:
+        if cost is None and meter.finished:  # what came of a stream that broke is less than what was done for it
             cost, source = await self.price(hop.channel, model, meter.usage), "table"
-        if cost is None and model != hop.model:
+        if cost is None and meter.finished and model != hop.model:
             cost = await self.price(hop.channel, hop.model, meter.usage)
         if cost is None:
             return Bill(None if hop.paid else 0.0, None, "unknown")
