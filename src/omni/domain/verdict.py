@@ -1,8 +1,8 @@
 """What one answer, or the lack of one, says about whom: the words that health is folded from.
 
 Theory of operation. Whoever calls a proxy or a cloud turns what came back into a Verdict (`omni.llm.classify`). What a
-verdict means stands here, in one table: whether the side that was called is alive, whether its key is good, and
-whether the same question may be put to somebody else. Where a column says None, the answer says nothing about it.
+verdict means stands here, in one table: whether the side that was called is alive, and whether the same question may be
+put to somebody else. None: the answer says nothing about it. What it says of a key stands in `omni.domain.symptoms`.
 
     alive      of a proxy: it runs. Of a cloud: it can be reached. Any HTTP answer over a sound connection shows it.
     elsewhere  the call may be tried on another path, as long as nothing of an answer has been passed on
@@ -41,25 +41,24 @@ class Meaning(NamedTuple):
     """What a verdict says; None where it says nothing."""
 
     alive: bool | None
-    key_good: bool | None
     elsewhere: bool
 
 
 MEANING: dict[Verdict, Meaning] = {
-    #                               alive  key    elsewhere
-    Verdict.OK: Meaning(YES, YES, NO),
-    Verdict.REFUSED: Meaning(NO, SILENT, YES),
-    Verdict.CLOSED: Meaning(NO, SILENT, YES),
-    Verdict.HUNG: Meaning(NO, SILENT, YES),
-    Verdict.NO_ROUTE: Meaning(NO, SILENT, YES),
-    Verdict.SLOW: Meaning(SILENT, SILENT, YES),
-    Verdict.SERVER_ERROR: Meaning(YES, SILENT, YES),
-    Verdict.RATE_LIMITED: Meaning(YES, SILENT, YES),
-    Verdict.OUT_OF_CREDIT: Meaning(YES, SILENT, YES),
-    Verdict.KEY_REJECTED: Meaning(YES, NO, YES),
-    Verdict.CALLER_ERROR: Meaning(YES, SILENT, NO),
-    Verdict.MISCONFIGURED: Meaning(YES, SILENT, NO),
-    Verdict.BAD_ANSWER: Meaning(YES, SILENT, YES),
-    Verdict.BROKEN_STREAM: Meaning(SILENT, SILENT, NO),
-    Verdict.ABANDONED: Meaning(SILENT, SILENT, NO),
+    #                               alive  elsewhere
+    Verdict.OK: Meaning(YES, NO),
+    Verdict.REFUSED: Meaning(NO, YES),
+    Verdict.CLOSED: Meaning(NO, YES),
+    Verdict.HUNG: Meaning(NO, YES),
+    Verdict.NO_ROUTE: Meaning(NO, YES),
+    Verdict.SLOW: Meaning(SILENT, YES),
+    Verdict.SERVER_ERROR: Meaning(YES, YES),
+    Verdict.RATE_LIMITED: Meaning(YES, YES),
+    Verdict.OUT_OF_CREDIT: Meaning(YES, YES),
+    Verdict.KEY_REJECTED: Meaning(YES, YES),
+    Verdict.CALLER_ERROR: Meaning(YES, NO),
+    Verdict.MISCONFIGURED: Meaning(YES, NO),
+    Verdict.BAD_ANSWER: Meaning(YES, YES),
+    Verdict.BROKEN_STREAM: Meaning(SILENT, NO),
+    Verdict.ABANDONED: Meaning(SILENT, NO),
 }
