@@ -78,13 +78,21 @@ def test_a_cloud_that_fails_once_costs_an_attempt_and_no_task(one_key: Omni, clo
     assert len(cloud.calls()) == 2
 
 
-def test_a_stream_that_breaks_in_the_middle_fails_the_task_and_is_not_repeated(
-    one_key: Omni, cloud: CloudProcess
-) -> None:
+def test_a_stream_that_breaks_in_the_middle_costs_an_attempt_and_no_task(one_key: Omni, cloud: CloudProcess) -> None:
     cloud.forget()
-    task = one_key.json("submit", "Tell me about thunder fault:cutstream", *WAIT, code=1)["task"]
-    assert "broke off" in task["error"]["message"]
-    assert len(cloud.calls()) == 1
+    cloud.set(queue=["cutstream"])
+    task = one_key.json("submit", "Tell me about thunder", *WAIT)["task"]
+    assert task["state"] == "completed"
+    assert [each["state"] for each in task["attempts"]] == ["interrupted", "succeeded"]
+    assert "broke off" in task["attempts"][0]["error"]["message"]
+    assert len(cloud.calls()) == 2
+
+
+def test_a_stream_that_always_breaks_is_a_question_to_a_person(one_key: Omni, cloud: CloudProcess) -> None:
+    cloud.forget()
+    task = one_key.json("submit", "Tell me about lightning fault:cutstream", *WAIT, code=6)["task"]
+    assert "broke off" in task["held"]["reason"]
+    assert len(cloud.calls()) == 3
 
 
 def test_a_task_that_would_go_over_its_budget_is_held_before_any_call_is_made(

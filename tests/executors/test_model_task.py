@@ -110,15 +110,6 @@ REFUSALS: dict[str, tuple[Script, tuple[str, str, int]]] = {
     "slow": (answers(504, openai_error("no answer in time"), retry_after="5"), ("unavailable", "no answer", 5_000)),
     "internal": (answers(500, openai_error("a bug")), ("failed", "a bug", 0)),
     "moved": (answers(302, b"", location="http://127.0.0.1:1/"), ("failed", "HTTP 302", 0)),
-    "broken": (
-        says(text("half"), complete=False),
-        ("failed", "the model's answer broke off after 4 characters", 0),
-    ),
-    "ended early": (says(text("half")), ("failed", "the model's answer broke off after 4 characters", 0)),
-    "error inside": (
-        says(text("half"), openai_error("the proxy died")),
-        ("failed", "the model's answer broke off: the proxy died", 0),
-    ),
     "nothing": (says(ended("stop"), "[DONE]"), ("failed", "the model gave an empty answer", 0)),
     "blank": (says(text(" \n"), ended("stop"), "[DONE]"), ("failed", "the model gave an empty answer", 0)),
     "filtered": (says(text("I"), ended("content_filter")), ("failed", "the model refused to answer", 0)),
@@ -141,6 +132,22 @@ async def test_each_way_to_fail_is_told_in_words_and_asked_of_the_port_once(tmp_
     }
     assert wrong == {}
     assert sorted(each.description for each in port.requests) == sorted(REFUSALS)
+
+
+BROKEN: dict[str, tuple[Script, str]] = {
+    "broken": (says(text("half"), complete=False), "the model's answer broke off after 4 characters"),
+    "ended early": (says(text("half")), "the model's answer broke off after 4 characters"),
+    "error inside": (says(text("half"), openai_error("the proxy died")), "broke off: the proxy died"),
+}
+
+
+async def test_an_answer_that_breaks_off_is_an_interruption_and_no_failure(tmp_path: Path) -> None:
+    async with house(tmp_path, {name: script for name, (script, _) in BROKEN.items()}) as (bench, port):
+        for name, (_, words) in BROKEN.items():
+            report = await bench.run("model", name, name)
+            assert isinstance(report, cmd.ReportInterrupted), report
+            assert words in report.evidence
+    assert sorted(each.description for each in port.requests) == sorted(BROKEN)
 
 
 async def test_an_answer_in_one_piece_is_an_answer(tmp_path: Path) -> None:

@@ -171,9 +171,7 @@ class Reckoning:
             return "by a person's word"
         if "repair" in story.labels:
             return "a repair that its executor gave up"
-        last = max(story.attempts, default=0)
-        broken = any(e.n == last and verdict == Verdict.BROKEN_STREAM for e, verdict in story.calls)
-        return "a stream broke in the middle" if broken and story.executor == "model" else ""
+        return ""
 
     # --- what upstreams were asked --------------------------------------------------------------------------------
 

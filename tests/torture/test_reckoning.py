@@ -91,7 +91,6 @@ FORGED: dict[str, tuple[History, list[tuple[str, Entry]], str]] = {
     [
         (SOUND, ONCE),
         (DIRECT, [asked(ended="cut"), SOUTH]),
-        (of_task(reserved(), settled("c/1", "broken_stream"), *FAILED), [asked(ended="cutstream")]),
         (of_task(ev.TaskHeld(Held("interrupted", "who knows", ("retry",)))), []),
         (of_system(*NOTES, ev.NoticeDelivered("a"), ev.NoticeDelivered("b"), *REPAIR), ONCE),
     ],

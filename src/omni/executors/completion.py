@@ -18,6 +18,7 @@ from omni.domain.errors import ExecutorError
 MAX_ANSWER_CHARS = 2 * 1024 * 1024
 MAX_MESSAGE_CHARS = 2_000
 LENGTH = "length"
+BROKEN_OFF = "interrupted"  # a completion changes nothing in the world: `on_crash` has it made again
 
 # What the port says first, then what its status says; anything else is a failure of its own. Where no model answered at
 # all the task is tried again: nothing was handed on, and a completion begun somewhere has no effect but its cost.
@@ -80,7 +81,7 @@ class Completion:
         if self.chars > MAX_ANSWER_CHARS:
             self.end = LENGTH
         elif not (self._done or self.end):
-            raise NoAnswer("failed", f"the model's answer broke off after {self.chars} characters")
+            raise NoAnswer(BROKEN_OFF, f"the model's answer broke off after {self.chars} characters")
         if self._refusal or self.end == "content_filter":
             why = self._refusal or "its provider filtered the answer"
             raise NoAnswer("failed", f"the model refused to answer: {why[:MAX_MESSAGE_CHARS]}")
@@ -91,7 +92,7 @@ class Completion:
         if not isinstance(chunk, Mapping):
             raise NoAnswer("failed", "the model port sent what is no chat completion")
         if chunk.get("error"):
-            raise NoAnswer("failed", f"the model's answer broke off: {message_of(chunk)}")
+            raise NoAnswer(BROKEN_OFF, f"the model's answer broke off: {message_of(chunk)}")
         self.model = _text(chunk.get("model")) or self.model
         self.usage = _usage(chunk.get("usage")) or self.usage
         choices = chunk.get("choices")

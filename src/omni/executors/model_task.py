@@ -21,7 +21,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 import omni
-from omni.executors.completion import LENGTH, Completion, NoAnswer, refusal_of
+from omni.executors.completion import BROKEN_OFF, LENGTH, Completion, NoAnswer, refusal_of
 from omni.executors.report import language_of
 
 CONNECT_S = 5.0
@@ -71,7 +71,7 @@ async def answer(client: httpx.AsyncClient, asked: Asked, on_progress: Progress)
         return _failed(NoAnswer("bad_request", "there is no model port at the address that the adapter was given"))
     except httpx.HTTPError as error:
         how = str(error) or type(error).__name__
-        return _failed(NoAnswer("failed", f"the model's answer broke off after {completion.chars} characters: {how}"))
+        return _failed(NoAnswer(BROKEN_OFF, f"the model's answer broke off after {completion.chars} characters: {how}"))
     return _done(completion, language_of(asked.description))
 
 
