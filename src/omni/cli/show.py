@@ -85,7 +85,7 @@ def _facts(task: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", one_line(task.get("model") or "")),
         ("created", local_time(task["created_at"])),
         ("ended", local_time(task["ended_at"]) if task.get("ended_at") else ""),
-        ("next try", local_time(task["retry_at"]) if task.get("retry_at") else ""),
+        ("next try", local_time(task["retry_at"]) if task.get("retry_at") and task["state"] != "waiting" else ""),
         ("retry of", task.get("retry_of") or ""),
         ("labels", one_line(", ".join(task.get("labels") or ()))),
         ("cost", cost),

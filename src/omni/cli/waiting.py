@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from omni.cli.output import Output, one_line
+from omni.cli.show import WAITING
 
 if TYPE_CHECKING:
     from omni.cli.client import Client
 
 PATIENCE_S = 30.0  # how long a daemon that went away may take to come back
 LOOK_S = 2.0  # one call waits this long, so that a person sees each state
+_BETWEEN = frozenset({"idle"})  # with an attempt behind it: the next one comes later
 _AT_REST = frozenset({"completed", "failed", "cancelled", "held"})
 
 
@@ -40,11 +42,24 @@ def wait_for(client: Client, task: dict[str, Any], wait_s: float | None, out: Ou
 def _show(out: Output, task: dict[str, Any], shown: str, elapsed_s: float) -> str:
     who = f" by {one_line(task['executor'])}" if task.get("executor") else ""
     now = f"{task['state']}{who}, attempt {task['attempt']}" if task.get("attempt") else f"{task['state']}{who}"
+    why = _why(task)
+    if out.live and why and now != shown:  # a line that stays: the one that is drawn anew must fit the terminal
+        out.redraw("")
+        out.note(f"{task['id']}: {now}{why}")
     if out.live:
         out.redraw(f"{task['id'][:18]}  {now}  {elapsed_s:.0f} s")
     elif now != shown:
-        out.note(f"{task['id']}: {now}")
+        out.note(f"{task['id']}: {now}{why}")
     return now
+
+
+def _why(task: dict[str, Any]) -> str:
+    """What keeps a task that does not run; empty when nothing is known to."""
+    if task["state"] == "waiting":
+        return f" {WAITING}"
+    attempts = task.get("attempts") or ()
+    error = attempts[-1].get("error") if attempts and task["state"] in _BETWEEN else None
+    return f", which failed: {one_line(error['message'])}" if error else ""
 
 
 def _says(out: Output) -> Any:
