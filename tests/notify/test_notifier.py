@@ -148,10 +148,10 @@ async def test_a_stop_gives_up_what_is_on_its_way_without_an_answer() -> None:
     assert answers.silent
 
 
-async def test_the_log_gets_one_line() -> None:
+async def test_the_log_gets_one_line_and_it_is_a_warning() -> None:
     with structlog.testing.capture_logs() as lines:
         await LogSink().deliver(Told("k", "degraded", "words", 1))
-    assert lines == [{"event": "notice.told", "log_level": "info", "key": "k", "kind": "degraded", "text": "words"}]
+    assert lines == [{"event": "notice.told", "log_level": "warning", "key": "k", "kind": "degraded", "text": "words"}]
 
 
 async def test_a_terminal_gets_one_line_that_cannot_control_it() -> None:

@@ -38,8 +38,8 @@ class LogSink:
     name = "log"
 
     async def deliver(self, notice: Told) -> None:
-        """Write the notice as one line."""
-        log.info("notice.told", key=notice.key, kind=notice.kind, text=notice.text)
+        """Write the notice as one line, a warning: no `log_level` for daily use hides it."""
+        log.warning("notice.told", key=notice.key, kind=notice.kind, text=notice.text)
 
 
 class ConsoleSink:
