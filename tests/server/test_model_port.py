@@ -104,6 +104,7 @@ def test_without_a_key_of_ours_nothing_under_v1_opens_and_the_refusal_is_in_the_
             said = answer.json()
             assert ("type" in said) == path.startswith("/v1/messages")
             assert said["error"]["type"] == "authentication_error"
+            assert "omni token model" in said["error"]["message"]
         assert proxy.seen == []
 
     with_port(test, tmp_path)

@@ -226,7 +226,7 @@ class Gate:
                 return Caller(address, logged_in=True, holder=holder)
         if self._tokens is None and not any(key.startswith(OWN_KEYS) for key in given):
             return Caller(address, logged_in=True, holder=models.owner)
-        return self._wrong_token(address, "model key") if given else _unauthorised("this needs a model key")
+        return self._wrong_token(address, "model key") if given else _unauthorised("this needs a model key", _KEY_HINT)
 
     def _without_token(self, scope: Scope, address: str) -> Caller | Refusal:
         if scope["type"] == "websocket" or scope["path"] in OPEN_PATHS:
@@ -237,11 +237,15 @@ class Gate:
         if self._failed.exceeded(address):
             return Refusal(429, "too many failed logins", "wait a minute", ((b"retry-after", b"60"),))
         self._failed.add(address)
-        return _unauthorised(f"this is not the {what}" if what == "token" else f"this is no {what} of ours")
+        return _unauthorised("this is not the token") if what == "token" else _unauthorised(_NO_KEY, _KEY_HINT)
 
 
-def _unauthorised(message: str) -> Refusal:
-    hint = "send `Authorization: Bearer TOKEN`; `omni token show` prints it"
+_NO_KEY = "this is no model key of ours"
+_KEY_HINT = "send `Authorization: Bearer KEY`, or `x-api-key: KEY`; `omni token model NAME` prints one"
+_HINT = "send `Authorization: Bearer TOKEN`; `omni token show` prints it"
+
+
+def _unauthorised(message: str, hint: str = _HINT) -> Refusal:
     return Refusal(401, message, hint, ((b"www-authenticate", b"Bearer"),))
 
 
