@@ -85,6 +85,15 @@ def test_what_cannot_be_called_is_warned_of_with_what_to_do(configure: Configure
     assert any(words in each for each in configure(text).warnings)
 
 
+def test_a_cap_for_a_name_that_nothing_has_is_warned_of_and_the_names_there_are_go_without(
+    configure: Configure,
+) -> None:
+    warnings = configure("budget: {channel_usd: {P1: 1, litellm: 2, brainstem: 1, P9: 3}}").warnings
+    about = [each for each in warnings if "channel_usd" in each]
+    assert len(about) == 1
+    assert about[0].startswith("budget.channel_usd.P9: no tier and no channel has this name")
+
+
 @pytest.mark.parametrize("text", [OLLAMA, ONE_KEY, f"{PROXY}\napi_keys: {{backup: {{openai: k-123456}}}}"])
 def test_what_can_be_called_is_not_warned_of(configure: Configure, text: str) -> None:
     assert configure(text).warnings == []

@@ -198,7 +198,15 @@ def _tiers_without_a_way(config: Config) -> Iterator[str]:
             yield f"{where}: its channel has no primary key; set api_keys.primary.{tier.channel}"
 
 
+def _caps_of_nothing(config: Config) -> Iterator[str]:
+    known = [*(tier.name for tier in config.model_tiers), *config.providers, "litellm", "brainstem"]
+    for name in config.budget.channel_usd:
+        if name not in known:
+            guess = did_you_mean(name, known)
+            yield f"budget.channel_usd.{name}: no tier and no channel has this name, so it caps nothing{guess}"
+
+
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
     _idle_servers, _missing_adapters, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
-    _tiers_without_a_way,
+    _tiers_without_a_way, _caps_of_nothing,
 )  # fmt: skip
