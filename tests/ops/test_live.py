@@ -101,8 +101,9 @@ async def test_whoever_stops_a_live_drill_ends_its_fault() -> None:
         process = await here.begin("drill", "quota", "--live", "--yes", "--seconds", "200")
         await here.shows("quota")
         process.send_signal(signal.SIGTERM)
-        await process.communicate()
+        _, said = await process.communicate()
         assert process.returncode == 130
+        assert b"stopped; the fault is over" in said
         assert await here.drills() == []
         process = await here.begin("drill", "rate-limit", "--live", "--yes", "--seconds", "200")
         await here.shows("rate-limit")

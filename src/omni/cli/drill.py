@@ -30,12 +30,16 @@ _LIVE: dict[Fault, str] = {
 }
 
 
+_REMOVED = "stopped; the daemon of the drill has ended, and what it wrote is removed"
+_ENDED = "stopped; the fault is over, and the daemon goes on by its usual rules: omni status"
+
+
 def run(context: Context, fault: str, *, live: bool, seconds: float | None, with_calls: bool, sure: bool) -> int:
     """Hold a drill; exit code 1 when a figure is missed. Raises OmniError."""
     if not live:
         if fault == "none" or with_calls:
             raise BadUsage("that is for a daemon that runs", hint=f"omni drill {fault} --live")
-        return _say(context, _interruptible(_of_its_own(context, fault, seconds)))
+        return _say(context, _interruptible(context, _of_its_own(context, fault, seconds), _REMOVED))
     if fault == "kill":
         raise BadUsage(
             "a drill does not kill the running daemon: nobody would be left to measure it, or to start it again",
@@ -45,7 +49,8 @@ def run(context: Context, fault: str, *, live: bool, seconds: float | None, with
         return _end(context)
     known = cast("Fault", fault)
     _confirm(context, known, sure=sure)
-    return _say(context, _interruptible(_live(context, known, seconds, with_calls=with_calls)))
+    work = _live(context, known, seconds, with_calls=with_calls)
+    return _say(context, _interruptible(context, work, _ENDED))
 
 
 def _of_its_own(context: Context, fault: str, seconds: float | None) -> Coroutine[Any, Any, Report]:
@@ -110,8 +115,11 @@ class _Progress:
         self._out.note(f"{time.monotonic() - self._began:6.1f} s  {text}")
 
 
-def _interruptible(work: Coroutine[Any, Any, T]) -> T:
-    """Do the work; SIGTERM and SIGHUP end it in order too, as Ctrl-C does. Raises KeyboardInterrupt then."""
+def _interruptible(context: Context, work: Coroutine[Any, Any, T], stopped: str) -> T:
+    """Do the work; SIGTERM and SIGHUP end it in order too, as Ctrl-C does. Raises KeyboardInterrupt then.
+
+    `stopped` is what is said of that: by then the work has cleaned up after itself.
+    """
 
     async def main() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -122,7 +130,8 @@ def _interruptible(work: Coroutine[Any, Any, T]) -> T:
 
     try:
         return asyncio.run(main())
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        context.out.note(stopped)
         raise KeyboardInterrupt from None
 
 
