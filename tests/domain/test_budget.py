@@ -584,6 +584,14 @@ def test_a_paid_task_is_held_before_it_starts_when_the_day_is_used_up() -> None:
     assert names(desk.put(cmd.TimerFired("budget"))) == ["task.routed", "attempt.planned"]
 
 
+def test_under_degrade_a_task_that_no_free_call_would_do_for_is_held_and_not_failed() -> None:
+    desk = till(task_usd=2.0, at_cap="degrade")
+    desk.reserve("c1", 3.0)
+    assert names(desk.fail("a", "over_budget")) == ["attempt.failed", "task.held"]
+    assert desk.held().kind == "budget"
+    assert desk.held().options == ("retry", "fail")
+
+
 def test_under_degrade_a_paid_task_starts_on_the_free_tier_and_says_why() -> None:
     desk = used_up(at_cap="degrade")
     events = desk.create("a", tier="P2")

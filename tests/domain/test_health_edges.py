@@ -9,6 +9,9 @@ from msgspec.structs import replace
 from tests.domain.ward import BOTH, HOUR, MINUTE, RULES, Ward, kinds
 
 from omni.domain import events as ev
+from omni.domain import health as healths
+from omni.domain.health import Health
+from omni.domain.values import HealthSettings
 from omni.domain.verdict import MEANING, Verdict
 
 PROXY = "proxy"
@@ -496,3 +499,12 @@ def test_a_target_that_is_not_watched_is_not_heard_of() -> None:
     ward = Ward(replace(BOTH, proxy=False, clouds=("west",)))
     assert ward.series(PROXY, [F] * 10) + ward.series("east", [F] * 10) == []
     assert ward.state(PROXY) == "absent"
+
+
+def test_breakers_of_a_proxy_that_is_no_longer_configured_are_forgotten() -> None:
+    known = Health()
+    healths.evolve(known, ev.HealthConfigured(HealthSettings(proxy=True, clouds=("east",))), 1)
+    for channel in ("proxy", "east"):
+        healths.evolve(known, ev.BreakerChanged(channel, "large", "open", "limited", 99), 2)
+    healths.evolve(known, ev.HealthConfigured(HealthSettings(clouds=("east",))), 3)
+    assert list(known.breakers) == [("east", "large")]

@@ -8,6 +8,7 @@ Then one of:
     succeeded                   the task completes
     failed, and never sent      another attempt after a backoff (UNSENT): nothing ran, so nothing can run twice
     failed                      the task fails: the executor said so, or was too slow and was stopped
+    failed for want of money    the task is held: a cap can be raised
     interrupted                 nobody knows what ran: the executor's `on_crash` policy decides (POLICY)
     cancelled                   the task is cancelled
 
@@ -38,6 +39,7 @@ from omni.domain.values import (
 )
 
 UNSENT = frozenset({"unavailable", "rate_limited"})  # the executor never began: safe to try again under any policy
+OVER_BUDGET = "over_budget"  # the model port said so
 MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes it is a matter for a person
 ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated unasked: the world has moved on
 BACKOFF_MS = 1_000
@@ -89,6 +91,8 @@ def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEven
         return _late(task, report.n, "failed", report.error.message)
     if task.cancel_requested:
         return [ev.AttemptCancelled(report.n), ev.TaskCancelled("")]
+    if report.error.kind == OVER_BUDGET:  # no free model would do instead: a person may raise the cap, or wait for one
+        return [ev.AttemptFailed(report.n, report.error), ev.TaskHeld(_for_want_of_money(report.error))]
     if report.error.kind not in UNSENT and task.state is TaskState.WAITING:
         return _cut_off(task, attempt, f"it failed while the cloud was gone: {report.error.message}", at)
     if report.error.kind not in UNSENT:
@@ -161,6 +165,10 @@ def _effective(task: Task, attempt: Attempt, at: Millis, *, resumable: bool) -> 
     if attempt.policy == "resume" and not resumable:
         return "ask"
     return attempt.policy
+
+
+def _for_want_of_money(error: TaskError) -> Held:
+    return Held("budget", error.message, ("retry", "fail"))
 
 
 def uncertain(task: Task) -> bool:

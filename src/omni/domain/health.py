@@ -143,7 +143,7 @@ def _configured(health: Health, event: ev.HealthConfigured, at: Millis) -> None:
         health.proxy = new
     health.clouds = {name: health.clouds.get(name, new) for name in settings.clouds}
     health.keys = {(cloud, role): _key(health, cloud, role, at) for cloud in settings.clouds for role in ROLES}
-    channels = {PROXY, *settings.clouds}
+    channels = {*settings.clouds, *((PROXY,) if settings.proxy else ())}
     health.breakers = {name: each for name, each in health.breakers.items() if name[0] in channels}
 
 
