@@ -5,8 +5,12 @@ Thresholds are the owner's own where a time is measured; rests and rounds are sh
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from tests.failover.scene import KEYS, Scene
 from tests.fakes.processes import ProxyProcess
@@ -177,4 +181,28 @@ def test_a_stream_that_breaks_behind_the_proxy_is_a_clear_error_and_metered(
     assert scene.channels() == [("proxy", "broken_stream")]
     [settled] = scene.events(ev.CallSettled)
     assert settled.duration_ms > 0
+    assert scene.modes() == []
+
+
+def test_a_hundred_calls_at_once_leave_the_proxy_quick_to_say_that_it_lives(
+    make_scene: MakeScene, figures: Figures
+) -> None:
+    scene = make_scene(fault_handler=OWNERS)
+    for cloud in (scene.north, scene.south):
+        cloud.set(fault="slow", delay_s=3)  # so that they are all under way at the same time
+
+    def ask(_: int) -> int:
+        return scene.ask("hello", stream=True).status_code
+
+    with ThreadPoolExecutor(100) as pool, httpx.Client(trust_env=False, timeout=10) as client:
+        asked = [pool.submit(ask, n) for n in range(100)]
+        looks = []
+        while not all(each.done() for each in asked):
+            began = time.monotonic()
+            assert client.get(f"{scene.proxy.url}/health/liveliness").status_code == 200
+            looks.append(time.monotonic() - began)
+            time.sleep(0.05)
+        assert Counter(each.result() for each in asked) == {200: 100}
+    figures.note("100 calls at once: the proxy's liveliness, median", statistics.median(looks), below=0.5)
+    figures.note("100 calls at once: the proxy's liveliness, worst", max(looks), below=1.0)
     assert scene.modes() == []
