@@ -3,6 +3,8 @@
 import httpx
 from tests.cli.conftest import Omni
 
+from omni.cli import status
+
 
 def test_a_person_suspends_by_hand_and_gives_the_decision_back(served: Omni) -> None:
     before = served.json("mode")
@@ -46,3 +48,12 @@ def test_a_model_key_opens_the_model_port_and_nothing_else(served: Omni) -> None
 
 def test_a_client_without_a_proper_name_gets_no_key(served: Omni) -> None:
     assert "cannot be the name" in served.json("token", "model", "a b", code=2)["error"]["message"]
+
+
+def test_normal_names_what_is_left_alone_all_the_same() -> None:
+    breaker = {"kind": "breaker", "name": "proxy/large", "state": "open"}
+    key = {"kind": "key", "name": "east/backup", "state": "invalid"}
+    fine = {"kind": "cloud", "name": "east", "state": "up"}
+    assert status._but({"components": [fine]}) == ""
+    said = status._but({"components": [fine, breaker, key]})
+    assert said == "; 1 model(s) left alone for now, 1 key(s) refused or out of credit (below)"

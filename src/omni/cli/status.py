@@ -74,7 +74,7 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
     """The status for people."""
     out, daemon = context.out, body["daemon"]
     if daemon["running"]:
-        head = f"{out.state(str(body['mode']))}  {_MODES.get(str(body['mode']), '')}".rstrip()
+        head = f"{out.state(str(body['mode']))}  {_MODES.get(str(body['mode']), '')}{_but(body)}".rstrip()
     else:
         head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
     where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
@@ -170,6 +170,16 @@ def _from_log(context: Context) -> dict[str, Any]:
         return {"position": 0}
     with context.history() as history:
         return history.status(context.counting("reading the log"), SystemClock().wall_ms())
+
+
+def _but(body: dict[str, Any]) -> str:
+    """What NORMAL does not say: models that are left alone, and keys that are refused."""
+    components = body.get("components", [])
+    left = sum(c["kind"] == "breaker" and c["state"] == "open" for c in components)
+    bad = sum(c["kind"] == "key" and c["state"] in {"invalid", "cooldown"} for c in components)
+    said = [f"{left} model(s) left alone for now"] if left else []
+    said += [f"{bad} key(s) refused or out of credit"] if bad else []
+    return f"; {', '.join(said)} (below)" if said else ""
 
 
 def _components(context: Context, components: list[dict[str, Any]]) -> list[str]:
