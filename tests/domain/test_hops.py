@@ -144,6 +144,15 @@ def test_a_cloud_without_a_name_for_the_model_is_left_out_and_the_reason_says_wh
     assert "providers.anthropic.default_model" in reason
 
 
+def test_what_only_a_person_can_mend_is_told_from_what_passes() -> None:
+    keyless = Paths(tiers=(P1,), providers=(Provider("anthropic", ("messages",), {}, "c"),))
+    assert [each.for_good for each in plan(MESSAGES, keyless).left_out] == [True]
+    behind = Paths(proxy=True, tiers=(P1,), providers=keyless.providers)
+    assert [each.for_good for each in plan(MESSAGES, behind, proxy_lost=True).left_out] == [False]
+    gone = health("NORMAL", down("cloud", "anthropic"))
+    assert not any(each.for_good for each in plan(CHAT, NO_PROXY, gone).left_out)
+
+
 def test_without_a_proxy_in_the_configuration_the_primary_keys_are_used() -> None:
     assert ways(Asked("messages", "smart"), NO_PROXY) == [
         "anthropic/claude-s/primary",

@@ -33,6 +33,7 @@ from tests.llm.upstream import (
 from tests.server.house import until
 
 from omni.config import ApiKeys, Config, Provider
+from omni.config.model import Tier
 from omni.domain import events as ev
 from omni.domain.commands import CallAnswered, ComponentReport, ReserveCall
 from omni.domain.values import Budget
@@ -276,6 +277,17 @@ async def test_a_proxy_that_turns_down_our_own_key_is_no_reason_to_spend_the_bac
         assert "the proxy" in told(body)
         assert calls(cloud) == []
         await until(lambda: port.settled == [("proxy", "fast", "misconfigured")])
+
+
+async def test_what_only_the_configuration_can_mend_is_not_worth_asking_again() -> None:
+    async with upstream(GOOD) as cloud:
+        told_nobody = config(anthropic=cloud.url, tiers=(Tier(name="P1"),))
+        nameless = {name: replace(each, default_model="", models={}) for name, each in told_nobody.providers.items()}
+        async with harbour(replace(told_nobody, providers=nameless)) as port:
+            answer, body = await port.call(model="auto")
+    assert (answer.status, answer.headers.get("x-should-retry")) == (400, "false")
+    assert "default_model" in told(body)
+    assert "omni config check" in told(body)
 
 
 async def test_when_nobody_answers_the_caller_is_told_what_each_hop_said() -> None:

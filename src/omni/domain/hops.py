@@ -84,11 +84,12 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 
 class LeftOut(msgspec.Struct, frozen=True, gc=False):
-    """A way that cannot be taken now, and why; `until` when that is known."""
+    """A way that cannot be taken now, and why; `until` when that is known, `for_good` if only a person can mend it."""
 
     hop: Hop
     reason: str
     until: Millis | None = None
+    for_good: bool = False
 
     def __str__(self) -> str:
         return f"{self.hop.channel}{f' ({self.hop.model})' if self.hop.model else ''}: {self.reason}"
@@ -153,7 +154,8 @@ def _ways(rung: Rung, asked: Asked, paths: Paths, *, lost: bool) -> Iterator[Lef
         yield from (LeftOut(hop, "") for hop in _local((rung,)))
     elif rung.channel == LITELLM and paths.proxy and not lost:
         hop = Hop(PROXY, rung.light, None, rung.name, rung.paid)
-        yield LeftOut(hop, "" if rung.light else f"neither the caller nor tier {rung.name} names a model")
+        nameless = "" if rung.light else f"neither the caller nor tier {rung.name} names a model"
+        yield LeftOut(hop, nameless, for_good=bool(nameless))
     else:
         role: KeyRole = "backup" if lost else "primary"
         own = () if rung.channel == LITELLM or lost else (rung.channel,)
@@ -169,9 +171,11 @@ def _direct(provider: Provider, rung: Rung, asked: Asked, role: KeyRole) -> Left
     own = rung.channel == provider.name
     model = _called(provider, rung, asked, own=own)
     hop = Hop(provider.name, model, role, rung.name, rung.paid if own else True)
+    for_good = role == "primary"  # backup keys stand in for a proxy, which comes back
     if not (provider.backup if role == "backup" else provider.primary):
-        return LeftOut(hop, f"there is no {role} key")
-    return LeftOut(hop, "" if model else f"nobody says which model to use (providers.{provider.name}.default_model)")
+        return LeftOut(hop, f"there is no {role} key", for_good=for_good)
+    nameless = "" if model else f"nobody says which model to use (providers.{provider.name}.default_model)"
+    return LeftOut(hop, nameless, for_good=for_good and bool(nameless))
 
 
 def _called(provider: Provider, rung: Rung, asked: Asked, *, own: bool) -> str:

@@ -89,6 +89,8 @@ def nowhere(dialect: str, mode: NoteMode, route: Plan) -> PortAnswer:
         why = f"the cloud is gone ({mode.reason or mode.cause or mode.mode}), and no model on this machine runs tasks"
     else:
         why = "no model channel can be used: " + ("; ".join(map(str, route.left_out)) or "none is configured")
+        if all(each.for_good for each in route.left_out):
+            return error(dialect, 400, f"{why}. Next: omni config check")
     return error(dialect, 503, f"{why}. Next: omni status", OFFLINE_RETRY_S)
 
 
