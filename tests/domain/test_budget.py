@@ -333,11 +333,12 @@ def test_an_interrupted_attempt_is_repeated_under_its_key_and_meets_the_cap_agai
     assert desk.stops == [("a", 2)]
 
 
-def test_an_attempt_that_was_asked_to_stop_already_is_not_asked_again() -> None:
+def test_an_attempt_that_was_asked_to_stop_buys_no_more_calls_and_is_not_asked_again() -> None:
     desk = till(task_usd=1.0)
     desk.put(cmd.CancelTask("r", "a", "owner"))
-    desk.reserve("c1", 2.0)
-    assert (desk.verdict, desk.stops) == ("over_budget", [])
+    for call, usd in (("c1", 2.0), ("c2", 0.1)):
+        assert desk.reserve(call, usd) == []
+        assert (desk.verdict, desk.stops) == ("stale_key", [])
 
 
 def test_work_that_its_executor_never_took_goes_on_by_itself_whatever_the_policy() -> None:

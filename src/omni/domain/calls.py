@@ -110,7 +110,7 @@ def _turned_down(board: Board, message: cmd.ReserveCall, task: Task | None, over
 
 def _stop(task: Task | None) -> list[Send]:
     attempt = task.open_attempt if task else None
-    if task is None or attempt is None or task.cancel_requested:
+    if task is None or attempt is None:
         return []
     return [orders.stop(task, attempt)]
 
@@ -125,12 +125,13 @@ def _stream(task: Task | None) -> str:
 
 
 def _is_open(task: Task | None, n: int) -> bool:
-    attempt = task.open_attempt if task else None
+    """Whether an attempt may still buy: it runs, and nobody has asked it to stop."""
+    attempt = task.open_attempt if task and not task.cancel_requested else None
     return attempt is not None and attempt.n == n
 
 
 def _stale(message: cmd.ReserveCall) -> cmd.Refusal:
-    told = f"attempt {message.n} of task {message.task_id} has ended, and so has its key for model calls"
+    told = f"attempt {message.n} of task {message.task_id} has ended or is to stop: its key buys no more model calls"
     return cmd.Refusal("stale_key", told, f"omni task show {message.task_id}")
 
 
