@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from tests.failover.scene import Scene, Scripted
+from tests.failover.scene import Scene, Scripted, scenes
 from tests.fakes.processes import FakeProxyProcess
 
 MakeScene: TypeAlias = Callable[..., Scene[FakeProxyProcess]]
@@ -22,13 +22,5 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
 @pytest.fixture
 def make_scene(around: Scripted, tmp_path: Path) -> Iterator[MakeScene]:
     """Starts a daemon among them, as good as new; nothing of it is left afterwards."""
-    made: list[Scene[FakeProxyProcess]] = []
-
-    def make(**config: object) -> Scene[FakeProxyProcess]:
-        around.anew()
-        made.append(Scene(tmp_path, around, **config))
-        return made[-1].start()
-
-    yield make
-    for each in made:
-        each.close()
+    with scenes(tmp_path, around) as make:
+        yield make

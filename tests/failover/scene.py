@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -215,3 +217,20 @@ class Scene(Generic[P]):
             return False
         noted = self.events(ev.ModeNoted)
         return bool(noted) and noted[-1].cleared
+
+
+@contextmanager
+def scenes(home: Path, around: Around[P]) -> Iterator[Callable[..., Scene[P]]]:
+    """Starts daemons among what is around, each time as good as new; nothing of them is left afterwards."""
+    made: list[Scene[P]] = []
+
+    def make(**config: Any) -> Scene[P]:
+        around.anew()
+        made.append(Scene(home, around, **config))
+        return made[-1].start()
+
+    try:
+        yield make
+    finally:
+        for each in made:
+            each.close()

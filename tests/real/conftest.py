@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from tests.failover.scene import Scene
+from tests.failover.scene import Scene, scenes
 from tests.fakes.processes import REAL_PYTHON, ProxyProcess
 from tests.real.house import Front, Real
 
@@ -81,13 +81,5 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 @pytest.fixture
 def make_scene(around: Real, tmp_path: Path) -> Iterator[MakeScene]:
     """Starts a daemon among them, as good as new; nothing of it is left afterwards."""
-    made: list[Scene[ProxyProcess]] = []
-
-    def make(**config: object) -> Scene[ProxyProcess]:
-        around.anew()
-        made.append(Scene(tmp_path, around, **config))
-        return made[-1].start()
-
-    yield make
-    for each in made:
-        each.close()
+    with scenes(tmp_path, around) as make:
+        yield make

@@ -81,11 +81,6 @@ def warm() -> None:
     _IMPORT.begin()
 
 
-def is_warm() -> bool:
-    """Whether a call through the library would begin at once."""
-    return _IMPORT.begin().done()
-
-
 async def library() -> ModuleType:
     """litellm, when it is there. Raises what the import raised."""
     return await asyncio.shield(asyncio.wrap_future(_IMPORT.begin()))
