@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Both make .venv first, and again only when a lock changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real setup format torture bench lock clean
+.PHONY: help run test test-real test-peers setup format torture bench lock clean
 
 PY := .venv/bin/python
 WORKERS ?= 2
@@ -33,6 +33,11 @@ test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of i
 	@scripts/setup_real.sh
 	@$(PY) -m pytest -m real -n 0 --timeout 300 tests/real $(ARGS)
 
+test-peers: setup ## the tests with the real Claude Code and OpenClaw, in a .peers of their own
+	$(call step,pytest -m peers)
+	@scripts/setup_peers.sh
+	@$(PY) -m pytest -m peers -n 0 --timeout 300 tests/peers $(ARGS)
+
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
 	@scripts/setup.sh dev
 
@@ -56,6 +61,6 @@ lock: setup ## renew the locks from pyproject.toml (UPGRADE=1 takes newer versio
 	@$(compile) --group build --output-file requirements-build.lock
 	@$(compile) requirements-real.in --output-file requirements-real.lock
 
-clean: ## remove .venv, .venv-real, caches and build leftovers; never a data directory
-	rm -rf .venv .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist src/*.egg-info
+clean: ## remove .venv, .venv-real, .peers, caches and build leftovers; never a data directory
+	rm -rf .venv .venv-real .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

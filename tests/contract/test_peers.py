@@ -11,7 +11,7 @@ import pytest
 from tests.contract.doors import DOORS, WAIT_S, call, over_http, over_ws
 from tests.torture.daemon_process import DaemonProcess
 
-pytestmark = [pytest.mark.peers, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 # What is asked, who shall do it and by which word, and what the answer then holds.
 ASKED = {
