@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import yaml
+from tests.fakes.messages import Asked, MessagesControl
 from tests.fakes.ollama import OllamaControl, OllamaEntry
 from tests.fakes.upstream import Control, Entry
 from tests.torture.daemon_process import free_port, until
@@ -174,6 +175,23 @@ class OllamaProcess(_Fake):
         """The models in memory, from the API that Ollama itself has for it."""
         models = httpx.get(self.url + "/api/ps", trust_env=False).raise_for_status().json()["models"]
         return [each["name"] for each in models]
+
+
+class MessagesProcess(_Fake):
+    """`tests.fakes.messages` on its own."""
+
+    untouched = MessagesControl()
+
+    def __init__(self, home: Path, name: str = "messages") -> None:
+        super().__init__("tests.fakes.messages", home, name)
+
+    def entries(self) -> list[Asked]:
+        """Every request, oldest first."""
+        return msgspec.convert(self._ledger()["entries"], list[Asked])
+
+    def asked(self, session: str = "") -> list[Asked]:
+        """What was asked of a model; only by that session."""
+        return [e for e in self.entries() if e.path == "/v1/messages" and session in e.session]
 
 
 class ProxyProcess(Started):
