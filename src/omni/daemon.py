@@ -143,9 +143,9 @@ class Daemon:
         self._late_port.arrive(self.models.port)
         self.models.warm()
 
-    def _model_access(self, task_id: str, n: int) -> tuple[str, str]:
+    def _model_access(self, task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
         """Where an attempt finds its models, and with which key; the port is bound before the hands start."""
-        return own_url(self.config.host, self.door.port), self._keys.attempt_key(task_id, n)
+        return own_url(self.config.host, self.door.port), self._keys.attempt_key(task_id, n, direct=direct)
 
     def _register_adapters(self) -> None:
         adapters: dict[str, Callable[[Any], None]] = {

@@ -78,10 +78,9 @@ def test_the_first_users_executors_take_their_adapter_from_their_name(configure:
 
     reached = {name: (each.adapter, each.transport) for name, each in executors.items()}
     assert reached == {
-        "openclaw": ("openclaw", "ws"),
+        "openclaw": ("openclaw", "bundled"),
         "claude_code": ("claude_code", "bundled"),
-        "moltworker": ("moltworker", "http"),
-        "memos": ("memos", "stdio"),
+        "moltworker": ("moltworker", "bundled"),
     }
     assert executors["claude_code"].types == ("coding",)
     assert executors["claude_code"].title == "Claude Code"
@@ -89,13 +88,8 @@ def test_the_first_users_executors_take_their_adapter_from_their_name(configure:
     assert executors["moltworker"].gpu
 
 
-def test_an_adapter_that_is_not_in_this_version_says_so_instead_of_failing(configure: Configure) -> None:
-    loaded = configure(FIRST_USERS_FILE)
-
-    openclaw = loaded.config.executors["openclaw"]
-    assert not openclaw.available
-    assert openclaw.unavailable_reason == "the openclaw adapter is not in this version of Omni"
-    assert any("mcp_servers.openclaw" in each and "not in this version" in each for each in loaded.warnings)
+def test_a_memory_is_no_executor(configure: Configure) -> None:
+    assert "memos" not in configure(FIRST_USERS_FILE).config.executors
 
 
 def test_three_tiers_follow_from_the_router_when_none_are_written(configure: Configure) -> None:
@@ -120,12 +114,7 @@ def test_without_any_configuration_there_is_one_executor_that_can_report_on_the_
     assert loaded.warnings == []
     assert list(loaded.config.executors) == ["runbook"]
     runbook = loaded.config.executors["runbook"]
-    assert (runbook.adapter, runbook.available, runbook.needs_cloud, runbook.local) == (
-        "runbook",
-        True,
-        False,
-        True,
-    )
+    assert (runbook.adapter, runbook.needs_cloud, runbook.local) == ("runbook", False, True)
     assert loaded.config.runbook_commands["system_report"].builtin == "system_report"
     assert loaded.config.allowed_workdirs == (str(tmp_path),)
 
@@ -267,7 +256,7 @@ def test_a_well_known_name_with_a_tool_of_its_own_is_an_ordinary_server(configur
     text = "mcp_servers: {claude_code: {command: claude, args: [mcp, serve], tool: Task}}"
     executor = configure(text).config.executors["claude_code"]
 
-    assert (executor.adapter, executor.transport, executor.available) == ("", "stdio", True)
+    assert (executor.adapter, executor.transport) == ("", "stdio")
 
 
 def test_commands_in_the_runbook_bring_its_executor_along(configure: Configure) -> None:

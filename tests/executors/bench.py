@@ -84,7 +84,7 @@ class Bench:
         return await self.outcome(task_id)
 
 
-def model_access(task_id: str, n: int) -> tuple[str, str]:
+def model_access(task_id: str, n: int, direct: bool) -> tuple[str, str]:
     """An address where nobody listens, and a key that looks like a real one."""
     return "http://127.0.0.1:1", f"omni-a-{task_id}-{n}-0123456789abcdef"
 

@@ -70,7 +70,7 @@ class ExecutorPool(Quiet):
                 return self._reconcile(message)
             case cmd.ProgressMade():
                 return Outcome((), [Send(GATEWAY, message)])
-            case cmd.ExecutorObserved():
+            case cmd.ExecutorObserved() | cmd.ExecutorPaused():
                 return Outcome((), [Send(HEALTH, message)])
             case cmd.Boot():
                 ready = [cmd.ExecutorObserved(name, ok=True, detail="dry run") for name in self._dry_run]

@@ -79,8 +79,8 @@ def config_check(context: Context) -> int:
         {
             "name": e.name,
             "transport": e.transport,
-            "available": e.enabled and e.available,
-            "reason": e.unavailable_reason,
+            "available": e.enabled,
+            "reason": "" if e.enabled else "disabled in the configuration",
         }
         for e in config.executors.values()
     ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from omni.config.adapters import OPTIONS
 from omni.config.addresses import is_loopback, url_problem
+from omni.config.build import Builder
 from omni.config.executors import (
     PLACEHOLDER,
     PLACEHOLDERS,
     McpServer,
+    adapter_of,
     is_executor,
     transport_of,
 )
@@ -82,10 +85,22 @@ def _servers(config: Config) -> Iterator[Problem]:
     for name, server in config.mcp_servers.items():
         path: Path = ("mcp_servers", name)
         yield from _reach(path, name, server)
+        yield from _options(path, adapter_of(name, server), server)
         yield from _template((*path, "arguments"), server.arguments)
         for index, kind in enumerate(server.types or ()):
             if not kind.strip():
                 yield Problem((*path, "types", index), "a task type cannot be empty")
+
+
+def _options(path: Path, adapter: str, server: McpServer) -> Iterator[Problem]:
+    kind = OPTIONS.get(adapter)
+    if kind is None:
+        if server.options:
+            yield Problem((*path, "options"), f"is for the adapters {', '.join(OPTIONS)}; this entry has none of them")
+        return
+    builder = Builder({})
+    builder.record(server.options, kind, (*path, "options"))
+    yield from builder.problems
 
 
 def _reach(path: Path, name: str, server: McpServer) -> Iterator[Problem]:
@@ -146,12 +161,6 @@ def _idle_servers(config: Config) -> Iterator[str]:
             yield f"mcp_servers.{name}: takes no tasks, because it names no 'tool' (`omni config schema`)"
 
 
-def _missing_adapters(config: Config) -> Iterator[str]:
-    for executor in config.executors.values():
-        if executor.unavailable_reason and executor.enabled:
-            yield f"mcp_servers.{executor.name}: {executor.unavailable_reason}; it gets no tasks"
-
-
 def _paid_before_free(config: Config) -> Iterator[str]:
     paid = ""
     for tier in config.tiers:
@@ -207,6 +216,6 @@ def _caps_of_nothing(config: Config) -> Iterator[str]:
 
 
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
-    _idle_servers, _missing_adapters, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
+    _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
     _tiers_without_a_way, _caps_of_nothing,
 )  # fmt: skip

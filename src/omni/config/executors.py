@@ -1,4 +1,4 @@
-"""What an entry of `mcp_servers` means: which executor it becomes, and whether this version can run it."""
+"""What an entry of `mcp_servers` means: which executor it becomes, and how that is reached."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
+from omni.config.adapters import MOLTWORKER
+
 Transport = Literal["stdio", "ws", "http", "null", "bundled"]
 OnCrash = Literal["resume", "retry", "ask", "fail"]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 
 PLACEHOLDERS = (
     "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
+    "handle", "earlier", "resume", "repair", "timeout_s",
 )  # fmt: skip
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ADAPTERS = ("claude_code", "openclaw", "moltworker", "model", "memos", "runbook")
-SHIPPED_ADAPTERS = frozenset({"model", "runbook"})
 NAMED_ADAPTERS = frozenset({"claude_code", "openclaw", "moltworker", "memos"})
+MEMORY = "memos"  # an adapter that takes no tasks
+GATEWAYS = frozenset({"openclaw", "moltworker"})  # the address in their entries is a Gateway's, not an MCP server's
 
 # What a bundled adapter is good for, unless the entry says otherwise.
 _ADAPTER_TRAITS: dict[str, dict[str, Any]] = {
@@ -52,6 +56,7 @@ class McpServer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     headers: dict[str, str] = {}
     cwd: str = ""
     adapter: Literal["claude_code", "openclaw", "moltworker", "model", "memos", "runbook"] | None = None
+    options: dict[str, Any] = {}
     tool: str = ""
     arguments: Any = None
     types: tuple[str, ...] | None = None
@@ -70,8 +75,8 @@ class McpServer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ExecutorConfig(Struct, frozen=True, kw_only=True):
     """An executor, with every default filled in.
 
-    `adapter` is empty for a plain MCP server. `arguments` is a template, see `PLACEHOLDERS`. `transport` is
-    "bundled" when the adapter brings its own command. `unavailable_reason` is for people.
+    `adapter` is empty for a plain MCP server, `options` are the adapter's own (`omni.config.adapters`). `arguments` is
+    a template, see `PLACEHOLDERS`. `transport` is "bundled" when the adapter brings its own command.
     """
 
     name: str
@@ -84,6 +89,7 @@ class ExecutorConfig(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     cwd: str = ""
     adapter: str = ""
+    options: dict[str, Any] = {}
     tool: str = ""
     arguments: Any = None
     types: tuple[str, ...] = ()
@@ -97,12 +103,6 @@ class ExecutorConfig(Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 600.0
     on_crash: OnCrash = "resume"
     enabled: bool = True
-    unavailable_reason: str = ""
-
-    @property
-    def available(self) -> bool:
-        """Whether this version of Omni can run the executor at all; says nothing about its health."""
-        return not self.unavailable_reason
 
 
 class Models(NamedTuple):
@@ -126,8 +126,9 @@ def adapter_of(name: str, server: McpServer) -> str:
 
 
 def is_executor(name: str, server: McpServer) -> bool:
-    """Whether the entry takes tasks: it has a tool, an adapter, or is the dry run."""
-    return bool(server.tool or adapter_of(name, server) or server.url == "null:")
+    """Whether the entry takes tasks: it has a tool, an adapter for tasks, or is the dry run."""
+    adapter = adapter_of(name, server)
+    return adapter != MEMORY and bool(server.tool or adapter or server.url == "null:")
 
 
 def transport_of(name: str, server: McpServer) -> Transport | None:
@@ -140,6 +141,8 @@ def transport_of(name: str, server: McpServer) -> Transport | None:
         "null": "null",
     }
     scheme = server.url.partition(":")[0].lower()
+    if scheme in {"ws", "wss", "http", "https"} and adapter_of(name, server) in GATEWAYS:
+        return "bundled"
     if server.url and server.url != "stdio":
         return by_scheme.get(scheme)
     if server.command:
@@ -175,7 +178,7 @@ def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand
         transport=transport_of(name, server) or "bundled",
         adapter=adapter,
         keywords=server.keywords or keywords,
-        unavailable_reason=_unavailable(adapter),
+        options=options_of(adapter, server),
         **_traits(adapter, server, models),
         **{field: getattr(server, field) for field in _COPIED},
     )
@@ -213,7 +216,6 @@ def _traits(adapter: str, server: McpServer, models: Models) -> dict[str, Any]:
     }
 
 
-def _unavailable(adapter: str) -> str:
-    if not adapter or adapter in SHIPPED_ADAPTERS:
-        return ""
-    return f"the {adapter} adapter is not in this version of Omni"
+def options_of(adapter: str, server: McpServer) -> dict[str, Any]:
+    """The options of an entry, over what its adapter is unless told otherwise."""
+    return {**MOLTWORKER, **server.options} if adapter == "moltworker" else server.options

@@ -109,7 +109,7 @@ def _without_login(url: str) -> str:
 
 
 def _repairer(config: Config) -> str:
-    able = [each for each in config.executors.values() if each.enabled and each.available and each.transport != "null"]
+    able = [each for each in config.executors.values() if each.enabled and each.transport != "null"]
     named = [each.name for each in able if each.adapter == "claude_code"]
     return next(iter([*named, *(each.name for each in able if "coding" in each.types)]), "")
 
@@ -156,5 +156,5 @@ def _spec(executor: ExecutorConfig) -> ExecutorSpec:
         timeout_ms=int(executor.timeout_s * 1000),
         idle_timeout_ms=int(executor.idle_timeout_s * 1000),
         on_crash=executor.on_crash,
-        unavailable=executor.unavailable_reason if executor.enabled else "disabled in the configuration",
+        unavailable="" if executor.enabled else "disabled in the configuration",
     )

@@ -10,6 +10,7 @@ Then one of:
     failed                      the task fails: the executor said so, or was too slow and was stopped
     failed for want of money    the task is held: a cap can be raised
     interrupted                 nobody knows what ran: the executor's `on_crash` policy decides (POLICY)
+    interrupted in order        its executor stopped it and will go on: resumed when it can, no attempt is used up
     cancelled                   the task is cancelled
 
 While the task is suspended for the cloud, a failure is an interruption: the cloud may be all that was wrong.
@@ -42,6 +43,8 @@ UNSENT = frozenset({"unavailable", "rate_limited"})  # the executor never began:
 OVER_BUDGET = "over_budget"  # the model port said so
 MAX_UNSENT = 8  # then the task is held: an executor that is up and never takes it is a matter for a person
 ASK_AFTER_MS = 3_600_000  # work that was interrupted longer ago is not repeated unasked: the world has moved on
+MAX_PAUSES = 20  # of one task, by its executor; then the policy decides as after any interruption
+PAUSE_CAP_MS = 691_200_000  # eight days: limits by the week are the longest that are known
 BACKOFF_MS = 1_000
 BACKOFF_CAP_MS = 60_000
 RETRY_AFTER_CAP_MS = 600_000  # however long a server asks for: some say weeks
@@ -113,6 +116,9 @@ def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[e
         return []
     if task.cancel_requested:
         return [ev.AttemptCancelled(report.n, confirmed=False), ev.TaskCancelled("")]
+    if report.orderly and report.resumable and attempt.policy == "resume" and _pauses(task) < MAX_PAUSES:
+        wait_ms = max(backoff_ms(task.id, attempt.n), min(report.retry_after_ms, PAUSE_CAP_MS))
+        return [ev.AttemptInterrupted(attempt.n, report.evidence, at + wait_ms, orderly=True)]
     return _cut_off(task, attempt, report.evidence, at, resumable=report.resumable)
 
 
@@ -159,7 +165,7 @@ def _late(
 
 def _effective(task: Task, attempt: Attempt, at: Millis, *, resumable: bool) -> OnCrash:
     """The policy after its limits: attempts used up, too old, or nothing to resume all end in a question."""
-    spent = len(task.attempts) - _unsent(task) >= MAX_ATTEMPTS
+    spent = len(task.attempts) - _unsent(task) - _pauses(task) >= MAX_ATTEMPTS
     if attempt.policy in {"retry", "resume"} and (spent or at - attempt.planned_at > ASK_AFTER_MS):
         return "ask"
     if attempt.policy == "resume" and not resumable:
@@ -177,14 +183,25 @@ def uncertain(task: Task) -> bool:
 
 
 def too_old(task: Task, at: Millis) -> bool:
-    """Whether the last attempt began so long ago that its work is not repeated unasked."""
-    return task.last is not None and at - task.last.planned_at > ASK_AFTER_MS
+    """Whether the last attempt began so long ago that its work is not repeated unasked.
+
+    One that its executor stopped in order, to go on at a stated time, is measured from that time.
+    """
+    last = task.last
+    if last is None:
+        return False
+    since = max(last.planned_at, task.retry_at or 0) if last.orderly else last.planned_at
+    return at - since > ASK_AFTER_MS
 
 
 def question(attempt: Attempt, evidence: str) -> Held:
     """What a person is asked about an attempt whose outcome nobody knows."""
     reason = f"attempt {attempt.n} on {attempt.route.executor} was interrupted ({evidence}); it may have done its work"
     return Held("interrupted", reason, ("retry", "accept", "fail"))
+
+
+def _pauses(task: Task) -> int:
+    return sum(1 for a in task.attempts if a.orderly)
 
 
 def _unsent(task: Task) -> int:

@@ -124,12 +124,17 @@ class ReportFailed(Message, frozen=True):
 
 
 class ReportInterrupted(Message, frozen=True):
-    """Nobody can say how the attempt ended; `resumable` when the executor can go on from its handle."""
+    """Nobody can say how the attempt ended; `resumable` when the executor can go on from its handle.
+
+    With `orderly` the executor itself stopped it at a point that it knows, and can go on after `retry_after_ms`.
+    """
 
     task_id: str
     n: int
     evidence: str
     resumable: bool = False
+    orderly: bool = False
+    retry_after_ms: int = 0
 
 
 class ReportCancelled(Message, frozen=True):
@@ -355,6 +360,7 @@ class StartAttempt(Message, frozen=True):
     workdir: str = ""
     session: str = ""
     resume: bool = False
+    repair: bool = False  # asked for by Brainstem: to mend the proxy, and so never through it
 
 
 class CancelAttempt(Message, frozen=True):
@@ -390,6 +396,14 @@ class ExecutorObserved(Message, frozen=True):
     ok: bool
     detail: str = ""
     tools: tuple[str, ...] = ()
+
+
+class ExecutorPaused(Message, frozen=True):
+    """An executor said that it can take nothing at all for so long: an account's limit, for one."""
+
+    executor: str
+    for_ms: int
+    reason: str
 
 
 class ProgressMade(Message, frozen=True):

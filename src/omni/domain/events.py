@@ -214,11 +214,15 @@ class AttemptFailed(Event, frozen=True, tag="attempt.failed"):
 
 
 class AttemptInterrupted(Event, frozen=True, tag="attempt.interrupted"):
-    """The outcome cannot be known (crash, lost connection); `retry_at` is set when its policy tries again."""
+    """The outcome cannot be known (crash, lost connection); `retry_at` is set when its policy tries again.
+
+    `orderly`: the executor stopped it itself, and can go on from where it was.
+    """
 
     n: int
     evidence: str
     retry_at: Millis | None = None
+    orderly: bool = False
 
 
 class AttemptCancelled(Event, frozen=True, tag="attempt.cancelled"):

@@ -9,6 +9,7 @@ from omni.domain.task import Task
 from omni.domain.values import Attempt
 
 POOL = "pool"
+BRAINSTEM = "brainstem"
 
 
 def stop(task: Task, attempt: Attempt) -> Send:
@@ -31,6 +32,7 @@ def start(task: Task, attempt: ev.AttemptPlanned | Attempt) -> Send:
         spec.workdir or "",
         attempt.session,
         attempt.resume,
+        task.client == BRAINSTEM,
     )
     return Send(POOL, order)
 

@@ -193,7 +193,7 @@ def _interrupted(task: Task, event: ev.AttemptInterrupted, at: Millis, position:
     error = TaskError("interrupted", event.evidence)
     resume = task.attempts[-1].policy == "resume"
     again = {**_again(task, event.retry_at, position), "resume": resume and event.retry_at is not None}
-    return {**_last(task, AttemptState.INTERRUPTED, ended_at=at, error=error), **again}
+    return {**_last(task, AttemptState.INTERRUPTED, ended_at=at, error=error, orderly=event.orderly), **again}
 
 
 def _attempt_cancelled(task: Task, event: ev.AttemptCancelled, at: Millis, position: int) -> Changes:

@@ -16,6 +16,7 @@ from omni.domain.errors import ConfigError
 
 PLACEHOLDERS = (
     "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
+    "handle", "earlier", "resume", "repair", "timeout_s",
 )  # fmt: skip
 MAX_DEPTH = 64
 
@@ -132,4 +133,9 @@ def values_for(start: StartAttempt, base_url: str = "", api_key: str = "") -> di
         "base_url": base_url,
         "api_key": api_key,
         "session": start.session or start.handle,
+        "handle": start.handle,
+        "earlier": start.session,
+        "resume": start.resume,
+        "repair": start.repair,
+        "timeout_s": start.timeout_ms / 1000,
     }

@@ -150,6 +150,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     error: TaskError | None = None
     pid: int | None = None
     session: str = ""
+    orderly: bool = False  # interrupted by its executor, at a point from which it can go on
 
     @property
     def open(self) -> bool:

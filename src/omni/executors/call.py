@@ -34,6 +34,7 @@ from omni.executors.contract import (
     Report,
     brief,
     failure,
+    pause_of,
     read_lookup,
     report,
     text_of,
@@ -76,12 +77,14 @@ class Call:
         stop: asyncio.Event,
         on_sent: Callable[[], None],
         on_progress: Callable[[float, float | None, str], None],
+        on_pause: Callable[[cmd.ExecutorPaused], None],
     ) -> None:
         self._config = config
         self._session = session
         self._order = order
         self._stop = stop
         self._on_progress = on_progress
+        self._on_pause = on_pause
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._mark = Mark(on_sent)
@@ -145,6 +148,8 @@ class Call:
             if self._session.broken:
                 return None
             return failure(task_id, n, "failed", f"the server answered what the protocol does not allow: {error}")
+        if pause := pause_of(self._config.name, answer, adapter=bool(self._config.adapter)):
+            self._on_pause(pause)
         return report(task_id, n, answer, adapter=bool(self._config.adapter))
 
     def _refused(self, error: MCPError) -> Report | None:

@@ -10,8 +10,10 @@ Bundled adapters, and any server whose `structuredContent` says `"contract": "om
     usage           {"input_tokens", "output_tokens"}
     error           {"kind", "message"}; kinds: bad_request, cancelled, failed, idle_timeout, interrupted, over_budget,
                     rate_limited, timeout, unavailable. `unavailable` and `rate_limited` promise that nothing was
-                    begun, and may say `retry_after_s`
-    resumable       with `interrupted`: whether the executor can go on from the handle
+                    begun; these two and `interrupted` may say `retry_after_s`
+    resumable       with `interrupted`: whether the executor can go on from the handle. With `retry_after_s` as well it
+                    stopped in order, by itself, and can go on after that time: no attempt counts as used up
+    pause           {"for_s", "reason"}: the executor as a whole can take nothing for so long (an account's limit)
 
 A server that offers the tool `pause_attempt` (arguments `handle`, `key`) hears of it when the cloud is gone. It goes
 on, or ends the call as `interrupted` with `resumable`. What it answers to `pause_attempt` itself decides nothing.
@@ -77,6 +79,13 @@ class Tokens(msgspec.Struct, frozen=True):
     output_tokens: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """The executor rests: for how many seconds, and why."""
+
+    for_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    reason: str = ""
+
+
 class Contract(msgspec.Struct, frozen=True):
     """The structured part of an answer that keeps the contract. A cost below zero would open every budget."""
 
@@ -86,6 +95,7 @@ class Contract(msgspec.Struct, frozen=True):
     usage: Tokens | None = None
     error: Said | None = None
     resumable: bool = False
+    pause: Pause | None = None
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -116,6 +126,19 @@ def failure(
 def keeps_contract(structured: Any, *, adapter: bool) -> bool:
     """Whether the structured part is meant for Omni; a stranger's `error` or `text` key is not."""
     return isinstance(structured, Mapping) and (adapter or structured.get("contract") == VERSION)
+
+
+def pause_of(executor: str, answer: Answer, *, adapter: bool) -> cmd.ExecutorPaused | None:
+    """That the whole executor rests, where the answer says so."""
+    if not keeps_contract(answer.structured, adapter=adapter):
+        return None
+    try:
+        pause = msgspec.convert(answer.structured.get("pause"), Pause | None)
+    except msgspec.ValidationError:
+        return None
+    if pause is None or not pause.for_s:
+        return None
+    return cmd.ExecutorPaused(executor, int(pause.for_s * 1000), brief(pause.reason))
 
 
 def read_lookup(answer: Answer) -> Lookup:
@@ -158,7 +181,9 @@ def _from_error(task_id: str, n: int, said: Contract, text: str) -> Report:
     error = said.error or Said()
     message = error.message or text or "the executor reported an error and gave no reason"
     if error.kind == "interrupted":
-        return cmd.ReportInterrupted(task_id, n, brief(message), said.resumable)
+        orderly = error.retry_after_s is not None
+        wait_ms = int((error.retry_after_s or 0) * 1000)
+        return cmd.ReportInterrupted(task_id, n, brief(message), said.resumable, orderly, wait_ms)
     if error.kind == "cancelled":
         return cmd.ReportCancelled(task_id, n, confirmed=True)
     kind = error.kind if error.kind in ERROR_KINDS else "failed"

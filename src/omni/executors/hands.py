@@ -21,8 +21,8 @@ from omni.config import ExecutorConfig, RunbookCommand
 from omni.domain import commands as cmd
 from omni.domain.errors import ConfigError, ExecutorUnavailable
 from omni.domain.template import Template, compile_template, values_for
-from omni.executors.bundled import completed
-from omni.executors.contract import Report, brief, failure
+from omni.executors.bundled import RESUMING_ADAPTERS, completed
+from omni.executors.contract import Answer, Report, brief, failure
 from omni.redact import Redactor
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
@@ -41,7 +41,7 @@ STOP_S = 5.0
 PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
 
 _Key = tuple[str, int]
-ModelAccess: TypeAlias = Callable[[str, int], tuple[str, str]]
+ModelAccess: TypeAlias = Callable[[str, int, bool], tuple[str, str]]
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class _Running:
     session: Session | None = None
 
 
-def no_models(task_id: str, n: int) -> tuple[str, str]:
+def no_models(task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
     """The model access of hands whose executors get none: neither address nor key."""
     return "", ""
 
@@ -63,8 +63,8 @@ def no_models(task_id: str, n: int) -> tuple[str, str]:
 class Hands:
     """Adapter between the post and MCP servers; `receive` belongs behind a LoopMailbox named "hands".
 
-    `model_access` gives the base URL and the key for the model calls of one attempt (task id, n). It is asked when the
-    attempt is called; the key goes into the arguments and nowhere else.
+    `model_access` gives the base URL and the key for the model calls of one attempt (task id, n, whether they must not
+    go through the proxy). It is asked when the attempt is called; the key goes into the arguments and nowhere else.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Hands:
         connect_s: float = CONNECT_S,
         redactor: Redactor | None = None,
     ) -> None:
-        used = [each for each in executors if each.enabled and each.available and each.transport != "null"]
-        self._configs = {each.name: completed(each, runbook or {}) for each in used}
+        used = [each for each in executors if each.enabled and each.transport != "null"]
+        self._configs = {each.name: completed(each, runbook or {}, data_dir) for each in used}
         self._templates: dict[str, Template] = {
             name: compile_template(each.arguments) for name, each in self._configs.items()
         }
@@ -115,6 +115,19 @@ class Hands:
                 self._cancel(message)
             case cmd.PauseAttempt():
                 self._pause(message)
+
+    async def use_tool(self, executor: str, tool: str, arguments: Mapping[str, Any], within_s: float) -> Answer:
+        """Call a tool of an executor that is not the one for tasks.
+
+        Raises ExecutorUnavailable when it is not connected or has no such tool, TimeoutError, or what the call raises.
+        """
+        from omni.executors.call import read_answer
+
+        async with asyncio.timeout(within_s):
+            session = await self._connected(executor, within_s)
+            if tool not in session.tools:
+                raise ExecutorUnavailable(f"{executor} has no tool {tool!r}", hint="omni status")
+            return read_answer(await session.client.call_tool(tool, dict(arguments)))
 
     async def stop(self) -> None:
         """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
@@ -249,7 +262,7 @@ class Hands:
 
     def _arguments(self, message: cmd.StartAttempt) -> dict[str, Any]:
         filled = self._templates[message.route.executor].fill(
-            values_for(message, *self._model_access(message.task_id, message.n))
+            values_for(message, *self._model_access(message.task_id, message.n, message.repair))
         )
         if not isinstance(filled, dict):
             raise ConfigError(f"`arguments` of {message.route.executor} is not a mapping", hint="omni config check")
@@ -265,7 +278,8 @@ class Hands:
             message.task_id, message.n, arguments, message.key, message.handle,
             began + message.timeout_ms / 1000, message.idle_timeout_ms / 1000,
         )  # fmt: skip
-        call = Call(config, session, order, stop, self._starter_of(message, session), self._progress_of(message))
+        on_sent, on_progress = self._starter_of(message, session), self._progress_of(message)
+        call = Call(config, session, order, stop, on_sent, on_progress, self._say)
         found = await call.run()
         if found is None and not self._stopping:
             found = await self._unknown(config, order, session, stop, call.broke_by)
@@ -274,7 +288,8 @@ class Hands:
 
     def _starter_of(self, message: cmd.StartAttempt, session: Session) -> Any:
         wire = session.wire
-        return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms))
+        own = message.handle if self._configs[message.route.executor].adapter in RESUMING_ADAPTERS else ""
+        return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms, own))
 
     def _progress_of(self, message: cmd.StartAttempt) -> Any:
         loop, last = asyncio.get_running_loop(), [float("-inf")]

@@ -5,6 +5,7 @@ directory; nothing is stored, and a restart changes nothing. Whether the attempt
 business: the Router turns down calls of attempts that have ended.
 
     omni-a-<task id>-<n>-<32 hex>      the n-th attempt at a task
+    omni-d-<task id>-<n>-<32 hex>      the same, for one that must not go through the proxy: it is there to mend it
     omni-c-<name>-<32 hex>             a client with that name
 """
 
@@ -26,17 +27,18 @@ FILE_NAME = "model.key"
 SECRET_BYTES = 32
 MAC_CHARS = 32
 LONGEST_KEY = 256
-_ATTEMPT = re.compile(r"omni-a-([0-9A-Za-z-]{1,64})-([1-9][0-9]{0,5})")
+_ATTEMPT = re.compile(r"omni-(a|d)-([0-9A-Za-z-]{1,64})-([1-9][0-9]{0,5})")
 _CLIENT = re.compile(r"omni-c-([0-9A-Za-z][0-9A-Za-z._-]{0,63})")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Whom a key is for: an attempt (`task_id`, `n`), or a client by name."""
+    """Whom a key is for: an attempt (`task_id`, `n`), or a client by name. `direct`: never through the proxy."""
 
     task_id: str = ""
     n: int = 0
     client: str = ""
+    direct: bool = False
 
 
 OWNER = Holder(client="owner")  # whoever shows the daemon's own token
@@ -53,9 +55,9 @@ class ModelKeys:
         """The keys of a data directory; its secret is made at the first start. Raises ConfigError."""
         return cls(read_secret(data_dir / FILE_NAME))
 
-    def attempt_key(self, task_id: str, n: int) -> str:
-        """The key of one attempt; always the same for the same one."""
-        return self._signed(f"omni-a-{task_id}-{n}")
+    def attempt_key(self, task_id: str, n: int, *, direct: bool = False) -> str:
+        """The key of one attempt; always the same for the same one. `direct`: its calls never go through the proxy."""
+        return self._signed(f"omni-{'d' if direct else 'a'}-{task_id}-{n}")
 
     def client_key(self, name: str) -> str:
         """The key of a client with this name. Raises ConfigError for a name that is none."""
@@ -72,7 +74,7 @@ class ModelKeys:
         if not hmac.compare_digest(self._signed(claim), key):
             return None
         if match := _ATTEMPT.fullmatch(claim):
-            return Holder(task_id=match[1], n=int(match[2]))
+            return Holder(task_id=match[2], n=int(match[3]), direct=match[1] == "d")
         return Holder(client=match[1]) if (match := _CLIENT.fullmatch(claim)) else None
 
     def _signed(self, claim: str) -> str:

@@ -16,10 +16,10 @@ from tests.executors import port as model_port
 from tests.executors.bench import Bench, workbench
 from tests.executors.port import USAGE, Out, Port, Script, answers, ended, says, text
 
+from omni.adapters.completion import MAX_ANSWER_CHARS, Completion, NoAnswer
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.domain.values import Result, Route
-from omni.executors.completion import MAX_ANSWER_CHARS, Completion, NoAnswer
 from omni.executors.hands import ModelAccess
 
 MODEL = ExecutorConfig(name="model", transport="bundled", adapter="model", types=("general",), on_crash="retry")
@@ -29,7 +29,7 @@ KEY = "omni-a-0000-1-canary0123456789"
 def at(url: str) -> ModelAccess:
     """Every attempt gets this address, and the same key."""
 
-    def access(task_id: str, n: int) -> tuple[str, str]:
+    def access(task_id: str, n: int, direct: bool) -> tuple[str, str]:
         return url, KEY
 
     return access

@@ -3,7 +3,7 @@
 Its model calls go to Omni's own port, under the key of the attempt. Both come as arguments of each call, so that no key
 stands in the environment of a process. A completion has no effect but its cost: an attempt that was cut off may be
 made again (`on_crash: retry`), so there is nothing that `lookup_attempt` would have to remember. Within one call
-nothing is repeated. Started as `python -m omni.executors.model_task`.
+nothing is repeated. Started as `python -m omni.adapters.model_task`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 import omni
-from omni.executors.completion import BROKEN_OFF, LENGTH, Completion, NoAnswer, refusal_of
-from omni.executors.report import language_of
+from omni.adapters.completion import BROKEN_OFF, LENGTH, Completion, NoAnswer, refusal_of
+from omni.adapters.report import language_of
 
 CONNECT_S = 5.0
 TELL_EVERY_S = 0.5

@@ -8,9 +8,9 @@ import psutil
 import pytest
 from tests.executors.bench import workbench, written
 
+from omni.adapters.runbook import choose
 from omni.config import SYSTEM_REPORT, ExecutorConfig, RunbookCommand
 from omni.domain import commands as cmd
-from omni.executors.runbook import choose
 
 RUNBOOK = ExecutorConfig(name="runbook", transport="bundled", adapter="runbook", local=True, needs_cloud=False)
 

@@ -1,7 +1,7 @@
 """The bundled runbook adapter: an MCP server over stdio that runs named commands, and nothing else.
 
 Its commands come from the daemon's configuration, as JSON in `OMNI_RUNBOOK`. A task chooses one by name; what the task
-says is never part of a command line. Started as `python -m omni.executors.runbook`.
+says is never part of a command line. Started as `python -m omni.adapters.runbook`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 import omni
+from omni.adapters.report import language_of, measure, write
 from omni.config import SYSTEM_REPORT, RunbookCommand
 from omni.executors.bundled import RUNBOOK_VARIABLE
-from omni.executors.report import language_of, measure, write
 from omni.runtime.ports import SystemClock
 
 MAX_OUTPUT_BYTES = 512 * 1024
