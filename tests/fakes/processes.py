@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import yaml
-from tests.fakes.messages import Asked, MessagesControl
+from tests.fakes.messages import MessagesControl
 from tests.fakes.ollama import OllamaControl, OllamaEntry
+from tests.fakes.provider import ProviderControl
+from tests.fakes.script import Asked
+from tests.fakes.telegram import Sent, TelegramControl
 from tests.fakes.upstream import Control, Entry
 from tests.torture.daemon_process import free_port, until
 
@@ -192,6 +195,36 @@ class MessagesProcess(_Fake):
     def asked(self, session: str = "") -> list[Asked]:
         """What was asked of a model; only by that session."""
         return [e for e in self.entries() if e.path == "/v1/messages" and session in e.session]
+
+
+class ProviderProcess(_Fake):
+    """`tests.fakes.provider` on its own."""
+
+    untouched = ProviderControl()
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("tests.fakes.provider", home, "provider")
+
+    def asked(self) -> list[Asked]:
+        return msgspec.convert(self._ledger()["entries"], list[Asked])
+
+
+class TelegramProcess(_Fake):
+    """`tests.fakes.telegram` on its own."""
+
+    untouched = TelegramControl()
+
+    def __init__(self, home: Path) -> None:
+        super().__init__("tests.fakes.telegram", home, "telegram")
+
+    def inject(self, text: str, chat_id: int = 42) -> None:
+        """Somebody writes to the bot."""
+        told = {"text": text, "chat_id": chat_id}
+        httpx.post(self.url + "/__inject", json=told, trust_env=False).raise_for_status()
+
+    def sent(self) -> list[Sent]:
+        """Every message of the bot that arrived here, oldest first."""
+        return msgspec.convert(self._ledger()["sent"], list[Sent])
 
 
 class ProxyProcess(Started):

@@ -128,7 +128,7 @@ class Control(msgspec.Struct, forbid_unknown_fields=True):
         assert not unknown, f"no such faults: {unknown}"
 
 
-class _Wires(dict[Any, asyncio.Transport]):
+class Wires(dict[Any, asyncio.Transport]):
     """The open connections by the client's address, for faults below HTTP."""
 
     def protocol(self) -> type[H11Protocol]:
@@ -159,7 +159,7 @@ class Cloud:
         self.ledger: list[Entry] = []
         self.in_flight = 0
         self.peak = 0
-        self.wires = _Wires()
+        self.wires = Wires()
         self.app = Starlette(routes=list(self._routes()))
 
     def _routes(self) -> Iterable[Route]:
