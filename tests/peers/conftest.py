@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.processes import MessagesProcess, running
+from tests.fakes.processes import MessagesProcess, ProviderProcess, TelegramProcess, running
 from tests.peers.claude import ClaudeHome
-from tests.peers.programs import CLAUDE, missing
+from tests.peers.openclaw import OpenClawHouse
+from tests.peers.programs import CLAUDE, OPENCLAW, missing
 
 HERE = Path(__file__).parent
 
@@ -35,3 +36,17 @@ def claude(messages: MessagesProcess, tmp_path: Path) -> ClaudeHome:
         pytest.skip(reason)
     messages.anew()
     return ClaudeHome(tmp_path, messages)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClawHouse]:
+    """A gateway with its provider and its Telegram, for a whole module: it takes 15 s and 1 GB."""
+    if reason := missing(OPENCLAW, "OMNI_TEST_OPENCLAW"):
+        pytest.skip(reason)
+    home = tmp_path_factory.mktemp("openclaw")
+    provider, telegram = ProviderProcess(home), TelegramProcess(home)
+    gateway = OpenClawHouse(home / "home", provider, telegram)
+    with running(provider, telegram, gateway):
+        provider.up()
+        telegram.up()
+        yield gateway.up()
