@@ -29,6 +29,7 @@ from omni.domain.values import (
     RoutingSettings,
     TaskError,
     TaskSpec,
+    Telling,
     Usage,
 )
 
@@ -292,28 +293,39 @@ class LocalObserved(Message, frozen=True):
 
 
 class Deliver(Message, frozen=True):
-    """To the notifier: tell the user, and answer `Delivered`. The same `key` is the same notice."""
+    """To the notifier: tell it at this sink, and answer `Delivered`. The same `key` is the same notice.
+
+    `to` is the one address ("channel:target") that it is meant for; empty: whomever the sink tells.
+    """
 
     key: str
     kind: str
     facts: dict[str, str]
     at: Millis
+    sink: str = ""
+    to: str = ""
 
 
 class Delivered(Message, frozen=True):
-    """Whether a sink took the notice."""
+    """Whether the sink took the notice; `gone`: it did not and never will."""
 
     key: str
     ok: bool
     detail: str = ""
+    sink: str = ""
+    gone: bool = False
 
 
 class Tell(Message, frozen=True):
-    """To Brainstem: the user should hear of this. The same `dedup`, where there is one, makes one notice only."""
+    """To Brainstem: the user should hear of this. The same `dedup`, where there is one, makes one notice only.
+
+    With `to` ("channel:target") it is an answer for whoever asked there: only that address hears it, at any hour.
+    """
 
     kind: str
     facts: dict[str, str] = {}
     dedup: str = ""
+    to: str = ""
 
 
 class DrillNoted(Message, frozen=True):
@@ -576,6 +588,7 @@ class DaemonUp(Message, frozen=True):
     config_body: dict[str, Any]
     accepted_loss: int = 0
     repair: RepairSettings = RepairSettings()
+    telling: Telling = Telling()
 
 
 class DaemonDown(Message, frozen=True):

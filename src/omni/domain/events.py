@@ -40,6 +40,7 @@ from omni.domain.values import (
     RoutingSettings,
     TaskError,
     TaskSpec,
+    Telling,
     Usage,
 )
 
@@ -362,12 +363,13 @@ class ModeChanged(Event, frozen=True, tag="health.mode_changed"):
 
 
 class DaemonStarted(Event, frozen=True, tag="system.started"):
-    """A daemon took the log; `repair` is how it will have the proxy repaired."""
+    """A daemon took the log; `repair` is how it will have the proxy repaired, `telling` whom it owes notices."""
 
     version: str
     pid: int
     boot: str
     repair: RepairSettings = RepairSettings()
+    telling: Telling = Telling()
 
 
 class DaemonStopped(Event, frozen=True, tag="system.stopped"):
@@ -418,34 +420,39 @@ class LocalModelChanged(Event, frozen=True, tag="system.local_model_changed"):
 class NoticeQueued(Event, frozen=True, tag="system.notice_queued"):
     """Something that the user is to be told; `key` tells one notice from another wherever it is delivered.
 
-    `dedup` is the word of whoever asked for it: while it is remembered, the same word makes no second notice.
+    `dedup` is the word of whoever asked for it: while it is remembered, the same word makes no second notice. With `to`
+    it is owed to that one address, else to every sink of the boot.
     """
 
     key: str
     kind: str
     facts: dict[str, str] = {}
     dedup: str = ""
+    to: str = ""
 
 
 class NoticeDelivered(Event, frozen=True, tag="system.notice_delivered"):
-    """A sink took it for good."""
+    """A sink took it for good; without a name, every sink did."""
 
     key: str
+    sink: str = ""
 
 
 class NoticeDelayed(Event, frozen=True, tag="system.notice_delayed"):
-    """No sink took it; it is tried again, under the same key."""
+    """The sink did not take it; it is tried again, under the same key."""
 
     key: str
     detail: str
     retry_at: Millis
+    sink: str = ""
 
 
 class NoticeDropped(Event, frozen=True, tag="system.notice_dropped"):
-    """It was tried for so long that it is news no more."""
+    """It is owed to this sink no more, and why; without a name, to none."""
 
     key: str
     detail: str
+    sink: str = ""
 
 
 class RepairStarted(Event, frozen=True, tag="system.repair_started"):

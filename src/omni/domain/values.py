@@ -290,6 +290,35 @@ class RepairSettings(msgspec.Struct, frozen=True, gc=False):
     budget_usd: float | None = None
 
 
+class NoticeSink(msgspec.Struct, frozen=True, gc=False):
+    """One way to people. The name "" stands for whatever there is, as one queue: logs from before sinks had names.
+
+    `people`: it reaches somebody who may be asleep; `owner`: it is owed every notice; `addressed`: it can tell a notice
+    to the one address that the notice names.
+    """
+
+    name: str
+    people: bool = False
+    owner: bool = True
+    addressed: bool = False
+
+
+class QuietHours(msgspec.Struct, frozen=True, gc=False):
+    """From which minute of the local day to which people are told of nothing but `kinds`."""
+
+    from_min: int
+    to_min: int
+    kinds: tuple[str, ...] = ()
+    utc_offset_ms: int = 0
+
+
+class Telling(msgspec.Struct, frozen=True, gc=False):
+    """Whom notices are owed to, and when people are left in peace."""
+
+    sinks: tuple[NoticeSink, ...] = (NoticeSink(""),)
+    quiet: QuietHours | None = None
+
+
 class ExecutorHealth(msgspec.Struct, frozen=True, gc=False):
     """What is known of an executor's health; `until_ms` is set while it is paused."""
 
