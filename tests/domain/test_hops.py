@@ -165,6 +165,29 @@ def test_losing_a_proxy_that_there_never_was_opens_no_backup_keys() -> None:
     assert all(hop.key == "primary" for hop in plan(CHAT, NO_PROXY, health("DEGRADED"), proxy_lost=True).hops)
 
 
+# --- a caller who mends the proxy ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["NORMAL", "DEGRADED"])
+def test_a_direct_caller_goes_past_a_proxy_that_is_well_with_the_backup_keys(mode: Mode) -> None:
+    assert ways(Asked("messages", "smart", direct=True), said=health(mode)) == [
+        "anthropic/claude-s/backup",
+        "openrouter/or-d/backup",
+        "anthropic/claude-d/backup",
+    ]
+
+
+def test_a_direct_caller_without_backup_keys_has_no_way_and_only_a_person_can_mend_that() -> None:
+    paths = Paths(proxy=True, tiers=(P1,), providers=(Provider("anthropic", ("messages",), {}, "c", primary=True),))
+    made = plan(Asked("messages", direct=True), paths)
+    assert made.hops == ()
+    assert [(str(each), each.for_good) for each in made.left_out] == [("anthropic (c): there is no backup key", True)]
+
+
+def test_where_there_is_no_proxy_a_direct_caller_is_like_any_other() -> None:
+    assert plan(Asked("messages", "smart", direct=True), NO_PROXY) == plan(Asked("messages", "smart"), NO_PROXY)
+
+
 # --- what is left out -----------------------------------------------------------------------------------------------
 
 
@@ -235,12 +258,14 @@ def test_in_brainstem_a_local_tier_that_runs_tasks_is_the_only_way() -> None:
 @pytest.mark.parametrize("lost", [True, False])
 @pytest.mark.parametrize("model", ["", "fast", "genius", "gpt-x", "P2"])
 @pytest.mark.parametrize("paths", [PATHS, NO_PROXY], ids=["proxy", "no proxy"])
+@pytest.mark.parametrize("direct", [True, False])
 def test_no_way_comes_twice_and_no_key_is_used_outside_its_time(
-    mode: Mode, lost: bool, model: str, paths: Paths
+    mode: Mode, lost: bool, model: str, paths: Paths, direct: bool
 ) -> None:
-    hops = plan(Asked("messages", model), paths, health(mode), proxy_lost=lost).hops
+    hops = plan(Asked("messages", model, direct), paths, health(mode), proxy_lost=lost).hops
     where = [(hop.channel, hop.model, hop.key) for hop in hops]
     assert len(set(where)) == len(where)
-    wanted = "backup" if paths.proxy and (lost or mode == "DEGRADED") else "primary"
+    wanted = "backup" if paths.proxy and (lost or direct or mode == "DEGRADED") else "primary"
+    assert not (direct and PROXY in {hop.channel for hop in hops})
     assert {hop.key for hop in hops} <= {None, wanted}
     assert all(hop.model for hop in hops)

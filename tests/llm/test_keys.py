@@ -23,6 +23,15 @@ def test_an_attempts_key_says_for_which_attempt_it_is() -> None:
     assert KEYS.attempt_key(TASK, 2) == key
 
 
+def test_a_key_that_must_not_go_through_the_proxy_says_so_and_no_other_can_be_made_into_one() -> None:
+    key = KEYS.attempt_key(TASK, 2, direct=True)
+    assert key.startswith(f"omni-d-{TASK}-2-")
+    assert KEYS.check(key) == Holder(task_id=TASK, n=2, direct=True)
+    for one, other in (("omni-d-", "omni-a-"), ("omni-a-", "omni-d-")):
+        made = KEYS.attempt_key(TASK, 2, direct=one == "omni-d-")
+        assert KEYS.check(made.replace(one, other)) is None
+
+
 @pytest.mark.parametrize("name", ["openclaw", "my-client", "a", "x.y_z-1-2"])
 def test_a_clients_key_says_for_whom_it_is(name: str) -> None:
     key = KEYS.client_key(name)
@@ -38,7 +47,7 @@ def test_a_client_needs_a_plain_name(name: str) -> None:
 
 @given(place=st.integers(0, 200), to=st.characters(codec="ascii"))
 def test_a_key_that_was_changed_anywhere_is_none(place: int, to: str) -> None:
-    for key in (KEYS.attempt_key(TASK, 1), KEYS.client_key("openclaw")):
+    for key in (KEYS.attempt_key(TASK, 1), KEYS.attempt_key(TASK, 1, direct=True), KEYS.client_key("openclaw")):
         at = place % len(key)
         changed = key[:at] + to + key[at + 1 :]
         assert (KEYS.check(changed) is None) == (changed != key)

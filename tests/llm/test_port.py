@@ -36,15 +36,17 @@ from omni.config import ApiKeys, Config, Provider
 from omni.config.model import Tier
 from omni.domain import events as ev
 from omni.domain.commands import CallAnswered, ComponentReport, ReserveCall
-from omni.domain.values import Budget
+from omni.domain.values import Budget, Mode
 from omni.llm.answer import Dialect
 from omni.llm.books import Books
+from omni.llm.keys import Holder
 from omni.llm.passage import split
 from omni.llm.watch import Patience, ProxyWatch
 from omni.runtime.post import Post
 
 ALIVE = says(200, "I'm alive!")
 TRIED = {"x_litellm_call_id": "c", "x_litellm_timeout": "60"}  # the proxy passes on what a cloud said
+DIRECT = Holder(client="mender", direct=True)
 GOOD = streams(*message_events(["good ", "answer"]))
 
 
@@ -481,6 +483,53 @@ async def test_without_a_proxy_the_clouds_are_asked_with_the_primary_keys() -> N
     async with upstream(GOOD) as cloud, harbour(config("", cloud.url)) as port:
         await port.call("smart")
         assert calls(cloud)[0].headers["x-api-key"] == "canary-primary-a"
+
+
+async def test_a_caller_who_mends_the_proxy_never_goes_through_it_in_whatever_mode() -> None:
+    async with quay(GOOD) as (port, proxy, cloud):
+        modes: tuple[Mode, ...] = ("NORMAL", "DEGRADED", "NORMAL")
+        for mode in modes:
+            port.report(mode)
+            answer, body = await port.call("smart", holder=DIRECT)
+            assert (answer.status, body) == (200, b"".join(message_events(["good ", "answer"])))
+        assert calls(proxy) == []
+        assert {each.headers["x-api-key"] for each in calls(cloud)} == {"canary-backup-a"}
+        await until(lambda: port.settled == [("anthropic", "claude-s", "ok")] * 3)
+
+
+async def test_a_proxy_that_is_well_is_no_way_out_for_a_direct_caller_whose_cloud_fails() -> None:
+    async with quay(GOOD, cloud=says(529, b"{}")) as (port, proxy, cloud):
+        answer, _ = await port.call(holder=DIRECT)
+        assert answer.status == 529
+        assert calls(proxy) == []
+        assert calls(cloud)
+
+
+async def test_a_direct_caller_for_whom_there_is_no_cloud_is_told_so_and_what_to_do() -> None:
+    away = config("http://127.0.0.1:1", "https://cloud.invalid")  # on this machine it would want no key
+    keyless = replace(away, api_keys=ApiKeys(primary={"anthropic": "x"}))
+    async with harbour(keyless) as port:
+        answer, body = await port.call(holder=DIRECT)
+        assert (answer.status, answer.headers["x-should-retry"]) == (400, "false")
+        assert "mends the proxy" in told(body)
+        assert "there is no backup key" in told(body)
+        assert port.settled == []
+
+
+async def test_a_stream_from_a_cloud_goes_on_to_its_end_when_the_proxy_comes_back_in_the_middle() -> None:
+    first, *rest = message_events(["good ", "answer"])
+    back = asyncio.Event()
+    async with quay(GOOD, cloud=streams(first, back, *rest)) as (port, proxy, _):
+        port.report("DEGRADED", [ComponentReport("proxy", "proxy", "down")])
+        answer = await port.begin()
+        chunks = answer.chunks()
+        begun = await anext(chunks)
+        port.report("NORMAL", [ComponentReport("proxy", "proxy", "up")])
+        back.set()
+        assert begun + await _rest(chunks) == first + b"".join(rest)
+        await answer.aclose()
+        assert calls(proxy) == []
+        await until(lambda: port.settled == [("anthropic", "c-d", "ok")])
 
 
 async def test_in_brainstem_no_cloud_is_asked_and_the_caller_is_told_when_to_come_back() -> None:

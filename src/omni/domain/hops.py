@@ -7,10 +7,11 @@ and a model that no tier knows is a rung of its own, under its own name. Each ru
     DEGRADED    every provider with its backup key, those that speak the caller's dialect first
     BRAINSTEM   the model on this machine, where a tier lets it run tasks; no cloud at all
 
-When the proxy failed inside a call, the rest of that call goes by DEGRADED's rules before the mode does. Without a
-proxy NORMAL goes to the providers with their primary keys. Of these ways some are left out, each with a reason: the
-cloud is down, the key is not good, nobody has said what the model is called there. An open breaker (the model was
-limited or failed too often) leaves a way out only while there is another.
+When the proxy failed inside a call, the rest of that call goes by DEGRADED's rules before the mode does; so does every
+call of a `direct` caller, who is there to mend the proxy. Without a proxy NORMAL goes to the providers with their
+primary keys. Of these ways some are left out, each with a reason: the cloud is down, the key is not good, nobody has
+said what the model is called there. An open breaker (the model was limited or failed too often) leaves a way out only
+while there is another.
 """
 
 from __future__ import annotations
@@ -77,10 +78,11 @@ class Paths(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """What the caller named: a model, a tier, or neither (`ANY_MODEL`)."""
+    """What the caller named: a model, a tier, or neither (`ANY_MODEL`). `direct`: never through the proxy."""
 
     dialect: str
     model: str = ""
+    direct: bool = False
 
 
 class LeftOut(msgspec.Struct, frozen=True, gc=False):
@@ -110,7 +112,7 @@ def plan(
     ladder = _ladder(asked, paths.tiers)
     if health.mode.mode == "BRAINSTEM":
         return _sift((LeftOut(hop, "") for hop in _local(ladder)), sight)
-    lost = paths.proxy and (proxy_lost or health.mode.mode == "DEGRADED" or sight.is_down(PROXY, PROXY))
+    lost = paths.proxy and (asked.direct or proxy_lost or health.mode.mode == "DEGRADED" or sight.is_down(PROXY, PROXY))
     ways = (way for rung in ladder for way in _ways(rung, asked, paths, lost=lost))
     return _sift(ways, sight)
 
@@ -171,7 +173,7 @@ def _direct(provider: Provider, rung: Rung, asked: Asked, role: KeyRole) -> Left
     own = rung.channel == provider.name
     model = _called(provider, rung, asked, own=own)
     hop = Hop(provider.name, model, role, rung.name, rung.paid if own else True)
-    for_good = role == "primary"  # backup keys stand in for a proxy, which comes back
+    for_good = role == "primary" or asked.direct  # backup keys stand in for a proxy, which comes back to all others
     if not (provider.backup if role == "backup" else provider.primary):
         return LeftOut(hop, f"there is no {role} key", for_good=for_good)
     nameless = "" if model else f"nobody says which model to use (providers.{provider.name}.default_model)"

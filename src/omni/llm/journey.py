@@ -84,7 +84,7 @@ class Journey:
         self._call = call
         self._holder = holder
         self._done = done
-        self._asked = Asked(call.dialect, str(call.body.get("model") or ""))
+        self._asked = Asked(call.dialect, str(call.body.get("model") or ""), holder.direct)
         self._began = means.clock.mono_ms()
         self._tried: list[tuple[Hop, UpstreamFailed]] = []
         self._legs = 0
@@ -218,7 +218,7 @@ class Journey:
         if self._free_only is not None:
             return self._denied(self._free_only)
         self._over(None, Verdict.NO_ROUTE)
-        return reply.nowhere(self._call.dialect, self._means.health.mode, route)
+        return reply.nowhere(self._call.dialect, self._means.health.mode, route, direct=self._holder.direct)
 
     def _denied(self, refusal: Refusal) -> PortAnswer:
         self._over(None, "denied")

@@ -30,6 +30,8 @@ _STATUS: dict[Verdict, tuple[int, int | None]] = {
 }
 _DENIED = {"over_budget": 402, "stale_key": 403, "internal": 500}  # anything else passes: the log takes no more, …
 
+_DIRECT_ONLY = "this attempt mends the proxy, so its calls go straight to a cloud, and none can be used: "
+
 Tried = Sequence[tuple[Hop, UpstreamFailed]]
 
 
@@ -83,12 +85,13 @@ def denied(dialect: str, refusal: Refusal) -> PortAnswer:
     return answer
 
 
-def nowhere(dialect: str, mode: NoteMode, route: Plan) -> PortAnswer:
-    """There was no way to begin with."""
+def nowhere(dialect: str, mode: NoteMode, route: Plan, *, direct: bool = False) -> PortAnswer:
+    """There was no way to begin with; for a `direct` caller perhaps only because the proxy is none for it."""
     if mode.mode == "BRAINSTEM":
         why = f"the cloud is gone ({mode.reason or mode.cause or mode.mode}), and no model on this machine runs tasks"
     else:
-        why = "no model channel can be used: " + ("; ".join(map(str, route.left_out)) or "none is configured")
+        why = _DIRECT_ONLY if direct else "no model channel can be used: "
+        why += "; ".join(map(str, route.left_out)) or "none is configured"
         if all(each.for_good for each in route.left_out):
             return error(dialect, 400, f"{why}. Next: omni config check")
     return error(dialect, 503, f"{why}. Next: omni status", OFFLINE_RETRY_S)
