@@ -517,16 +517,16 @@ async def test_a_direct_caller_for_whom_there_is_no_cloud_is_told_so_and_what_to
 
 
 async def test_a_stream_from_a_cloud_goes_on_to_its_end_when_the_proxy_comes_back_in_the_middle() -> None:
-    first, *rest = message_events(["good ", "answer"])
+    events = message_events(["good ", "answer"])
     back = asyncio.Event()
-    async with quay(GOOD, cloud=streams(first, back, *rest)) as (port, proxy, _):
+    async with quay(GOOD, cloud=streams(*events[:4], back, *events[4:])) as (port, proxy, _):
         port.report("DEGRADED", [ComponentReport("proxy", "proxy", "down")])
         answer = await port.begin()
         chunks = answer.chunks()
         begun = await anext(chunks)
         port.report("NORMAL", [ComponentReport("proxy", "proxy", "up")])
         back.set()
-        assert begun + await _rest(chunks) == first + b"".join(rest)
+        assert begun + await _rest(chunks) == b"".join(events)
         await answer.aclose()
         assert calls(proxy) == []
         await until(lambda: port.settled == [("anthropic", "c-d", "ok")])
