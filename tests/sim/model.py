@@ -64,11 +64,12 @@ class Try:
     handle: str
     planned_at: int
     outcome: str = ""
-    repeat_at: int | None = None
+    orderly: bool = False  # stopped by its own executor, which goes on
 
     @property
-    def may_have_run(self) -> bool:
-        return self.outcome in {"interrupted", "succeeded", "cancelled", "failed", ""}
+    def uses_up(self) -> bool:
+        """Whether it may have run in vain: three of these are enough."""
+        return not self.orderly and self.outcome in {"interrupted", "succeeded", "cancelled", "failed", ""}
 
 
 @dataclass
@@ -298,7 +299,7 @@ class Judge:
             return
         assert last.outcome == "interrupted", f"{life.id}: attempt after one that {last.outcome}"
         assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} repeated without a decision"
-        assert sum(1 for t in life.tries if t.may_have_run) < ATTEMPTS, f"{life.id}: more than {ATTEMPTS} attempts"
+        assert sum(1 for t in life.tries if t.uses_up) < ATTEMPTS, f"{life.id}: more than {ATTEMPTS} attempts"
         if last.policy == "resume":
             assert event.resume, f"{life.id}: begun anew where it could only be resumed"
             assert event.handle == last.handle, f"{life.id}: resumed under another handle"
@@ -335,9 +336,12 @@ class Judge:
         assert not life.cancel, f"{life.id}: interrupted, and its cancel forgotten"
         self._ends(life, row, "interrupted")
         last = life.tries[-1]
+        last.orderly = row.event.orderly
         if row.event.retry_at is not None:
             assert last.policy in {"retry", "resume"}, f"{life.id}: {last.policy} is repeated unasked"
-            assert row.at_ms - last.planned_at <= HOUR_MS, f"{life.id}: repeated after more than an hour"
+            assert not row.event.orderly or last.policy == "resume", f"{life.id}: {last.policy} cannot go on in order"
+            in_time = row.event.orderly or row.at_ms - last.planned_at <= HOUR_MS
+            assert in_time, f"{life.id}: repeated after more than an hour"
             self._again(life, row)
 
     def _attempt_cancelled(self, life: Life, row: Any, before: str) -> None:

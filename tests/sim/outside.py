@@ -14,6 +14,7 @@ from omni.domain.task import Task
 from omni.domain.values import Result, TaskError, TaskSpec
 
 Tell = Callable[[Any], None]
+REST_MS = 4_000
 
 
 class VirtualClock:
@@ -94,7 +95,7 @@ class Call:
             return ["stopped", "begin"] if self.stop else ["begin", "begin", "begin", "unavailable", "rate_limited"]
         if self.state == "begun":
             stops = ["stopped", "stop_unconfirmed"] if self.stop else []
-            return [*stops, "succeed", "started", "die", "fail", "progress", "time_out", "resumable_die"]
+            return [*stops, "succeed", "started", "die", "fail", "progress", "time_out", "resumable_die", "rest"]
         if self.state == "reconciling":
             work = ledger.work.get((self.task_id, self.n))
             if work is None:
@@ -196,6 +197,14 @@ class Hands:
     def _resumable_die(self, call: Call) -> None:
         self._end(call, cmd.ReportInterrupted(call.task_id, call.n, "the connection died", resumable=True))
         call.state = "gone"
+
+    def _rest(self, call: Call) -> None:
+        """The executor stops it in order, because of a limit that is its own and not the task's."""
+        if call.start:
+            self._tell(cmd.ExecutorPaused(call.start.route.executor, REST_MS, "its account's limit"))
+        words = "the account's limit is reached"
+        self._end(call, cmd.ReportInterrupted(call.task_id, call.n, words, True, orderly=True, retry_after_ms=REST_MS))
+        self._work(call, "dead")
 
     _interrupted, _resumable = _die, _resumable_die
 

@@ -507,3 +507,48 @@ def test_the_snapshot_of_a_foreign_log_is_not_believed(make_world: MakeWorld) ->
     world.crash()
     assert [t.spec.description for t in world.kernels["router"].state.tasks.values()] == ["of world-0"]
     world.calm()
+
+
+def test_an_executor_that_rests_takes_its_task_up_again_and_no_attempt_is_used_up(world: World) -> None:
+    task_id = running(world, "research")
+    for _ in range(4):
+        world.does(task_id, "rest")
+        assert world.judge.lives[task_id].state == "queued"
+        later(world, 2_000)
+        assert world.judge.lives[task_id].state == "queued", "it rests still"
+        later(world, 4_000)
+        world.does(task_id, "begin")
+    world.calm()
+    assert state(world, task_id) == "task.completed"
+    assert len({t.handle for t in world.judge.lives[task_id].tries}) == 1
+
+
+def test_a_rest_that_lasts_for_hours_ends_without_a_question(world: World) -> None:
+    task_id = running(world, "research")
+    world.rests("resumer", 5 * HOUR_MS)
+    words = "until tonight"
+    world.report(cmd.ReportInterrupted(task_id, 1, words, True, orderly=True, retry_after_ms=5 * HOUR_MS))
+    world.settle()
+    later(world, 5 * HOUR_MS + 1_000)
+    assert world.judge.lives[task_id].state == "planned"
+
+
+def test_who_waits_for_an_executor_that_rests_is_held_and_goes_on_when_it_is_back(world: World) -> None:
+    world.rests("resumer", 60_000)
+    task_id = world.submit("research", executor="resumer")
+    world.settle()
+    assert (state(world, task_id), world.judge.lives[task_id].held) == ("held", "no_executor")
+    later(world, 61_000)
+    assert state(world, task_id) == "planned"
+
+
+def test_a_rest_outlives_a_crash_and_ends_in_time(world: World) -> None:
+    world.rests("resumer", 60_000)
+    world.settle()
+    world.crash()
+    recover(world)
+    task_id = world.submit("research", executor="resumer")
+    world.settle()
+    assert state(world, task_id) == "held"
+    later(world, 61_000)
+    assert state(world, task_id) == "planned"

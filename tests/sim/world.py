@@ -31,6 +31,7 @@ from omni.actors.router import Router
 from omni.domain import board as boards
 from omni.domain import commands as cmd
 from omni.domain import events as ev
+from omni.domain import executor_watch
 from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
@@ -57,6 +58,7 @@ EXECUTORS = (
 KINDS = ("general", "coding", "gpu", "research", "dry")
 SIZES = (256, 1, 2, 5)
 CALM_ROUNDS = 2_000
+MOVES_ON = (STORAGE, executor_watch.PAUSE_TIMER)  # timers of health that end in a calm world
 CODEC = Codec(ev.AnyEvent, UPCASTERS)
 ALARMS = {"message.rejected", "message.dropped"}  # log lines that no healthy run may write
 
@@ -367,6 +369,10 @@ class World:
         detail = "" if ok else "connection refused"
         self._try(self.post.send, "pool", "hands", (cmd.ExecutorObserved(executor, ok=ok, detail=detail),))
 
+    def rests(self, executor: str, for_ms: int) -> None:
+        """An executor says that it can take nothing for a while."""
+        self._try(self.post.send, "pool", "hands", (cmd.ExecutorPaused(executor, for_ms, "its account's limit"),))
+
     def turns(self, mode: Mode) -> None:
         """HealthMonitor has come to another view of the world. For worlds that nobody watches."""
         assert not self.watched, "the mode is derived"
@@ -434,7 +440,9 @@ class World:
             if self.hands.finish() or self.sky.answer(0):
                 continue
             looking = self.watched and (self.judge.mode != "NORMAL" or not self.judge.cleared)
-            ringing = [self._wait_ms(t) for t in self.timers if looking or t[0] != "health" or t[1] == STORAGE]
+            ringing = [
+                self._wait_ms(t) for t in self.timers if looking or t[0] != "health" or t[1].startswith(MOVES_ON)
+            ]
             if not ringing:
                 break
             self.clock.run(max(0, min(ringing)))

@@ -83,7 +83,7 @@ class HealthMonitor(Quiet):
         return state.version
 
     def owed(self, state: HealthState, boot: str) -> Sequence[Send]:
-        executors = list(executor_watch.tell_all(state.executors))
+        executors = [*executor_watch.tell_all(state.executors), *executor_watch.owed(state.executors)]
         if not state.health.boot or state.health.boot != boot:
             return executors
         settings = state.health.settings
@@ -113,6 +113,8 @@ def _observed(state: HealthState, seen: cmd.Observed, envelope: cmd.Envelope, *,
 
 
 def _fired(state: HealthState, timer: cmd.TimerFired, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    if timer.key.startswith(executor_watch.PAUSE_TIMER):
+        return executor_watch.rung(state.executors, timer.key.removeprefix(executor_watch.PAUSE_TIMER), envelope.at)
     return Outcome((), rounds.rung(state.rounds, state.health, timer.key, envelope.mono))
 
 
@@ -131,6 +133,10 @@ def _executor(state: HealthState, seen: cmd.ExecutorObserved, envelope: cmd.Enve
     return executor_watch.observe(state.executors, seen, envelope.at)
 
 
+def _paused(state: HealthState, said: cmd.ExecutorPaused, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
+    return executor_watch.pause(state.executors, said, envelope.at)
+
+
 def _restarted(state: HealthState, news: cmd.ActorRestarted, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:
     """Say again what the other had only in memory."""
     sends = [*executor_watch.tell_all(state.executors)] if news.actor == GATEWAY else []
@@ -144,6 +150,7 @@ _HANDLERS: dict[type[Any], Callable[..., Outcome]] = {
     cmd.TimerFired: _fired,
     cmd.ForceMode: _force,
     cmd.ExecutorObserved: _executor,
+    cmd.ExecutorPaused: _paused,
     cmd.ActorRestarted: _restarted,
 }
 

@@ -117,7 +117,7 @@ def interrupted(task: Task, report: cmd.ReportInterrupted, at: Millis) -> list[e
     if task.cancel_requested:
         return [ev.AttemptCancelled(report.n, confirmed=False), ev.TaskCancelled("")]
     if report.orderly and report.resumable and attempt.policy == "resume" and _pauses(task) < MAX_PAUSES:
-        wait_ms = max(backoff_ms(task.id, attempt.n), min(report.retry_after_ms, PAUSE_CAP_MS))
+        wait_ms = max(BACKOFF_MS, min(report.retry_after_ms, PAUSE_CAP_MS))
         return [ev.AttemptInterrupted(attempt.n, report.evidence, at + wait_ms, orderly=True)]
     return _cut_off(task, attempt, report.evidence, at, resumable=report.resumable)
 
