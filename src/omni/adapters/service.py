@@ -17,6 +17,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -174,13 +175,28 @@ class Service:
         if self._ending:
             return failed("unavailable", "the adapter is ending")
         notes = known.notes if known else {}
-        self._records.write(Record(work.handle, work.key, work.task_id, "planned", notes=notes))
-        outcome = await self._adapter.run(work, known, stop, tell)
-        if _is_final(outcome):
-            now = self._records.find(work.handle)
-            notes = now.notes if now else notes
-            self._records.write(Record(work.handle, work.key, work.task_id, "finished", 0, outcome, notes))
+        try:
+            self._records.write(Record(work.handle, work.key, work.task_id, "planned", notes=notes))
+        except (OSError, ValueError) as error:
+            return failed("unavailable", f"the attempt cannot be recorded, so it is not begun: {error}")
+        try:
+            outcome = await self._adapter.run(work, known, stop, tell)
+        except Exception as error:  # what it had begun may have run: nobody may take this for a failure of the task
+            traceback.print_exc()
+            return failed("interrupted", f"the adapter broke: {error!r}")
+        self._keep(work, outcome)
         return outcome
+
+    def _keep(self, work: Work, outcome: Structured) -> None:
+        """Record how it ended, as far as that is possible: the answer is on its way in any case."""
+        if not _is_final(outcome):
+            return
+        now = self._records.find(work.handle)
+        notes = now.notes if now else {}
+        try:
+            self._records.write(Record(work.handle, work.key, work.task_id, "finished", 0, outcome, notes))
+        except OSError:
+            traceback.print_exc()
 
 
 def failed(kind: str, message: str, **more: Any) -> Structured:
