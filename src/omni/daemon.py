@@ -87,6 +87,7 @@ class Daemon:
             model_access=self._model_access,
             runbook=self.config.runbook_commands,
             redactor=Redactor(loaded.secrets),
+            models_reachable=self.config.models.reachable,
         )
         self.notifier = Notifier(
             self.config.notify, self.post, language=self.config.language, redactor=Redactor(loaded.secrets)

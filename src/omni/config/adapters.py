@@ -36,16 +36,22 @@ class RepairWork(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ClaudeCodeOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Claude Code. `models`: whether its calls go through Omni's model port, or by its own login (`own`).
 
-    `auto` means the port wherever the configuration reaches a model, else its own login. `max_turns` None is no limit.
+    `auto` means the port wherever the configuration reaches a model, else its own login. `model` is for its own login,
+    empty for its default. `settings`: whose settings files of Claude Code count; `project` and `local` lie in the
+    repository and may bring hooks and permissions along. `max_turns` None is no limit. A run without any event for
+    `idle_s` is interrupted.
     """
 
     binary: str = "claude"
     models: Literal["auto", "port", "own"] = "auto"
+    model: str = ""
+    settings: tuple[Literal["user", "project", "local"], ...] = ("user",)
     permission_mode: Literal["default", "acceptEdits", "plan", "dontAsk"] = "acceptEdits"
     allowed_tools: tuple[str, ...] = ()
     disallowed_tools: tuple[str, ...] = ()
     mcp_config: str = ""
     max_turns: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    idle_s: Seconds = 1800.0
     workspaces: Workspaces = Workspaces()
     repair: RepairWork = RepairWork()
 
@@ -67,13 +73,17 @@ class OpenClawOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class MemoryOptions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A memory over MCP (MemOS): which tools search and add, and how long they may take."""
+    """A memory over MCP (MemOS): which tools search and add, and how long a search may hold a task up.
+
+    `user` and `conversation` are told to servers that ask for them. An empty `conversation` is one for each task.
+    """
 
     search_tool: str = "search_memory"
     add_tool: str = "add_message"
     hits: Annotated[int, Meta(ge=1, le=50)] = 5
-    timeout_s: Seconds = 2.0
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     user: str = "omni"
+    conversation: str = ""
 
 
 OPTIONS: dict[str, type[Struct]] = {

@@ -49,7 +49,8 @@ def adapter_state(data_dir: Path, name: str) -> Path:
 class Options(msgspec.Struct, frozen=True):
     """What an adapter's process finds in `OMNI_OPTIONS`: its entry, as far as it is the adapter's to read.
 
-    `env` is for programs that it starts; `options` are those of `omni.config.adapters`.
+    `env` is for programs that it starts; `options` are those of `omni.config.adapters`. `models_reachable`: whether
+    there are models behind the port whose address each attempt is told.
     """
 
     name: str
@@ -58,16 +59,19 @@ class Options(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
     env: dict[str, str] = {}
     options: dict[str, object] = {}
+    models_reachable: bool = False
 
 
-def completed(config: ExecutorConfig, runbook: Mapping[str, RunbookCommand], data_dir: Path) -> ExecutorConfig:
+def completed(
+    config: ExecutorConfig, runbook: Mapping[str, RunbookCommand], data_dir: Path, *, models_reachable: bool = False
+) -> ExecutorConfig:
     """The executor with command, tool and arguments filled in where the adapter knows them.
 
     An entry that brings its own command, tool or arguments keeps them.
     """
     kind = _ADAPTERS.get(config.adapter)
     if kind is not None:
-        config = _ours(config, kind, _environment(config, runbook, data_dir))
+        config = _ours(config, kind, _environment(config, runbook, data_dir, models_reachable))
     if config.arguments is None:
         config = msgspec.structs.replace(config, arguments=DEFAULT_ARGUMENTS)
     return config
@@ -86,8 +90,15 @@ def _ours(config: ExecutorConfig, kind: _Kind, env: Mapping[str, str]) -> Execut
     )
 
 
-def _environment(config: ExecutorConfig, runbook: Mapping[str, RunbookCommand], data_dir: Path) -> dict[str, str]:
-    told = Options(config.name, config.adapter, config.url, config.headers, config.env, config.options)
+def _environment(
+    config: ExecutorConfig,
+    runbook: Mapping[str, RunbookCommand],
+    data_dir: Path,
+    models_reachable: bool,  # noqa: FBT001 - passed on
+) -> dict[str, str]:
+    told = Options(
+        config.name, config.adapter, config.url, config.headers, config.env, config.options, models_reachable
+    )
     commands = dict(runbook) if config.adapter == "runbook" else _for_repairs(config, runbook)
     return {
         "PYTHONPATH": str(Path(omni.__file__).parents[1]),

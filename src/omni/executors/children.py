@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -132,35 +132,51 @@ class Child:
         for number in (signal.SIGINT, signal.SIGTERM):
             if await self.exited(PATIENCE_S):
                 break
-            _signal_group(self.pid, number)
+            signal_group(self.pid, number)
         await self.exited(PATIENCE_S)
-        await asyncio.to_thread(_put_down, lambda: _alive(family) + _marked(CHILD, self._marker))
+        await asyncio.to_thread(_put_down, lambda: _alive(family) + _marked(CHILD, {self._marker}))
         await self.exited(PATIENCE_S)
         self._book.remove(self.pid)
-        _close(self._process)
+        close_pipes(self._process)
 
 
 async def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str, owner: str, name: str, book: Book) -> Child:
     """Start a program, or raise ExecutorUnavailable with the reason a person needs."""
     marker = uuid.uuid4().hex
-    whole = environment(env, owner, marker)
-    line = _launched([_program(argv[0], whole.get("PATH", ""), cwd), *argv[1:]])
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *line, stdin=-1, stdout=-1, stderr=-1, env=whole, cwd=cwd or None, start_new_session=True,
-            limit=MAX_MESSAGE_BYTES,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni config check") from error
-    record = Record(process.pid, _started_s(process.pid), name)
+    process = await launched(argv, env=environment(env, owner, marker), cwd=cwd)
+    record = recorded(process.pid, name)
     book.add(record)
     return Child(process, record, marker, book)
 
 
+async def launched(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
+    """A program with this whole environment, in a session of its own, that ends with us; or ExecutorUnavailable."""
+    line = _launched([_program(argv[0], env.get("PATH", ""), cwd), *argv[1:]])
+    try:
+        return await asyncio.create_subprocess_exec(
+            *line, stdin=stdin, stdout=-1, stderr=-1, env=env, cwd=cwd or None, start_new_session=True,
+            limit=MAX_MESSAGE_BYTES,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni config check") from error
+
+
+def recorded(pid: int, name: str = "") -> Record:
+    """What to keep of a process that was just started."""
+    return Record(pid, _started_s(pid), name)
+
+
+def end_all(records: Iterable[Record], variable: str, values: Collection[str]) -> int:
+    """End these processes, all that carry the variable with one of the values, and their descendants. Blocks."""
+    found = [process for record in records if (process := _identify(record))]
+    return _put_down(lambda: _alive(_family_of(found)) + _marked(variable, values))
+
+
 def sweep(data_dir: Path, owner: str) -> int:
     """End what an earlier daemon of this data directory left behind; how many processes that were. Blocks."""
-    recorded = [found for record in read_book(data_dir) if (found := _identify(record))]
-    ended = _put_down(lambda: _family_of(_alive(recorded) + _marked(OWNER, owner)))
+    ended = end_all(read_book(data_dir), OWNER, {owner})
     (data_dir / FILE_NAME).unlink(missing_ok=True)
     return ended
 
@@ -228,21 +244,21 @@ def _family_of(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return list(found.values())
 
 
-def _marked(name: str, value: str) -> list[psutil.Process]:
+def _marked(name: str, values: Collection[str]) -> list[psutil.Process]:
     """Our own user's processes with this variable, without ourselves and our ancestors."""
     spared = _spared()
-    return [each for each in psutil.process_iter() if each.pid not in spared and _has(each, name, value)]
+    return [each for each in psutil.process_iter() if each.pid not in spared and _has(each, name, values)]
 
 
 def _spared() -> set[int]:
     return {os.getpid(), *(each.pid for each in psutil.Process().parents())}
 
 
-def _has(process: psutil.Process, name: str, value: str) -> bool:
+def _has(process: psutil.Process, name: str, values: Collection[str]) -> bool:
     try:
         if process.uids().real != os.getuid():
             return False
-        return process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE
+        return process.environ().get(name) in values and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):
         return False
 
@@ -262,13 +278,15 @@ def _put_down(find: Callable[[], list[psutil.Process]]) -> int:
     return len(ended)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """To a program that was `launched`, and to what stayed in its group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)  # it leads its own group, because it leads its own session
 
 
-def _close(process: asyncio.subprocess.Process) -> None:
-    # A surviving pipe end would keep the transport open for ever; nothing public closes it.
+def close_pipes(process: asyncio.subprocess.Process) -> None:
+    """Let go of a process that has ended: a descendant's pipe end would keep the transport open for ever."""
+    # nothing public closes it
     transport = getattr(process, "_transport", None)
     if transport is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -79,9 +79,12 @@ class Hands:
         runbook: Mapping[str, RunbookCommand] | None = None,
         connect_s: float = CONNECT_S,
         redactor: Redactor | None = None,
+        models_reachable: bool = False,
     ) -> None:
         used = [each for each in executors if each.enabled and each.transport != "null"]
-        self._configs = {each.name: completed(each, runbook or {}, data_dir) for each in used}
+        self._configs = {
+            each.name: completed(each, runbook or {}, data_dir, models_reachable=models_reachable) for each in used
+        }
         self._templates: dict[str, Template] = {
             name: compile_template(each.arguments) for name, each in self._configs.items()
         }
