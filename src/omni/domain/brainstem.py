@@ -5,8 +5,7 @@ is `cleared`; the same word twice is no news. Everything that was sent and may b
 at the next start, and whoever receives it twice knows it by its key or id.
 
     mode      NORMAL ◀─▶ DEGRADED ◀─▶ BRAINSTEM ◀─▶ NORMAL
-    outbox    queued ──Deliver──▶ delivered        first in, first out: only the oldest notice is on its way
-                 ▲  └──not ok──▶ delayed ──30 s, 60 s … 10 min──▶ Deliver ──not ok after 24 h──▶ dropped
+    outbox    every notice is owed to every sink: `omni.domain.outbox`
     repair    in DEGRADED only, one at a time: started ──reported──▶ ended ──60 s, 120 s … 10 min──▶ started
               none while a drill is held, nor for a minute after it
               its word is evidence, never health;  the last one ended ──▶ given up;  NORMAL begins a new count
@@ -16,36 +15,32 @@ at the next start, and whoever receives it twice knows it by its key or id.
 
 from __future__ import annotations
 
-import hashlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from omni.domain import commands as cmd
+from omni.domain import draft as drafts
 from omni.domain import events as ev
-from omni.domain import repairs
+from omni.domain import outbox, repairs
+from omni.domain.draft import Draft, brief
 from omni.domain.drill import LONGEST_S
 from omni.domain.effects import Outcome, Send
-from omni.domain.system import NOT_WANTED, Notice, SystemState
+from omni.domain.system import NOT_WANTED, SystemState, evolve
 from omni.domain.values import Millis, Mode
 
-NAME = "brainstem"
+NAME = drafts.NAME
 ROUTER = "router"
-TIMERS = "timers"
-NOTIFIER = "notifier"
+TIMERS = drafts.TIMERS
 LOCAL = "local"
 
-OUTBOX_TIMER, REPAIR_TIMER, LOCAL_TIMER = "outbox", "repair", "local"
+REPAIR_TIMER, LOCAL_TIMER = "repair", "local"
 
-NOTICE_BACKOFF_MS = 30_000
-NOTICE_BACKOFF_CAP_MS = 600_000
-NOTICE_LIFE_MS = 86_400_000
-OUTBOX_LIMIT = 1_000  # what nobody has taken by then is old news
 RECHECK_MS = 20_000  # longer than the first round of probes: by then the mode is confirmed, or another
 AFTER_DRILL_MS = 60_000  # by then a proxy that is well has been found to be well
 WAKE_AGAIN_MS = 60_000
 SLEEP_AGAIN_MS = 30_000
 SLEEP_TRIES = 20
-WORDS = 500  # characters of what others said that are kept
 
 # What is told at which edge. A way out of BRAINSTEM that ends in DEGRADED is two pieces of news.
 _TOLD: dict[tuple[Mode, Mode], tuple[str, ...]] = {
@@ -58,50 +53,10 @@ _TOLD: dict[tuple[Mode, Mode], tuple[str, ...]] = {
 }
 
 
-class _Draft:
-    """What one message leads to, while it is put together."""
-
-    def __init__(self, state: SystemState, envelope: cmd.Envelope) -> None:
-        self.at = envelope.at
-        self.seed = f"{state.version}:{envelope.id}:{envelope.at}"
-        self.events: list[ev.SystemEvent] = []
-        self.sends: list[Send] = []
-        self._state = state
-        self._queued = 0
-
-    def note(self, *events: ev.SystemEvent) -> None:
-        self.events += events
-
-    def send(self, to: str, message: cmd.Message) -> None:
-        self.sends.append(Send(to, message))
-
-    def wake_in(self, delay_ms: int, key: str) -> None:
-        self.send(TIMERS, cmd.WakeIn(NAME, delay_ms, key))
-
-    def tell(self, kind: str, facts: dict[str, str], dedup: str = "") -> None:
-        """Queue a notice; its key is its place in the stream, which nothing else ever has."""
-        if dedup and dedup in self._state.dedups:
-            return
-        self._make_room()
-        key = f"{kind}:{self._state.version + len(self.events) + 1}:{self.at}"
-        notice = Notice(key, kind, {k: _brief(v) for k, v in facts.items()}, self.at)
-        self.note(ev.NoticeQueued(key, kind, notice.facts, dedup))
-        if not self._state.outbox and not self._queued:
-            self.sends.append(_deliver(notice))
-        self._queued += 1
-
-    def _make_room(self) -> None:
-        """Drop what waits longest behind the one that is on its way."""
-        over = len(self._state.outbox) + self._queued - OUTBOX_LIMIT
-        if over >= 0:
-            oldest = list(self._state.outbox)[1 + over]
-            self.note(ev.NoticeDropped(oldest, f"more than {OUTBOX_LIMIT} notices wait"))
-
-
 def decide(state: SystemState, envelope: cmd.Envelope) -> Outcome:
     """Choose what one message leads to; the state is not changed."""
     rule = _DECIDE.get(type(envelope.message))
-    draft = _Draft(state, envelope)
+    draft = Draft(state, envelope)
     if rule:
         rule(state, envelope.message, draft)
     return Outcome([(ev.SYSTEM_STREAM, event) for event in draft.events], draft.sends)
@@ -109,8 +64,7 @@ def decide(state: SystemState, envelope: cmd.Envelope) -> Outcome:
 
 def owed(state: SystemState) -> Iterator[Send]:
     """What must be said again when it may have been lost with a process or an actor."""
-    if state.outbox:
-        yield _deliver(_head(state))
+    yield from outbox.owed(state)
     for task_id in state.unwanted:
         yield Send(ROUTER, cmd.CancelTask("", task_id, NAME))
     if state.repair:
@@ -126,27 +80,37 @@ def owed(state: SystemState) -> Iterator[Send]:
 # --- starts and stops -----------------------------------------------------------------------------------------------
 
 
-def _up(state: SystemState, up: cmd.DaemonUp, draft: _Draft) -> None:
+def _up(state: SystemState, up: cmd.DaemonUp, draft: Draft) -> None:
     if up.boot == state.boot:
         return  # said twice, because nobody knew whether the first time was written
-    draft.note(ev.DaemonStarted(up.version, up.pid, up.boot, up.repair))
+    draft.note(ev.DaemonStarted(up.version, up.pid, up.boot, up.repair, up.telling))
     if up.accepted_loss:
         draft.note(ev.LossAccepted(up.accepted_loss))
     if up.config_digest != state.config_digest:
         draft.note(ev.ConfigLoaded(up.config_digest, up.config_body))
-    if state.running:
-        draft.tell("restarted_after_crash", {"version": up.version})
-    draft.sends += owed(state)
+    _up_with_these_sinks(draft, {"version": up.version} if state.running else None)
 
 
-def _down(state: SystemState, down: cmd.DaemonDown, draft: _Draft) -> None:
+def _up_with_these_sinks(draft: Draft, crashed: dict[str, str] | None) -> None:
+    """What the start leads to once it is written down: whom notices are owed to may have changed by it."""
+    after = copy.deepcopy(draft.state)
+    for event in draft.events:
+        evolve(after, event, draft.at)
+    draft.state = after
+    draft.note(*outbox.unserved(after))
+    if crashed:
+        outbox.tell(draft, "restarted_after_crash", crashed)
+    draft.sends += owed(after)
+
+
+def _down(state: SystemState, down: cmd.DaemonDown, draft: Draft) -> None:
     draft.note(ev.DaemonStopped(down.reason))
 
 
 # --- the mode -------------------------------------------------------------------------------------------------------
 
 
-def _noted(state: SystemState, note: cmd.NoteMode, draft: _Draft) -> None:
+def _noted(state: SystemState, note: cmd.NoteMode, draft: Draft) -> None:
     if not note.cleared:
         return
     news = note.mode != state.mode
@@ -156,7 +120,7 @@ def _noted(state: SystemState, note: cmd.NoteMode, draft: _Draft) -> None:
         _pursue(state, note.reason if news else state.reason, draft)
 
 
-def _follow(state: SystemState, note: cmd.NoteMode, draft: _Draft) -> None:
+def _follow(state: SystemState, note: cmd.NoteMode, draft: Draft) -> None:
     before, after = state.mode, note.mode
     if state.repair:
         draft.note(ev.RepairEnded(state.repair, NOT_WANTED, draft.at + _backoff_ms(state)))
@@ -169,59 +133,24 @@ def _follow(state: SystemState, note: cmd.NoteMode, draft: _Draft) -> None:
         draft.note(ev.Suspended(note.reason), ev.LocalModelChanged("asked"))
         draft.send(LOCAL, cmd.WakeLocal())
     for kind in _TOLD[before, after]:
-        draft.tell(kind, {"mode": after, "before": before, "cause": note.cause, "reason": note.reason})
+        outbox.tell(draft, kind, {"mode": after, "before": before, "cause": note.cause, "reason": note.reason})
 
 
-# --- notices --------------------------------------------------------------------------------------------------------
+# --- notices ----------------------------------------------------------------------------------------------------------
 
 
-def _tell(state: SystemState, wish: cmd.Tell, draft: _Draft) -> None:
-    draft.tell(wish.kind, wish.facts, wish.dedup)
+def _tell(state: SystemState, wish: cmd.Tell, draft: Draft) -> None:
+    outbox.tell(draft, wish.kind, wish.facts, wish.dedup, wish.to)
 
 
-def _delivered(state: SystemState, answer: cmd.Delivered, draft: _Draft) -> None:
-    notice = state.outbox.get(answer.key)
-    if notice is None:
-        return
-    first = notice is _head(state)
-    if answer.ok:
-        draft.note(ev.NoticeDelivered(answer.key))
-    elif not first:
-        return
-    elif draft.at - notice.at >= NOTICE_LIFE_MS:
-        draft.note(ev.NoticeDropped(answer.key, _brief(answer.detail)))
-    else:
-        delay_ms = notice_backoff_ms(notice.key, notice.tries)
-        draft.note(ev.NoticeDelayed(answer.key, _brief(answer.detail), draft.at + delay_ms))
-        draft.wake_in(delay_ms, OUTBOX_TIMER)
-        return
-    if first and len(state.outbox) > 1:
-        draft.sends.append(_deliver(list(state.outbox.values())[1]))
-
-
-def notice_backoff_ms(key: str, tries: int) -> int:
-    """Milliseconds before the next try after `tries` earlier failures: doubling, capped, ± 25 % by a hash."""
-    base = min(NOTICE_BACKOFF_CAP_MS, NOTICE_BACKOFF_MS << min(tries, 16))
-    spread = int.from_bytes(hashlib.sha256(f"{key}:{tries}".encode()).digest()[:2]) / 65_535
-    return int(base * (0.75 + 0.5 * spread))
-
-
-def _head(state: SystemState) -> Notice:
-    return next(iter(state.outbox.values()))
-
-
-def _deliver(notice: Notice) -> Send:
-    return Send(NOTIFIER, cmd.Deliver(notice.key, notice.kind, notice.facts, notice.at))
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= WORDS else text[: WORDS - 1] + "…"
+def _delivered(state: SystemState, answer: cmd.Delivered, draft: Draft) -> None:
+    outbox.answered(state, answer, draft)
 
 
 # --- repairs --------------------------------------------------------------------------------------------------------
 
 
-def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
+def _pursue(state: SystemState, reason: str, draft: Draft) -> None:
     """While DEGRADED: start the next repair when it is due, unless one is open or none may be made."""
     settings = state.settings
     if state.repair or not settings.attempts:
@@ -230,7 +159,7 @@ def _pursue(state: SystemState, reason: str, draft: _Draft) -> None:
         draft.wake_in(wait_ms, REPAIR_TIMER)
     elif not settings.executor:
         if not state.nobody_told:
-            draft.tell("no_repair", {"reason": reason})
+            outbox.tell(draft, "no_repair", {"reason": reason})
     elif state.repairs >= settings.attempts:
         _give_up(state, draft)
     elif wait_ms := _wait_ms(state, draft.at):
@@ -247,19 +176,19 @@ def _drill_ms(state: SystemState, at: Millis) -> int:
     return left if 0 < left <= LONGEST_S * 1000 + AFTER_DRILL_MS else 0
 
 
-def _drill_noted(state: SystemState, drill: cmd.DrillNoted, draft: _Draft) -> None:
+def _drill_noted(state: SystemState, drill: cmd.DrillNoted, draft: Draft) -> None:
     draft.note(ev.DrillBegun(drill.fault, drill.until))
 
 
-def _repair_reported(state: SystemState, report: cmd.RepairReported, draft: _Draft) -> None:
-    outcome = _brief(f"{report.state}: {report.detail}" if report.detail else report.state)
+def _repair_reported(state: SystemState, report: cmd.RepairReported, draft: Draft) -> None:
+    outcome = brief(f"{report.state}: {report.detail}" if report.detail else report.state)
     if report.task_id in state.unwanted:
         draft.note(ev.RepairEnded(report.task_id, outcome))
     elif report.task_id == state.repair:  # else it is said again, after a restart
         _repair_ended(state, outcome, draft)
 
 
-def _repair_ended(state: SystemState, outcome: str, draft: _Draft) -> None:
+def _repair_ended(state: SystemState, outcome: str, draft: Draft) -> None:
     last = state.repairs >= state.settings.attempts
     delay_ms = _backoff_ms(state)
     draft.note(ev.RepairEnded(state.repair, outcome, None if last else draft.at + delay_ms))
@@ -269,10 +198,10 @@ def _repair_ended(state: SystemState, outcome: str, draft: _Draft) -> None:
         draft.wake_in(delay_ms, REPAIR_TIMER)
 
 
-def _give_up(state: SystemState, draft: _Draft) -> None:
+def _give_up(state: SystemState, draft: Draft) -> None:
     if not state.given_up:
         draft.note(ev.RepairGivenUp(state.repairs))
-        draft.tell("repair_given_up", {"attempts": str(state.repairs), "reason": state.reason})
+        outbox.tell(draft, "repair_given_up", {"attempts": str(state.repairs), "reason": state.reason})
 
 
 def _wait_ms(state: SystemState, at: Millis) -> int:
@@ -292,53 +221,51 @@ def _repair_task(state: SystemState, task_id: str, reason: str) -> cmd.CreateTas
 # --- the local model ------------------------------------------------------------------------------------------------
 
 
-def _local_observed(state: SystemState, seen: cmd.LocalObserved, draft: _Draft) -> None:
+def _local_observed(state: SystemState, seen: cmd.LocalObserved, draft: Draft) -> None:
     if state.mode == "BRAINSTEM":
         _while_woken(state, seen, draft)
     elif state.lingering and seen.state != "checked":  # a check that ended too late says nothing new
         _while_leaving(state, seen, draft)
 
 
-def _while_woken(state: SystemState, seen: cmd.LocalObserved, draft: _Draft) -> None:
+def _while_woken(state: SystemState, seen: cmd.LocalObserved, draft: Draft) -> None:
     if seen.state == "unloaded":
         return  # of the sleep before this wake
     if seen.state != state.local:
-        draft.note(ev.LocalModelChanged(seen.state, _brief(seen.detail)))
+        draft.note(ev.LocalModelChanged(seen.state, brief(seen.detail)))
     if seen.state == "failed":
         draft.wake_in(WAKE_AGAIN_MS, LOCAL_TIMER)
 
 
-def _while_leaving(state: SystemState, seen: cmd.LocalObserved, draft: _Draft) -> None:
+def _while_leaving(state: SystemState, seen: cmd.LocalObserved, draft: Draft) -> None:
     if state.sleep_tries >= SLEEP_TRIES and seen.state == "failed":
         return
-    draft.note(ev.LocalModelChanged(seen.state, _brief(seen.detail)))
+    draft.note(ev.LocalModelChanged(seen.state, brief(seen.detail)))
     if seen.state == "unloaded":
         return
     if state.sleep_tries + 1 < SLEEP_TRIES:
         draft.wake_in(SLEEP_AGAIN_MS, LOCAL_TIMER)
     else:
-        draft.tell("local_model_stays", {"detail": seen.detail})
+        outbox.tell(draft, "local_model_stays", {"detail": seen.detail})
 
 
 # --- timers ---------------------------------------------------------------------------------------------------------
 
 
-def _timer(state: SystemState, timer: cmd.TimerFired, draft: _Draft) -> None:
-    if ring := _RINGS.get(timer.key):
+def _timer(state: SystemState, timer: cmd.TimerFired, draft: Draft) -> None:
+    name, _, address = timer.key.partition(":")
+    if name == outbox.TIMER:
+        outbox.ring(state, address, draft)
+    elif ring := _RINGS.get(name):
         ring(state, draft)
 
 
-def _ring_outbox(state: SystemState, draft: _Draft) -> None:
-    if state.outbox:
-        draft.sends.append(_deliver(_head(state)))
-
-
-def _ring_repair(state: SystemState, draft: _Draft) -> None:
+def _ring_repair(state: SystemState, draft: Draft) -> None:
     if state.mode == "DEGRADED":
         _pursue(state, state.reason, draft)
 
 
-def _ring_local(state: SystemState, draft: _Draft) -> None:
+def _ring_local(state: SystemState, draft: Draft) -> None:
     if state.mode == "BRAINSTEM":
         if state.local == "failed":
             draft.send(LOCAL, cmd.WakeLocal())
@@ -346,13 +273,12 @@ def _ring_local(state: SystemState, draft: _Draft) -> None:
         draft.send(LOCAL, cmd.SleepLocal())
 
 
-_RINGS: dict[str, Callable[[SystemState, _Draft], None]] = {
-    OUTBOX_TIMER: _ring_outbox,
+_RINGS: dict[str, Callable[[SystemState, Draft], None]] = {
     REPAIR_TIMER: _ring_repair,
     LOCAL_TIMER: _ring_local,
 }
 
-_DECIDE: dict[type[Any], Callable[[SystemState, Any, _Draft], None]] = {
+_DECIDE: dict[type[Any], Callable[[SystemState, Any, Draft], None]] = {
     cmd.DaemonUp: _up,
     cmd.DaemonDown: _down,
     cmd.NoteMode: _noted,

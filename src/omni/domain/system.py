@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from omni.domain import events as ev
-from omni.domain.values import Millis, Mode, RepairSettings
+from omni.domain.values import Millis, Mode, NoticeSink, RepairSettings, Telling
 
 REMEMBERED = 1_000  # words of `Tell.dedup`
 NOT_WANTED = "not wanted any more"
 
 
+Lane: TypeAlias = tuple[str, str]  # a sink, and the one address that its notices are for; "" for the owner's
+
+
 class Notice(msgspec.Struct, frozen=True):
-    """One piece of news that no sink has taken yet; `tries` failed so far."""
+    """One piece of news that is still owed to a sink; `to` is the one address that it is meant for."""
 
     key: str
     kind: str
     facts: dict[str, str]
     at: Millis
-    tries: int = 0
+    to: str = ""
 
 
 class SystemState:
@@ -35,7 +38,9 @@ class SystemState:
         self.config_digest = ""
         self.mode: Mode = "NORMAL"
         self.reason = ""
-        self.outbox: OrderedDict[str, Notice] = OrderedDict()
+        self.telling = Telling()
+        self.outbox: OrderedDict[str, Notice] = OrderedDict()  # by key: what is owed to anybody
+        self.lanes: dict[Lane, OrderedDict[str, int]] = {}  # keys in order, and how often each has failed there
         self.dedups: OrderedDict[str, None] = OrderedDict()
         self.settings = RepairSettings()
         self.repair = ""  # the task of the open one
@@ -54,6 +59,15 @@ class SystemState:
         """Whether the local model may still be in memory although nobody needs it."""
         return self.mode != "BRAINSTEM" and self.local not in {"", "unloaded"}
 
+    def sink(self, name: str) -> NoticeSink | None:
+        """The sink of this name, if this boot has one."""
+        return next((sink for sink in self.telling.sinks if sink.name == name), None)
+
+
+def serves(sink: NoticeSink, to: str) -> bool:
+    """Whether a notice for this address is owed to the sink."""
+    return sink.addressed if to else sink.owner
+
 
 def initial() -> SystemState:
     """The state before any event."""
@@ -69,6 +83,21 @@ def evolve(state: SystemState, event: ev.SystemEvent, at: Millis) -> None:
 
 def _started(state: SystemState, event: ev.DaemonStarted, at: Millis) -> None:
     state.boot, state.running, state.settings = event.boot, True, event.repair
+    state.telling = event.telling
+    _name_lanes(state)
+
+
+def _name_lanes(state: SystemState) -> None:
+    """What was owed to all sinks together, by a version that knew no others, is owed to each that there is now."""
+    unnamed = [] if state.sink("") else list(state.lanes.pop(("", ""), ()))
+    for key in unnamed:
+        _owe(state, state.outbox[key])
+
+
+def _owe(state: SystemState, notice: Notice) -> None:
+    for sink in state.telling.sinks:
+        if serves(sink, notice.to):
+            state.lanes.setdefault((sink.name, notice.to), OrderedDict())[notice.key] = 0
 
 
 def _stopped(state: SystemState, event: ev.DaemonStopped, at: Millis) -> None:
@@ -88,7 +117,8 @@ def _followed(state: SystemState, event: ev.ModeFollowed, at: Millis) -> None:
 
 
 def _queued(state: SystemState, event: ev.NoticeQueued, at: Millis) -> None:
-    state.outbox[event.key] = Notice(event.key, event.kind, event.facts, at)
+    state.outbox[event.key] = notice = Notice(event.key, event.kind, event.facts, at, event.to)
+    _owe(state, notice)
     state.nobody_told = state.nobody_told or event.kind == "no_repair"
     if event.dedup:
         state.dedups[event.dedup] = None
@@ -97,12 +127,17 @@ def _queued(state: SystemState, event: ev.NoticeQueued, at: Millis) -> None:
 
 
 def _gone(state: SystemState, event: ev.NoticeDelivered | ev.NoticeDropped, at: Millis) -> None:
-    state.outbox.pop(event.key, None)
+    for lane, keys in list(state.lanes.items()):
+        if event.sink in ("", lane[0]):
+            keys.pop(event.key, None)
+            if not keys:
+                del state.lanes[lane]
+    if not any(event.key in keys for keys in state.lanes.values()):
+        state.outbox.pop(event.key, None)
 
 
 def _delayed(state: SystemState, event: ev.NoticeDelayed, at: Millis) -> None:
-    notice = state.outbox[event.key]
-    state.outbox[event.key] = msgspec.structs.replace(notice, tries=notice.tries + 1)
+    state.lanes[event.sink, state.outbox[event.key].to][event.key] += 1
 
 
 def _repair_started(state: SystemState, event: ev.RepairStarted, at: Millis) -> None:
