@@ -93,7 +93,8 @@ class Gateway(Quiet):
         if state.open_tasks >= self._open_limit:
             return [self._overloaded(submit.request)]
         state.asked[submit.request] = submit.until_end
-        return [Send(ROUTER, cmd.CreateTask(submit.request, submit.task_id, submit.spec, submit.client))]
+        create = cmd.CreateTask(submit.request, submit.task_id, submit.spec, submit.client, submit.repeat_within_ms)
+        return [Send(ROUTER, create)]
 
     def _retry(self, state: GatewayState, retry: cmd.RetryTask) -> list[Send]:
         task = state.tasks.get(retry.task_id)

@@ -13,6 +13,9 @@ what makes every question cheap:
     ("capped",)                         held because a day's budget is used up; goes on with the next day
     ("held",)                           waits for a person
 
+Beside the places stand two indexes by what was asked for: idempotency key → task, and (client, payload) → the tasks
+that were made of it without a key, for clients that repeat themselves.
+
 Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, and so does everything that reads the log.
 """
 
@@ -65,6 +68,7 @@ class Board:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.keys: dict[str, str] = {}
+        self.asked: dict[tuple[str, str], dict[str, None]] = {}  # (client, digest) → ids, oldest first
         self.places: dict[Place, OrderedDict[str, None]] = {}
         self.waiting: dict[str, int] = {}  # executor → how many stand in its queue
         self.ended: deque[str] = deque()
@@ -85,6 +89,11 @@ class Board:
     def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
         return self.places.get(spot, _NOBODY)
+
+    def newest_asked(self, client: str, digest: str) -> Task | None:
+        """The newest task that a client made of this payload without a key of its own."""
+        ids = self.asked.get((client, digest))
+        return self.tasks[next(reversed(ids))] if ids else None
 
     def free_slots(self, executor: str) -> int:
         """How many more attempts an executor may be given."""
@@ -236,20 +245,28 @@ def restore(snapshot: BoardSnapshot) -> Board:
 
 
 def _index(board: Board) -> None:
-    """Build keys and places anew from the tasks."""
-    board.keys, board.places, board.waiting = {}, {}, {}
+    """Build keys and places anew from the tasks, which stand in the order they were created."""
+    board.keys, board.asked, board.places, board.waiting = {}, {}, {}, {}
+    for task in board.tasks.values():
+        _name(board, task)
     for task in sorted(board.tasks.values(), key=lambda t: t.queued):
         _stand(board, task)
 
 
 def _enter(board: Board, task: Task) -> None:
     board.tasks[task.id] = task
+    _name(board, task)
     _stand(board, task)
 
 
-def _stand(board: Board, task: Task) -> None:
+def _name(board: Board, task: Task) -> None:
     if task.spec.idempotency_key:
         board.keys[task.spec.idempotency_key] = task.id
+    if task.digest and not task.spec.own_key:
+        board.asked.setdefault((task.client, task.digest), {})[task.id] = None
+
+
+def _stand(board: Board, task: Task) -> None:
     if not task.ended:
         _join(board, place(task), task.id)
 
@@ -294,6 +311,14 @@ def _forget_oldest(board: Board) -> None:
         key = gone.spec.idempotency_key
         if key and board.keys.get(key) == gone.id:
             del board.keys[key]
+        _forget_asked(board, gone)
+
+
+def _forget_asked(board: Board, gone: Task) -> None:
+    ids = board.asked.get((gone.client, gone.digest), {})
+    ids.pop(gone.id, None)
+    if not ids:
+        board.asked.pop((gone.client, gone.digest), None)
 
 
 def _count_ramped(board: Board, before: Task, after: Task) -> None:

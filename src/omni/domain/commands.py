@@ -66,6 +66,7 @@ class CreateTask(Message, frozen=True):
     task_id: str
     spec: TaskSpec
     client: str = ""
+    repeat_within_ms: int = 0  # the same payload from the same client within this time is the same task
 
 
 class CancelTask(Message, frozen=True):
@@ -101,6 +102,7 @@ class ReportStarted(Message, frozen=True):
     pid: int | None = None
     pid_started_ms: Millis | None = None
     session: str = ""
+    notes: int = 0
 
 
 class ReportSucceeded(Message, frozen=True):
@@ -454,6 +456,7 @@ class Submit(Message, frozen=True):
     spec: TaskSpec
     client: str = ""
     until_end: bool = False
+    repeat_within_ms: int = 0
 
 
 class GetTask(Message, frozen=True):

@@ -87,16 +87,28 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
         return _turn_down(message, message.client, refusals.unknown_executor(board, spec.executor))
     if spec.tier and board.settings.tiers and spec.tier not in {t.name for t in board.settings.tiers}:
         return _refuse(message.request, refusals.unknown_tier(board, spec.tier))
-    fingerprint = digest(spec) if spec.idempotency_key else ""
+    fingerprint = digest(spec) if spec.idempotency_key or message.repeat_within_ms else ""
     known = board.tasks.get(board.keys.get(spec.idempotency_key or "", ""))
     if known is not None:
         if known.digest == fingerprint:
             return _answer(message.request, known.id)
         return _refuse(message.request, refusals.conflict(spec.idempotency_key or "", known.id))
+    if (earlier := _repeated(board, message, fingerprint, at)) is not None:
+        return _answer(message.request, earlier.id)
     stream = ev.TASK_PREFIX + message.task_id
     routing_events = _routing(spec, board.settings, board.health, board.mode)
     events = [ev.TaskCreated(spec, message.client, fingerprint), *routing_events]
     return Outcome([(stream, e) for e in events], [Send(GATEWAY, cmd.Answered(message.request, message.task_id))])
+
+
+def _repeated(board: Board, message: cmd.CreateTask, fingerprint: str, at: Millis) -> Task | None:
+    """The task that a client which repeats itself has asked for already, ended or not."""
+    if not message.repeat_within_ms or message.spec.own_key:
+        return None
+    earlier = board.newest_asked(message.client, fingerprint)
+    if earlier is None or abs(at - earlier.created_at) > message.repeat_within_ms:  # abs: clocks are set back, too
+        return None
+    return earlier
 
 
 def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:

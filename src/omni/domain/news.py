@@ -1,8 +1,11 @@
-"""What Brainstem hears of tasks: how repairs ended, and what a person should be told."""
+"""What Brainstem hears of tasks: how repairs ended, what a person should be told, and what goes back to who asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import nlargest
+
+import msgspec
 
 from omni.domain import commands as cmd
 from omni.domain.effects import Send
@@ -11,6 +14,8 @@ from omni.domain.values import ENDED, Millis, TaskState
 
 BRAINSTEM = "brainstem"
 HOUR_MS: Millis = 3_600_000
+ANSWER_CHARS = 3_000  # chats take some 4,000; the whole of it is in the task
+ANSWERS_OWED = 500  # Brainstem remembers more than this, so that none of them is told twice
 _TOLD = ENDED | {TaskState.HELD}
 
 
@@ -20,12 +25,18 @@ def of(tasks: Iterable[Task], *, failures: bool) -> list[Send]:
     `failures`: the user wants to hear of every task that failed, too.
     """
     told = (task for task in tasks if task.state in _TOLD)
-    return [Send(BRAINSTEM, message) for task in told for message in _of(task, failures=failures)]
+    return [Send(BRAINSTEM, each) for task in told for each in (*_of(task, failures=failures), *_answer(task))]
 
 
 def owed(tasks: Iterable[Task]) -> list[Send]:
-    """How repairs went and what waits for a person, for a Brainstem that may have missed it."""
-    return of((task for task in tasks if task.client == BRAINSTEM or _asks(task)), failures=False)
+    """How repairs went, what waits for a person, and the newest answers, for a Brainstem that may have missed them."""
+    known = list(tasks)
+    told = (task for task in known if task.client == BRAINSTEM or _asks(task))
+    awaited = (task for task in known if task.spec.reply_to and task.state in _TOLD)
+    answers = nlargest(ANSWERS_OWED, awaited, key=lambda task: task.position)
+    news = [each for task in told if task.state in _TOLD for each in _of(task, failures=False)]
+    news += [each for task in reversed(answers) for each in _answer(task)]
+    return [Send(BRAINSTEM, each) for each in news]
 
 
 def of_refusal(task_id: str, client: str, refusal: cmd.Refusal) -> list[Send]:
@@ -44,6 +55,33 @@ def _of(task: Task, *, failures: bool) -> list[cmd.RepairReported | cmd.Tell]:
     if failures and task.state is TaskState.FAILED:
         return [cmd.Tell("task_failed", {"task": task.id, "reason": said}, f"failed:{task.id}")]
     return []
+
+
+def _answer(task: Task) -> list[cmd.Tell]:
+    """How it ended, or what it waits for, to the conversation that asked; its own cancelling is no news to it."""
+    if not task.spec.reply_to or (task.client and task.cancelled_by == task.client):
+        return []
+    facts = {"task": task.id, "state": str(task.state), "text": _text(task)}
+    return [cmd.Tell("task_answer", facts, f"answer:{task.id}:{_mark(task)}", task.spec.reply_to)]
+
+
+def _mark(task: Task) -> str:
+    """What makes an answer another one: each end once, and each new question; waiting for somebody is no question."""
+    if task.held is None:
+        return str(task.state)
+    return f"held:{task.queued}" if _asks(task) else f"held:{task.held.kind}"
+
+
+def _text(task: Task) -> str:
+    text = ""
+    if task.held is not None:
+        text = task.held.reason
+    elif task.state is TaskState.COMPLETED and task.result is not None:
+        plain = task.result.structured
+        text = task.result.content or ("" if plain is None else msgspec.json.encode(plain).decode())
+    elif task.state is TaskState.FAILED and task.error is not None:
+        text = task.error.message
+    return text if len(text) <= ANSWER_CHARS else text[: ANSWER_CHARS - 1] + "…"
 
 
 def _asks(task: Task) -> bool:

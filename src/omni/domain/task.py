@@ -72,6 +72,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     cancel_requested: bool = False
     meter: Meter = NO_CALLS
     capped: Capped | None = None
+    cancelled_by: str = ""
 
     @property
     def stream(self) -> str:
@@ -209,11 +210,12 @@ def _task_failed(task: Task, event: ev.TaskFailed, at: Millis, position: int) ->
 
 
 def _cancelled(task: Task, event: ev.TaskCancelled, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.CANCELLED, "ended_at": at, "held": None, "retry_at": None}
+    by = task.cancelled_by or event.by
+    return {"state": TaskState.CANCELLED, "ended_at": at, "held": None, "retry_at": None, "cancelled_by": by}
 
 
 def _cancel_requested(task: Task, event: ev.CancelRequested, at: Millis, position: int) -> Changes:
-    return {"cancel_requested": True}
+    return {"cancel_requested": True, "cancelled_by": event.by}
 
 
 def _call_reserved(task: Task, event: ev.CallReserved, at: Millis, position: int) -> Changes:

@@ -23,6 +23,7 @@ AtCap: TypeAlias = Literal["hold", "degrade", "ask"]
 
 PROXY = "proxy"  # the channel and the component; clouds go by the names of their providers
 LOCAL_MODEL = "brainstem"  # the channel of the model on this machine
+BRIDGE_KEY = "bridge-"  # begins the keys that the stdio bridge makes, so that it can send again
 MOST_USD = 1_000_000.0  # no single call costs more; a larger amount is a mistake or a lie
 
 DAY_CAP = "day"
@@ -79,6 +80,12 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     idempotency_key: str | None = None
     labels: tuple[str, ...] = ()
     retry_of: str | None = None
+    reply_to: str | None = None  # "channel:target": the conversation that hears how it ended
+
+    @property
+    def own_key(self) -> bool:
+        """Whether the client itself named this request; a key that our bridge made names one sending of it."""
+        return bool(self.idempotency_key) and not str(self.idempotency_key).startswith(BRIDGE_KEY)
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

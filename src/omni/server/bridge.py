@@ -28,6 +28,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from omni.domain.errors import ConfigError
+from omni.domain.values import BRIDGE_KEY
 from omni.server.tokens import read_token
 
 AWAY_S = 30.0
@@ -90,7 +91,7 @@ def _with_key(message: dict[str, Any]) -> dict[str, Any]:
     arguments = message["params"].get("arguments")
     if not isinstance(arguments, dict) or arguments.get("idempotency_key"):
         return message
-    keyed = {**arguments, "idempotency_key": f"bridge-{uuid.uuid4()}"}
+    keyed = {**arguments, "idempotency_key": f"{BRIDGE_KEY}{uuid.uuid4()}"}
     return {**message, "params": {**message["params"], "arguments": keyed}}
 
 
