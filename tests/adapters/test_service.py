@@ -1,4 +1,4 @@
-"""The bookkeeping around an adapter: one run for each key, stops with a reason, and records that outlive the process."""
+"""The bookkeeping around an adapter: one run for each key, stops with a reason, records that outlive the process."""
 
 from __future__ import annotations
 

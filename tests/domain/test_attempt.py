@@ -206,3 +206,68 @@ def test_an_executor_that_asks_for_time_gets_it_within_bounds(asked_ms: int, lea
     desk = running()
     desk.put(cmd.ReportFailed("a", 1, TaskError("rate_limited", "slow down"), asked_ms))
     assert least <= (desk.task("a").retry_at or 0) - desk.at <= most
+
+
+def rest(desk: Desk, n: int = 1, for_ms: int = 0) -> list[str]:
+    """Its executor stops the attempt in order, to go on after a while."""
+    report = cmd.ReportInterrupted(
+        "a", n, "the account's limit is reached", resumable=True, orderly=True, retry_after_ms=for_ms
+    )
+    return names(desk.put(report))
+
+
+def go_on(desk: Desk) -> cmd.StartAttempt:
+    desk.at = desk.task("a").retry_at or 0
+    desk.put(cmd.TimerFired("a"))
+    return next(s.message for s in desk.sends if isinstance(s.message, cmd.StartAttempt))
+
+
+def test_an_attempt_that_its_executor_stopped_in_order_goes_on_at_the_stated_time() -> None:
+    desk = running(on_crash="resume")
+    handle = desk.task("a").attempts[0].handle
+    assert rest(desk, for_ms=5 * 3_600_000) == ["attempt.interrupted"]
+    assert desk.task("a").retry_at == desk.at + 5 * 3_600_000
+    start = go_on(desk)
+    assert (start.n, start.handle, start.key, start.resume) == (2, handle, "a:1", True)
+
+
+def test_stops_in_order_use_up_no_attempt() -> None:
+    desk = running(on_crash="resume")
+    for n in range(1, 6):
+        assert rest(desk, n) == ["attempt.interrupted"]
+        go_on(desk)
+    assert names(desk.interrupt("a", 6, resumable=True)) == ["attempt.interrupted"]
+
+
+def test_an_executor_that_stops_in_order_without_end_is_a_question_at_last() -> None:
+    desk = running(on_crash="resume")
+    for n in range(1, attempt.MAX_PAUSES + 1):
+        assert rest(desk, n) == ["attempt.interrupted"]
+        go_on(desk)
+    for n in (1, 2, 3):
+        ended = rest(desk, attempt.MAX_PAUSES + n)
+        assert not desk.task("a").attempts[-1].orderly, "from here on these count as any interruption does"
+        if n < 3:
+            go_on(desk)
+    assert ended == ["attempt.interrupted", "task.held"]
+
+
+@pytest.mark.parametrize("policy", ["retry", "ask", "fail"])
+def test_only_an_executor_that_resumes_can_stop_in_order(policy: str) -> None:
+    desk = running(on_crash=policy)
+    rest(desk, for_ms=5 * 3_600_000)
+    assert not desk.task("a").attempts[-1].orderly
+
+
+def test_a_stated_time_weeks_ahead_is_not_believed() -> None:
+    desk = running(on_crash="resume")
+    rest(desk, for_ms=90 * 86_400_000)
+    assert (desk.task("a").retry_at or 0) - desk.at == attempt.PAUSE_CAP_MS
+
+
+def test_what_waits_an_hour_beyond_the_stated_time_becomes_a_question() -> None:
+    desk = running(on_crash="resume")
+    rest(desk, for_ms=3_600_000)
+    desk.note("claude", ExecutorHealth("paused", "its account's limit"))
+    desk.at = (desk.task("a").retry_at or 0) + 3_600_001
+    assert names(desk.put(cmd.TimerFired("a"))) == ["task.held"]

@@ -9,7 +9,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.eventlog.codec import shrink_input
 from omni.eventlog.upcasters import log_codec
-from omni.executors.contract import MAX_DEPTH, MAX_TEXT_BYTES, VERSION, Answer, read_lookup, report
+from omni.executors.contract import MAX_DEPTH, MAX_TEXT_BYTES, VERSION, Answer, pause_of, read_lookup, report
 
 
 def adapter(structured: Any, *texts: str, is_error: bool = False) -> Any:
@@ -174,3 +174,32 @@ def test_costs_usage_and_sessions_beyond_reason_break_the_contract(said: Any) ->
     found = adapter(said)
     assert isinstance(found, cmd.ReportFailed)
     assert "breaks the result contract" in found.error.message
+
+
+def test_an_executor_that_stopped_in_order_says_when_it_can_go_on() -> None:
+    error = {"kind": "interrupted", "message": "the limit is reached", "retry_after_s": 90}
+    found = adapter({"error": error, "resumable": True})
+    assert found == cmd.ReportInterrupted("t", 1, "the limit is reached", True, orderly=True, retry_after_ms=90_000)
+    assert adapter({"error": {**error, "retry_after_s": 0}, "resumable": True}).orderly
+    assert not adapter({"error": {"kind": "interrupted", "message": "cut off"}, "resumable": True}).orderly
+
+
+@pytest.mark.parametrize(
+    ("said", "adapter_said", "paused"),
+    [
+        ({"pause": {"for_s": 90, "reason": "limit"}}, True, cmd.ExecutorPaused("claude", 90_000, "limit")),
+        ({"pause": {"for_s": 90, "reason": "limit"}}, False, None),
+        (
+            {"contract": VERSION, "pause": {"for_s": 0.5, "reason": "r"}},
+            False,
+            cmd.ExecutorPaused("claude", 500, "r"),
+        ),
+        ({"pause": {"for_s": 0, "reason": "no time"}}, True, None),
+        ({"pause": {"for_s": -1, "reason": "nonsense"}}, True, None),
+        ({"pause": "soon"}, True, None),
+        ({"text": "done"}, True, None),
+        (None, True, None),
+    ],
+)
+def test_a_whole_executor_may_rest(said: Any, adapter_said: bool, paused: cmd.ExecutorPaused | None) -> None:  # noqa: FBT001
+    assert pause_of("claude", Answer((), said), adapter=adapter_said) == paused
