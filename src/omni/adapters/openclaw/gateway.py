@@ -1,0 +1,334 @@
+"""The connection to a gateway: made, kept, and made again; requests and their answers, and the events in between.
+
+away ──connect, challenge, hello-ok──▶ there ──the socket ends──▶ away ──0.25 s, doubled up to 5 s──▶ connect again
+
+A request that was sent when the socket ended raises `Lost`: nobody knows. One that was not sent raises `Away`. Whoever
+waits for a run compares `boot_id` before and after: another one means that the gateway has forgotten what ran in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+import omni
+from omni.adapters.openclaw.device import Device
+from omni.adapters.openclaw.frames import (
+    MAX_FRAME_BYTES,
+    Away,
+    Fault,
+    Frame,
+    Hello,
+    Json,
+    Late,
+    Lost,
+    Refused,
+    is_accepted,
+    mapping,
+    read_frame,
+    read_hello,
+    request,
+    text_of,
+)
+from omni.adapters.openclaw.settings import Settings
+
+CLIENT = "gateway-client"  # the gateway knows its clients by fixed names, and turns others away
+MODE = "backend"
+ROLE = "operator"
+SCOPES = ("operator.read", "operator.write")
+LEDGER_SCOPE = "operator.admin"  # for `conversations.send`; who holds the gateway's own token may ask for it
+REQUEST_S = 15.0
+CLOSE_S = 1.0
+PING_S = 20.0
+BACKOFF_S = 0.25
+BACKOFF_CAP_S = 5.0
+EVENTS_KEPT = 256
+
+OnEvent: TypeAlias = Callable[[Frame], None]
+
+
+class Link:
+    """One connection, from `connect` to its end."""
+
+    def __init__(self, socket: ClientConnection, on_event: OnEvent) -> None:
+        self._socket = socket
+        self._on_event = on_event
+        self._ids = itertools.count(1)
+        self._waiting: dict[str, asyncio.Queue[Frame | None]] = {}
+        self.lost = asyncio.Event()
+        self.hello = Hello()
+        self.reason = ""
+
+    @property
+    def boot_id(self) -> str:
+        return self.hello.server.boot_id
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return self.hello.auth.scopes
+
+    async def read(self) -> None:
+        """Hand on what comes until nothing more does."""
+        try:
+            async for data in self._socket:
+                frame = read_frame(data)
+                if frame is not None:
+                    self._take(frame)
+        except ConnectionClosed:
+            pass
+        finally:
+            self._end()
+
+    async def ask(
+        self, method: str, params: Json, within_s: float = REQUEST_S, on_accepted: Callable[[Json], None] | None = None
+    ) -> Any:
+        """Send one request and return its payload; with `on_accepted` the first of two answers goes there.
+
+        Raises Refused, Late, Lost (sent, and then the socket ended) or Away (not sent).
+        """
+        if self.lost.is_set():
+            raise Away(self.reason)
+        id_ = str(next(self._ids))
+        answers = self._waiting[id_] = asyncio.Queue(4)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._socket.send(request(id_, method, params))
+                return await self._answer(method, answers, on_accepted)
+        except ConnectionClosed:
+            raise Lost(f"the connection ended while {method} was sent") from None
+        except TimeoutError:
+            raise Late(f"the gateway did not answer {method} within {within_s:g} s") from None
+        finally:
+            del self._waiting[id_]
+
+    async def _answer(
+        self, method: str, answers: asyncio.Queue[Frame | None], on_accepted: Callable[[Json], None] | None
+    ) -> Any:
+        while True:
+            frame = await answers.get()
+            if frame is None:
+                raise Lost(f"the connection ended before {method} was answered: {self.reason}")
+            if on_accepted is not None and is_accepted(frame):
+                on_accepted(mapping(frame.payload))
+                continue
+            if not frame.ok:
+                raise Refused(method, frame.error or Fault(), frame.payload)
+            return frame.payload
+
+    def _take(self, frame: Frame) -> None:
+        if frame.type == "event":
+            self._on_event(frame)
+            return
+        answers = self._waiting.get(frame.id)
+        if answers is not None and not answers.full():
+            answers.put_nowait(frame)
+
+    def _end(self) -> None:
+        code, why = self._socket.close_code, self._socket.close_reason
+        self.reason = self.reason or f"it closed the connection ({code}{' ' + why if why else ''})"
+        self.lost.set()
+        for answers in self._waiting.values():
+            with contextlib.suppress(asyncio.QueueFull):
+                answers.put_nowait(None)
+
+
+class Gateway:
+    """The gateway as the adapter sees it: `link` while it is there, `Away` while it is not."""
+
+    def __init__(self, settings: Settings, device: Device | None) -> None:
+        self.settings = settings
+        self._device = device
+        self._link: Link | None = None
+        self._there = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._away = Away(f"OpenClaw's gateway at {settings.url} was not tried yet")
+        self._away_since = asyncio.get_running_loop().time()
+        self._listeners: set[tuple[str, asyncio.Queue[Frame]]] = set()
+
+    @property
+    def away_s(self) -> float:
+        """For how long there has been no connection; 0 while there is one."""
+        return 0.0 if self._there.is_set() else asyncio.get_running_loop().time() - self._away_since
+
+    @property
+    def why_away(self) -> Away:
+        return self._away
+
+    async def keep(self) -> None:
+        """Connect, and connect again, for ever."""
+        failures = 0
+        while True:
+            try:
+                async with self._open() as link:
+                    failures = 0
+                    self._arrived(link)
+                    await link.lost.wait()
+                    self._gone(Away(f"OpenClaw's gateway at {self.settings.url} went away: {link.reason}"))
+            except Away as away:
+                self._gone(away)
+            await asyncio.sleep(min(BACKOFF_CAP_S, BACKOFF_S * 2**failures))
+            failures = min(failures + 1, 10)
+
+    async def link(self, within_s: float) -> Link:
+        """The connection as soon as there is one. Raises Away with the newest reason."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._there.wait()
+        except TimeoutError:
+            raise self._away from None
+        assert self._link is not None
+        return self._link
+
+    async def first(self) -> None:
+        """Return when the first try is over; raises Away when it failed."""
+        await self._tried.wait()
+        if not self._there.is_set():
+            raise self._away
+
+    async def ask(self, method: str, params: Json, within_s: float = REQUEST_S) -> Any:
+        """One request on the connection of this moment."""
+        link = await self.link(min(within_s, REQUEST_S))
+        return await link.ask(method, params, within_s)
+
+    @contextlib.contextmanager
+    def listening(self, session_key: str) -> Iterator[asyncio.Queue[Frame]]:
+        """The events that carry this session's key; when nobody fetches them, the oldest are dropped."""
+        entry = (session_key, asyncio.Queue[Frame](EVENTS_KEPT))
+        self._listeners.add(entry)
+        try:
+            yield entry[1]
+        finally:
+            self._listeners.discard(entry)
+
+    def _hear(self, frame: Frame) -> None:
+        payload = mapping(frame.payload)
+        about = text_of(mapping(payload.get("task") if frame.event == "task" else payload).get("sessionKey"))
+        for key, queue in self._listeners:
+            if key == about:
+                if queue.full():
+                    queue.get_nowait()
+                queue.put_nowait(frame)
+
+    def _arrived(self, link: Link) -> None:
+        self._link = link
+        self._there.set()
+        self._tried.set()
+
+    def _gone(self, why: Away) -> None:
+        if self._there.is_set():
+            self._away_since = asyncio.get_running_loop().time()
+        self._link = None
+        self._there.clear()
+        self._away = why
+        self._tried.set()
+
+    @contextlib.asynccontextmanager
+    async def _open(self) -> AsyncIterator[Link]:
+        """A connection that has been greeted. Raises Away, in words for people."""
+        near = self.settings.near
+        try:
+            async with (
+                asyncio.timeout(self.settings.connect_s) as limit,
+                connect(
+                    self.settings.url,
+                    additional_headers=self.settings.headers,
+                    max_size=MAX_FRAME_BYTES,
+                    compression=None,
+                    open_timeout=None,
+                    close_timeout=CLOSE_S,
+                    ping_interval=PING_S,
+                    ping_timeout=PING_S,
+                    proxy=None if near else True,
+                ) as socket,
+            ):
+                challenge = await _challenge(socket)
+                link = Link(socket, self._hear)
+                reading = asyncio.create_task(link.read())
+                try:
+                    await self._greet(link, challenge)
+                    limit.reschedule(None)
+                    yield link
+                finally:
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
+        except (OSError, WebSocketException, TimeoutError, Lost, Late) as error:
+            raise self._explained(error) from error
+
+    async def _greet(self, link: Link, challenge: Json) -> None:
+        device = self._device
+        token = self.settings.token or (device.token if device else "")
+        scopes = SCOPES if device else (*SCOPES, LEDGER_SCOPE)
+        low, high = self.settings.protocols
+        params: Json = {
+            "minProtocol": low,
+            "maxProtocol": high,
+            "client": {"id": CLIENT, "version": omni.__version__, "platform": sys.platform, "mode": MODE},
+            "role": ROLE,
+            "scopes": list(scopes),
+            "caps": [],
+            "auth": _credentials(self.settings.token, device),
+        }
+        if device is not None:
+            params["device"] = device.sign(
+                client=CLIENT, mode=MODE, role=ROLE, scopes=scopes, token=token, platform=sys.platform,
+                nonce=text_of(challenge.get("nonce")), ts=int(challenge.get("ts") or 0),
+            )  # fmt: skip
+        try:
+            link.hello = read_hello(await link.ask("connect", params, self.settings.connect_s))
+        except Refused as refusal:
+            raise self._turned_away(refusal) from refusal
+        if device is not None:
+            device.keep_token(link.hello.auth.device_token)
+
+    def _turned_away(self, refusal: Refused) -> Away:
+        """Why the gateway does not let us in, and what a person can do."""
+        url, code = self.settings.url, refusal.code
+        if code == "PAIRING_REQUIRED":
+            id_ = text_of(mapping(refusal.fault.details).get("requestId")) or "REQUEST_ID"
+            told = (
+                f"OpenClaw's gateway at {url} does not know this device yet: run `openclaw devices approve {id_}` there"
+            )
+            return Away(told, "needs_pairing")
+        if code.startswith("DEVICE_") and self._device is not None:
+            self._device.forget_token()
+        if "PROTOCOL" in code or "protocol mismatch" in refusal.message.lower():
+            low, high = self.settings.protocols
+            told = f"OpenClaw's gateway at {url} speaks another protocol than {low} to {high}: {refusal.message}"
+            return Away(f"{told}; see `options.protocols`", "protocol")
+        if code.startswith("AUTH_") or "unauthorized" in refusal.message.lower():
+            told = f"OpenClaw's gateway at {url} does not accept the token: {refusal.message}"
+            return Away(f"{told}; set `options.token` to its gateway.auth.token", "unauthorised")
+        return Away(f"OpenClaw's gateway at {url} refused the connection: {refusal.message}", "refused")
+
+    def _explained(self, error: Exception) -> Away:
+        url = self.settings.url
+        start = ": start it with `openclaw gateway run`" if self.settings.near else ""
+        if isinstance(error, ConnectionRefusedError):
+            return Away(f"OpenClaw's gateway at {url} refused the connection{start}")
+        if isinstance(error, InvalidStatus):
+            status = error.response.status_code
+            kind = "unauthorised" if status in {401, 403} else "offline"
+            return Away(f"what is at {url} answered HTTP {status} and is no gateway that can be spoken to", kind)
+        if isinstance(error, TimeoutError):
+            return Away(f"OpenClaw's gateway at {url} did not answer within {self.settings.connect_s:g} s{start}")
+        return Away(f"OpenClaw's gateway at {url} cannot be reached: {str(error) or type(error).__name__}{start}")
+
+
+def _credentials(token: str, device: Device | None) -> dict[str, str]:
+    own = device.token if device else ""
+    return {name: value for name, value in (("token", token), ("deviceToken", own)) if value}
+
+
+async def _challenge(socket: ClientConnection) -> Json:
+    """What the gateway asks before anything else."""
+    frame = read_frame(await socket.recv())
+    if frame is None or frame.event != "connect.challenge":
+        raise Lost("it did not begin with a challenge, so it is no OpenClaw gateway")
+    return mapping(frame.payload)
