@@ -16,7 +16,7 @@ Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 
 PLACEHOLDERS = (
     "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
-    "handle", "earlier", "resume", "repair", "timeout_s",
+    "handle", "earlier", "resume", "repair", "timeout_s", "context",
 )  # fmt: skip
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -147,7 +147,7 @@ def transport_of(name: str, server: McpServer) -> Transport | None:
         return by_scheme.get(scheme)
     if server.command:
         return "stdio"
-    return "bundled" if adapter_of(name, server) else None
+    return "bundled" if adapter_of(name, server) not in ("", MEMORY) else None
 
 
 def derive_executors(
@@ -167,6 +167,14 @@ def derive_executors(
     if not has_runbook and (runbook or not found):
         found.setdefault("runbook", _executor("runbook", McpServer(adapter="runbook"), runbook, models))
     return found
+
+
+def derive_memory(servers: Mapping[str, McpServer]) -> ExecutorConfig | None:
+    """The memory: the first enabled entry of its adapter that can be reached. It is no executor, only reached alike."""
+    for name, server in servers.items():
+        if server.enabled and adapter_of(name, server) == MEMORY and transport_of(name, server) not in (None, "null"):
+            return _executor(name, server, {}, NO_MODELS)
+    return None
 
 
 def _executor(name: str, server: McpServer, runbook: Mapping[str, RunbookCommand], models: Models) -> ExecutorConfig:

@@ -76,7 +76,7 @@ def started(task: Task, report: cmd.ReportStarted) -> list[ev.TaskEvent]:
     last = task.open_attempt
     if last is None or last.n != report.n or last.state is AttemptState.STARTED:
         return []
-    return [ev.AttemptStarted(report.n, report.pid, report.pid_started_ms, report.session)]
+    return [ev.AttemptStarted(report.n, report.pid, report.pid_started_ms, report.session, report.notes)]
 
 
 def succeeded(task: Task, report: cmd.ReportSucceeded) -> list[ev.TaskEvent]:

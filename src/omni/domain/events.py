@@ -188,12 +188,16 @@ class AttemptPlanned(Event, frozen=True, tag="attempt.planned"):
 
 
 class AttemptStarted(Event, frozen=True, tag="attempt.started"):
-    """The executor has it; `pid` and `pid_started_ms` name the process where there is one of ours."""
+    """The executor has it; `pid` and `pid_started_ms` name the process where there is one of ours.
+
+    `notes` is how many texts of the memory went along.
+    """
 
     n: int
     pid: int | None = None
     pid_started_ms: Millis | None = None
     session: str = ""
+    notes: int = 0
 
 
 class AttemptSucceeded(Event, frozen=True, tag="attempt.succeeded"):

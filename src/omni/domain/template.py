@@ -16,7 +16,7 @@ from omni.domain.errors import ConfigError
 
 PLACEHOLDERS = (
     "description", "task_id", "attempt", "key", "workdir", "model", "tier", "base_url", "api_key", "session",
-    "handle", "earlier", "resume", "repair", "timeout_s",
+    "handle", "earlier", "resume", "repair", "timeout_s", "context",
 )  # fmt: skip
 MAX_DEPTH = 64
 
@@ -117,8 +117,10 @@ def _written(value: Any) -> str:
     return value if type(value) is str else "" if value is None else str(value)
 
 
-def values_for(start: StartAttempt, base_url: str = "", api_key: str = "") -> dict[str, Any]:
+def values_for(start: StartAttempt, base_url: str = "", api_key: str = "", context: str = "") -> dict[str, Any]:
     """What the placeholders stand for in one attempt; `base_url` is where its model calls go, `api_key` lets them in.
+
+    `context` is what a memory knows about the task, empty when it knows nothing.
 
     A dry run leaves both out: what it renders goes into the event log.
     """
@@ -138,4 +140,5 @@ def values_for(start: StartAttempt, base_url: str = "", api_key: str = "") -> di
         "resume": start.resume,
         "repair": start.repair,
         "timeout_s": start.timeout_ms / 1000,
+        "context": context,
     }

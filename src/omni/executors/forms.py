@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from omni.domain.errors import OmniError
+
 Purpose = Literal["query", "limit", "user", "agent", "conversation", "first_message", "messages", "content"]
 Writer: TypeAlias = Callable[["Values"], Any]
 
@@ -44,7 +46,7 @@ _WORDS = ("content", "text", "message")
 _TIMES = ("chattime", "time", "timestamp", "createdat")
 
 
-class Unfit(Exception):  # noqa: N818 - it says what the tool is, not that something broke
+class Unfit(OmniError):
     """A tool that cannot be called with what we have; the text says why."""
 
 
@@ -79,26 +81,30 @@ class Form(NamedTuple):
 
 def fit(tool: str, schema: Mapping[str, Any], purposes: Mapping[Purpose, bool], vital: tuple[Purpose, ...]) -> Form:
     """Read how a tool is called; Unfit when it wants what nobody can fill, or takes none of the `vital` values."""
-    properties = _properties(schema)
+    properties = {name: _resolved(node, schema) for name, node in _properties(schema).items()}
     required = {each for each in _list(schema.get("required")) if isinstance(each, str)}
+    if missing := sorted(required - set(properties)):
+        raise Unfit(f"the tool {tool!r} requires {missing[0]!r}, and does not say what that is")
     writers: dict[str, Writer] = {}
     served: set[Purpose] = set()
     for name, node in _ordered(properties, purposes):
-        node = _resolved(node, schema)
         purpose = _purpose(name, purposes)
         write = _writer(purpose, node, schema) if purpose else None
-        content_twice = purpose == "content" and "messages" in served
-        eager = purpose is not None and (purposes[purpose] or (purpose in vital and not content_twice))
-        if write and purpose and (name in required or eager):
+        if write and purpose and (name in required or _is_wanted(purpose, purposes, vital, served)):
             writers[name] = write
             served.add(purpose)
         elif name in required:
             writers[name] = _only_value(tool, name, node)
-    if missing := sorted(required - set(properties)):
-        raise Unfit(f"the tool {tool!r} requires {missing[0]!r}, and does not say what that is")
     if not served & set(vital):
         raise Unfit(f"the tool {tool!r} has no property for {' or '.join(vital)}; it has: {', '.join(properties)}")
     return Form(tool, writers)
+
+
+def _is_wanted(
+    purpose: Purpose, purposes: Mapping[Purpose, bool], vital: tuple[Purpose, ...], served: set[Purpose]
+) -> bool:
+    """Whether a property that could stay empty is filled: once, and where it helps."""
+    return purpose not in served and (purposes[purpose] or (purpose in vital and not served & set(vital)))
 
 
 def _ordered(properties: Mapping[str, Any], purposes: Mapping[Purpose, bool]) -> list[tuple[str, Any]]:
@@ -141,13 +147,17 @@ def _writer(purpose: Purpose, node: Mapping[str, Any], schema: Mapping[str, Any]
     return _text(node, _TEXTS[purpose])
 
 
+def _transcript(values: Values) -> str:
+    return "\n\n".join(f"{each.role}: {each.text}" for each in values.said)
+
+
 _TEXTS: Mapping[Purpose, Callable[[Values], str]] = {
     "query": lambda values: values.text,
     "user": lambda values: values.user,
     "agent": lambda _values: "omni",
     "conversation": lambda values: values.conversation,
     "first_message": lambda values: values.text,
-    "content": lambda values: _transcript(values),
+    "content": _transcript,
 }
 
 
@@ -197,10 +207,6 @@ def _message_list(item: Mapping[str, Any]) -> Writer | None:
         return [({role: each.role} if role else {}) | {words: each.text} | extra for each in values.said]
 
     return messages
-
-
-def _transcript(values: Values) -> str:
-    return "\n\n".join(f"{each.role}: {each.text}" for each in values.said)
 
 
 # --- reading schemas, which are a stranger's

@@ -30,6 +30,7 @@ from omni.runtime.post import Post
 if TYPE_CHECKING:
     from omni.executors.call import Order
     from omni.executors.connection import Connection, Session
+    from omni.executors.memory import Memory
 
 log = structlog.get_logger()
 
@@ -40,19 +41,26 @@ ASK_PATIENCE = 6  # times that, before a question about an interrupted attempt i
 STOP_S = 5.0
 PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
 
+# These read a description as words, so notes can stand before it. The runbook would look for commands in them.
+NOTED_ADAPTERS = RESUMING_ADAPTERS | {"model"}
+
 _Key = tuple[str, int]
 ModelAccess: TypeAlias = Callable[[str, int, bool], tuple[str, str]]
 
 
 @dataclass(eq=False)
 class _Running:
-    """An attempt in these hands. `session` is there from the moment that its executor is connected."""
+    """An attempt in these hands. `session` is there from the moment that its executor is connected.
+
+    `notes` is how many texts of the memory go along.
+    """
 
     task: asyncio.Task[None]
     key: str
     handle: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     session: Session | None = None
+    notes: int = 0
 
 
 def no_models(task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
@@ -79,6 +87,7 @@ class Hands:
         runbook: Mapping[str, RunbookCommand] | None = None,
         connect_s: float = CONNECT_S,
         redactor: Redactor | None = None,
+        memory: ExecutorConfig | None = None,
         models_reachable: bool = False,
     ) -> None:
         used = [each for each in executors if each.enabled and each.transport != "null"]
@@ -95,6 +104,8 @@ class Hands:
         self._connect_s = connect_s
         self._redactor = redactor or Redactor()
         self._owner = owner_id or owner_of(data_dir)
+        self._memory_config = memory
+        self._memory: Memory | None = None
         self._connections: dict[str, Connection] = {}
         self._keepers: set[asyncio.Task[None]] = set()
         self._attempts: dict[_Key, _Running] = {}
@@ -137,6 +148,8 @@ class Hands:
         self._stopping = True
         for connection in self._connections.values():
             connection.stop()
+        if self._memory is not None:
+            self._memory.stop()
         tasks = {each.task for each in self._attempts.values()} | self._pauses
         tasks |= {self._starter} if self._starter else set()
         for task in tasks:
@@ -171,6 +184,9 @@ class Hands:
             self._connections[name] = plug.connection(config, self._observe)
             keeper = asyncio.create_task(self._connections[name].run(), name=f"executor {name}")
             self._keepers.add(keeper)
+        if self._memory_config is not None:
+            self._memory = wiring.Memory(self._memory_config, plug, self._clock, self._redactor)
+            self._keepers.add(asyncio.create_task(self._memory.run(), name=f"memory {self._memory_config.name}"))
         self._loaded.set()
 
     def _observe(self, seen: cmd.ExecutorObserved) -> None:
@@ -250,11 +266,12 @@ class Hands:
         began = asyncio.get_running_loop().time()
         try:
             session = await self._session(name, stop, self._connect_s)
-            if session is None:
+            context = await self._recall(message, running) if session else ""
+            if session is None or stop.is_set():
                 self._say(cmd.ReportCancelled(message.task_id, message.n))
                 return
             running.session = session
-            arguments = self._arguments(message)
+            arguments = self._arguments(message, context)
         except ExecutorUnavailable as error:
             self._say(failure(message.task_id, message.n, "unavailable", error.message, error.hint))
             return
@@ -263,10 +280,28 @@ class Hands:
             return
         await self._call(message, session, arguments, stop, began)
 
-    def _arguments(self, message: cmd.StartAttempt) -> dict[str, Any]:
-        filled = self._templates[message.route.executor].fill(
-            values_for(message, *self._model_access(message.task_id, message.n, message.repair))
-        )
+    async def _recall(self, message: cmd.StartAttempt, running: _Running) -> str:
+        """What the memory knows about the task. A session that goes on was told already; a repair is Omni's own."""
+        name = message.route.executor
+        takes = "context" in self._templates[name].names or self._configs[name].adapter in NOTED_ADAPTERS
+        if self._memory is None or not takes or message.resume or message.repair:
+            return ""
+        notes = await self._memory.search(message.task_id, message.description, running.stop)
+        running.notes = notes.hits
+        return notes.text
+
+    def _remember(self, message: cmd.StartAttempt, found: Report) -> None:
+        runbook = self._configs[message.route.executor].adapter == "runbook"
+        if self._memory is None or message.repair or runbook or not isinstance(found, cmd.ReportSucceeded):
+            return
+        self._memory.add(message.task_id, message.description, found.result.content)
+
+    def _arguments(self, message: cmd.StartAttempt, context: str) -> dict[str, Any]:
+        template = self._templates[message.route.executor]
+        if context and "context" not in template.names:
+            message = msgspec.structs.replace(message, description=f"{context}\n\n{message.description}")
+        access = self._model_access(message.task_id, message.n, message.repair)
+        filled = template.fill(values_for(message, *access, context))
         if not isinstance(filled, dict):
             raise ConfigError(f"`arguments` of {message.route.executor} is not a mapping", hint="omni config check")
         return filled
@@ -288,11 +323,13 @@ class Hands:
             found = await self._unknown(config, order, session, stop, call.broke_by)
         if found is not None:
             self._say(found)
+            self._remember(message, found)
 
     def _starter_of(self, message: cmd.StartAttempt, session: Session) -> Any:
         wire = session.wire
         own = message.handle if self._configs[message.route.executor].adapter in RESUMING_ADAPTERS else ""
-        return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms, own))
+        notes = self._attempts[message.task_id, message.n].notes
+        return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms, own, notes))
 
     def _progress_of(self, message: cmd.StartAttempt) -> Any:
         loop, last = asyncio.get_running_loop(), [float("-inf")]

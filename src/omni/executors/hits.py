@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from omni.executors.contract import Answer, brief, clean, text_of
 
@@ -30,6 +30,16 @@ _GONE = frozenset({"archived", "deleted"})
 _FINE = (0, 200)
 
 
+class Notes(NamedTuple):
+    """The block that goes along with a task, and how many texts of the memory stand in it."""
+
+    text: str = ""
+    hits: int = 0
+
+
+NO_NOTES = Notes()
+
+
 def read_hits(answer: Answer, most: int) -> tuple[str, ...]:
     """The texts that a search found, each once, at most `most`. ValueError, with its words, for one that failed."""
     text = text_of(answer.blocks)
@@ -47,16 +57,16 @@ def read_hits(answer: Answer, most: int) -> tuple[str, ...]:
     return tuple(each for each in hits if each)[:most]
 
 
-def notes_of(hits: Sequence[str]) -> str:
-    """The block that goes along with a task; empty when there is nothing to say."""
-    lines, room = [HEAD], MAX_NOTES_CHARS - len(HEAD) - len(FOOT) - 2
+def notes_of(hits: Sequence[str]) -> Notes:
+    """The block for these hits, as far as there is room for them; empty when there is nothing to say."""
+    lines, room = [HEAD], MAX_NOTES_CHARS - len(HEAD) - len(FOOT) - 1
     for hit in hits:
         line = f"- {hit}"
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
-    return "\n".join([*lines, FOOT]) if len(lines) > 1 else ""
+    return Notes("\n".join([*lines, FOOT]), len(lines) - 1) if len(lines) > 1 else NO_NOTES
 
 
 def _read_blocks(answer: Answer) -> list[Any]:

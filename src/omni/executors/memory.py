@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -27,7 +27,7 @@ from omni.executors.call import read_answer
 from omni.executors.connection import MAX_TOOLS, TOOL_PAGES, Session, explain
 from omni.executors.contract import brief
 from omni.executors.forms import ADD, SEARCH, Form, Purpose, Said, Unfit, Values, fit
-from omni.executors.hits import read_hits
+from omni.executors.hits import NO_NOTES, Notes, notes_of, read_hits
 from omni.redact import Redactor
 from omni.runtime.ports import Clock
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from omni.executors.plug import Plug
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 FAILURES = 3
 REST_S = 60.0
@@ -87,18 +89,19 @@ class Memory:
         if left := self._waiting.qsize():
             log.warning("memory.forgotten", memory=self.name, texts=left)
 
-    async def search(self, task_id: str, text: str) -> tuple[str, ...]:
-        """What the memory knows about a task's text; nothing when it fails, or takes longer than `timeout_s`."""
+    async def search(self, task_id: str, text: str, stop: asyncio.Event) -> Notes:
+        """What the memory knows about a task's text; nothing when it fails, takes too long, or `stop` comes first."""
         if self._lost or self._off or self._loop.time() < self._rests_until:
-            return ()
+            return NO_NOTES
         began = self._loop.time()
-        found = await self._bounded(self._search(self._values(task_id, text)), began)
+        found = await self._bounded(self._search(self._values(task_id, text)), stop)
         if isinstance(found, str):
             self._failed(task_id, found, began)
-            return ()
+            return NO_NOTES
         self._failures = 0
-        log.info("memory.searched", task=task_id, hits=len(found), ms=self._since_ms(began))
-        return found
+        notes = notes_of(found)
+        log.info("memory.searched", task=task_id, hits=notes.hits, ms=self._since_ms(began))
+        return notes
 
     def add(self, task_id: str, text: str, result: str) -> None:
         """Remember a task and its result, some time; what does not fit into the queue is dropped."""
@@ -115,15 +118,16 @@ class Memory:
         """Whether the tool of this session that searches cannot be called; why was said when it was read."""
         return self._forms is not None and self._forms.search is None and not self._forms.session.broken
 
-    async def _bounded(self, work: Any, began: float) -> tuple[str, ...] | str:
+    async def _bounded(self, work: Coroutine[Any, Any, tuple[str, ...]], stop: asyncio.Event) -> tuple[str, ...] | str:
         """The hits, or what went wrong. The work is not waited for when it is late, nor when it ignores its end."""
-        task = asyncio.create_task(work)
-        self._loose.add(task)
-        task.add_done_callback(self._let_go)
+        task, stopped = self._spawn(work), asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({task}, timeout=self._options.timeout_s - (self._loop.time() - began))
+            await asyncio.wait({task, stopped}, timeout=self._options.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             task.cancel()
+            stopped.cancel()
+        if stop.is_set():
+            return ()
         if not task.done():
             self._doubt("it did not answer a search in time")
             return f"no answer within {self._options.timeout_s:g} s"
@@ -187,12 +191,9 @@ class Memory:
     ) -> Form | None:
         tool = getattr(self._options, option)
         try:
-            if tool not in schemas:
-                offered = ", ".join(list(schemas)[:40]) or "none"
-                raise Unfit(f"the server has no tool {tool!r}; its tools are: {offered}")
-            return fit(tool, schemas[tool], purposes, vital)
+            return fit(tool, _schema_of(tool, schemas), purposes, vital)
         except Unfit as error:
-            log.warning("memory.off", memory=self.name, option=option, reason=brief(str(error)))
+            log.warning("memory.off", memory=self.name, option=option, reason=brief(error.message))
             return None
 
     def _observed(self, seen: ExecutorObserved) -> None:
@@ -224,15 +225,24 @@ class Memory:
     def _since_ms(self, began: float) -> int:
         return round((self._loop.time() - began) * 1000)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.create_task(work)
         self._loose.add(task)
         task.add_done_callback(self._let_go)
+        return task
 
     def _let_go(self, task: asyncio.Task[Any]) -> None:
         self._loose.discard(task)
         if not task.cancelled():
             task.exception()  # somebody must have looked
+
+
+def _schema_of(tool: str, schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    if tool in schemas:
+        found: Mapping[str, Any] = schemas[tool]
+        return found
+    offered = ", ".join(list(schemas)[:40]) or "none"
+    raise Unfit(f"the server has no tool {tool!r}; its tools are: {offered}")
 
 
 async def _schemas(session: Session) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from omni.executors import call, inquiry
 from omni.executors.children import Book, Child, spawn
 from omni.executors.connection import Connection, Observe
 from omni.executors.logfile import LogFile
+from omni.executors.memory import Memory
 from omni.executors.stdio import open_stdio
 from omni.executors.streamable import open_streamable
 from omni.executors.websocket import open_websocket
 from omni.executors.wire import Wire
 from omni.redact import Redactor
 
-__all__ = ["Plug", "call", "inquiry"]
+__all__ = ["Memory", "Plug", "call", "inquiry"]
 
 
 class Plug:
