@@ -16,6 +16,7 @@ from omni.config.executors import (
     RunbookCommand,
     Seconds,
     derive_executors,
+    derive_memory,
 )
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -192,6 +193,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     def executors(self) -> dict[str, ExecutorConfig]:
         """The executors by name, in the order of the file."""
         return derive_executors(self.mcp_servers, self.runbook, self.models)
+
+    @cached_property
+    def memory(self) -> ExecutorConfig | None:
+        """The memory that tasks may use, where there is one."""
+        return derive_memory(self.mcp_servers)
 
     @cached_property
     def models(self) -> Models:
