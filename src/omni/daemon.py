@@ -88,6 +88,7 @@ class Daemon:
             runbook=self.config.runbook_commands,
             redactor=Redactor(loaded.secrets),
             models_reachable=self.config.models.reachable,
+            memory=self.config.memory,
         )
         self.notifier = Notifier(
             self.config.notify, self.post, language=self.config.language, redactor=Redactor(loaded.secrets)
