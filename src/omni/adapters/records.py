@@ -59,12 +59,7 @@ class Records:
         if not _NAME.fullmatch(record.handle):
             raise ValueError(f"{record.handle!r} cannot be the handle of an attempt")
         record = msgspec.structs.replace(record, at_ms=self._clock.wall_ms())
-        draft = self._path(record.handle).with_suffix(".new")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path(record.handle))
+        store(self._path(record.handle), msgspec.json.encode(record))
         return record
 
     def all(self) -> list[Record]:
@@ -83,3 +78,13 @@ class Records:
 
     def _path(self, handle: str) -> Path:
         return self._directory / f"{handle}.json"
+
+
+def store(path: Path, data: bytes) -> None:
+    """Replace a small file durably and never by halves; raises OSError."""
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -16,8 +16,8 @@ class WorkspaceError(ExecutorError):
 
 
 class Place(Struct, frozen=True):
-    """Where a task works. `path` is the directory to start in; for a git `workdir` below the top of its repository it is
-    the same subdirectory inside the worktree.
+    """Where a task works. `path` is the directory to start in; for a git `workdir` below the top of its repository it
+    is the same subdirectory inside the worktree.
 
     `root` is the worktree or scratch directory itself, empty where the user's own directory is used. `base` is the
     commit from which the work began. `dirty`: the user's tree has changes that are not committed and so not here.
