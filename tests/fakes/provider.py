@@ -85,7 +85,6 @@ class Provider:
         return JSONResponse(answer.whole())
 
     def _note(self, request: Request, body: Json, said: list[Spoken]) -> Asked:
-        last = body["messages"][-1]
         asked = Asked(
             n=len(self.ledger) + 1,
             at_s=time.monotonic(),
@@ -94,7 +93,7 @@ class Provider:
             key=request.headers.get("authorization", "").removeprefix("Bearer "),
             model=str(body.get("model", "")),
             prompt=prompt_of(said),
-            result=text_of(last.get("content"))[:KEPT] if last["role"] == "tool" else "",
+            result=_tool_result(body["messages"])[:KEPT],
             tools=[each["function"]["name"] for each in body.get("tools", [])],
             messages=len(said),
         )
@@ -110,6 +109,16 @@ class Provider:
             return None
         known = REFUSALS[status]
         return JSONResponse(CHAT.error(known.status, known.kind, known.message), known.status)
+
+
+def _tool_result(messages: list[Json]) -> str:
+    """What the last tool gave back since the model spoke; OpenClaw may put words of its own after it."""
+    for each in reversed(messages):
+        if each["role"] == "tool":
+            return text_of(each.get("content"))
+        if each["role"] == "assistant":
+            return ""
+    return ""
 
 
 def _meant(mark: Mark, asked: Asked) -> Mark:
