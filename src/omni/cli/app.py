@@ -203,6 +203,9 @@ def submit(
     label: Annotated[
         list[str] | None, typer.Option(metavar="WORD", help="A label; may be given several times.")
     ] = None,
+    reply_to: Annotated[
+        str | None, typer.Option(metavar="CHANNEL:TARGET", help="The chat that hears how it ends, as telegram:42.")
+    ] = None,
 ) -> int:
     """Hand in a task; prints its id once it is safely stored."""
     from omni.cli import tasks
@@ -219,6 +222,7 @@ def submit(
         "timeout_s": timeout_s,
         "idempotency_key": key,
         "labels": label or None,
+        "reply_to": reply_to,
     }
     return tasks.submit(_context(ctx), text, wait, given)
 

@@ -10,6 +10,7 @@ from omni.config.executors import (
     McpServer,
     RunbookCommand,
 )
+from omni.config.intake import IntakeConfig
 from omni.config.load import Loaded, load, restore
 from omni.config.model import (
     ApiKeys,
@@ -39,6 +40,7 @@ __all__ = [
     "ExecutorConfig",
     "FaultHandler",
     "Limits",
+    "IntakeConfig",
     "Loaded",
     "McpServer",
     "NotifyConfig",

@@ -217,5 +217,25 @@ def _caps_of_nothing(config: Config) -> Iterator[str]:
 
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
     _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
-    _tiers_without_a_way, _caps_of_nothing,
+    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody,
 )  # fmt: skip
+def _answers_to_nobody(config: Config) -> Iterator[str]:
+    notify = config.notify
+    if config.intake.reply == "always" and not (notify.channel and notify.target):
+        yield "intake.reply: always needs an address, so nothing is sent; set notify.channel and notify.target"
+
+
+def _notices_without_a_way(config: Config) -> Iterator[str]:
+    notify = config.notify
+    if bool(notify.channel) != bool(notify.target):
+        missing = "target" if notify.channel else "channel"
+        yield f"notify.{missing}: is not set, and a channel needs a target: nobody is told by {notify.executor}"
+    elif notify.channel and not config.messenger:
+        yield (
+            f"notify.executor: there is no executor {notify.executor!r} that can send, so nobody is told through it; "
+            f"add mcp_servers.{notify.executor}"
+        )
+    if notify.webhook.url and not notify.webhook.secret:
+        yield "notify.webhook: is not called, because nothing can be signed without notify.webhook.secret"
+
+

@@ -18,6 +18,8 @@ from omni.config.executors import (
     derive_executors,
     derive_memory,
 )
+from omni.config.intake import IntakeConfig
+from omni.config.notify import NotifyConfig
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
@@ -167,6 +169,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     data_dir: str = ""
     auth: Literal["token", "none"] = "token"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    intake: IntakeConfig = IntakeConfig()
     language: Literal["en", "zh"] = "en"
     allowed_workdirs: tuple[str, ...] = ("~",)
     lite_llm_url: str = ""

@@ -48,6 +48,7 @@ def task_view(task: Task) -> dict[str, Any]:
         "ended_at": timestamp(task.ended_at),
         "retry_at": timestamp(task.retry_at),
         "position": task.position,
+        "reply_to": spec.reply_to,
     }
 
 

@@ -14,6 +14,7 @@ from omni.config import Config
 from omni.server import api, model_port
 from omni.server.auth import CALLER, Gate, Receive, Refusal, Scope, Send, refuse
 from omni.server.desk import Desk
+from omni.server.intake import Intake
 from omni.server.limits import RequestRates
 from omni.server.mcp_door import McpDoor
 from omni.server.requests import SpecMaker
@@ -113,7 +114,7 @@ def build_app(
     limits, now = config.limits, _monotonic_s(desk)
     rates = RequestRates(limits.requests_per_minute, now)
     call_rates = RequestRates(limits.requests_per_minute, now)  # executors must not use up the owner's
-    make_spec = SpecMaker(config.allowed_workdirs)
+    make_spec = SpecMaker(config.allowed_workdirs, Intake.of(config))
     mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
     sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting, limits.frame_bytes)
     router = Starlette(

@@ -128,10 +128,17 @@ class Desk:
             return await self.wait(task.id, wait_s) if wait_s and not settled(task) else task
         return await self.outcome(self.begin_submit(spec, client, wait_s))
 
-    def begin_submit(self, spec: TaskSpec, client: str, wait_s: float) -> Pending:
+    async def hand_in(self, spec: TaskSpec, client: str, repeat_within_ms: int) -> tuple[Task, bool]:
+        """Accept a task as soon as it is durable; True when it is one that an earlier call has made."""
+        pending = self.begin_submit(spec, client, 0, repeat_within_ms)
+        task = await self.outcome(pending)
+        return task, task.id != pending.task_id
+
+    def begin_submit(self, spec: TaskSpec, client: str, wait_s: float, repeat_within_ms: int = 0) -> Pending:
         """Post the task and return at once; the quick path of the plain dialect."""
         request, task_id = self._request(), self._ids.task_id()
-        return self._ask(Submit(request, task_id, spec, client, wait_s > 0), task_id, wait_s or ANSWER_WITHIN_S)
+        submit = Submit(request, task_id, spec, client, wait_s > 0, repeat_within_ms)
+        return self._ask(submit, task_id, wait_s or ANSWER_WITHIN_S)
 
     async def outcome(self, pending: Pending) -> Task:
         """The answer to a submission or to waiting; at TIME_UP the task as it is by then."""

@@ -43,7 +43,8 @@ UNAUTHORISED_CODE, RATE_CODE = -32001, -32003  # implementation-defined, as JSON
 INSTRUCTIONS = (
     "Omni dispatches tasks to executors and keeps track of them. create_task answers with a task id at once; "
     "wait_task or get_task_status tell how it goes. Work goes on when you stop waiting. Send an idempotency_key with "
-    "create_task, so that sending it again makes no second task."
+    "create_task, so that sending it again makes no second task. With reply_to (channel:target of the chat that "
+    "asked) the answer goes to that chat by itself when the task ends."
 )
 _encode = msgspec.json.Encoder().encode
 

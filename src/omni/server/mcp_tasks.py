@@ -22,7 +22,7 @@ from omni.domain.task import Task
 from omni.domain.values import TaskState
 from omni.domain.view import task_view, timestamp
 from omni.server.requests import CreateTask
-from omni.server.tools import Call, Said, task_sentence
+from omni.server.tools import Call, Said, hand_in, task_sentence
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 POLL_MS = 500
@@ -71,7 +71,7 @@ class TaskExtension:
 
     async def begin(self, call: Call, asked: CreateTask) -> dict[str, Any]:
         """Accept the task; the handle is given when it is durable."""
-        task = await self._desk.submit(call.make_spec(asked), client=call.client, wait_s=None)
+        task, _ = await hand_in(call, asked)
         return {**self._handle(task), "resultType": "task"}
 
     def _guarded(self, method: Callable[[Context, Any], Awaitable[dict[str, Any]]]) -> Any:

@@ -171,9 +171,10 @@ class PlainSession:
             if error.missing and error.argument == "description":
                 return Answer(error="Missing description")
             raise
+        wait_s = 0.0 if spec.reply_to else arguments.wait_s
         if spec.idempotency_key is None:
-            return self._desk.begin_submit(spec, self._client, arguments.wait_s)
-        submitting = self._desk.submit(spec, client=self._client, wait_s=arguments.wait_s)
+            return self._desk.begin_submit(spec, self._client, wait_s)
+        submitting = self._desk.submit(spec, client=self._client, wait_s=wait_s)
         return asyncio.create_task(_created(submitting))
 
     def get_task_status(self, params: msgspec.Raw | UnsetType) -> Answer | asyncio.Task[Answer]:

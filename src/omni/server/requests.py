@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from omni.domain.values import DEFAULT_PRIORITY, Decision, TaskSpec, TaskState
+from omni.server.intake import REPLY_TO, Intake
 from omni.server.refusals import BadArgument, did_you_mean
 
 MAX_DESCRIPTION_CHARS = 100_000
@@ -61,6 +62,14 @@ class NewTask(Arguments, frozen=True):
         Name | None, Meta(description="The same key with the same payload gives the same task, sent however often.")
     ] = None
     labels: Annotated[tuple[Name, ...], Meta(max_length=16, description="Words to find the task by.")] = ()
+    reply_to: Annotated[
+        Annotated[str, Meta(pattern=REPLY_TO)] | None,
+        Meta(
+            description="channel:target, as telegram:42: the chat that hears how the task ends. Give it when somebody "
+            "in a chat asked for the work, with that chat's channel and id. The call then answers at once, whatever "
+            "wait_s says."
+        ),
+    ] = None
 
 
 class CreateTask(NewTask, frozen=True):
@@ -152,6 +161,7 @@ _SAYINGS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"Expected `str` of length <= (\d+)$"), "must be at most {0} characters long"),
     (re.compile(r"Expected `array` of length <= (\d+)$"), "may hold at most {0} entries"),
     (re.compile(r"Expected `(?:int|float)(?: \| null)?` (>=|<=|>|<) (\d+(?:\.\d*[1-9])?)"), "must be {0} {1}"),
+    (re.compile(r"Expected `str` matching regex .*"), "must be CHANNEL:TARGET, as telegram:42"),
     (re.compile(r"Expected `(.+)`, got `(.+)`$"), "must be {0}, not {1}"),
     (re.compile(r"Invalid enum value (.+)$"), "cannot be {0}"),
 )
@@ -170,13 +180,14 @@ def _out_of_bounds(text: str, where: re.Pattern[str]) -> BadArgument:
 
 
 class SpecMaker:
-    """Turns arguments into a task; knows which directories tasks may work in."""
+    """Turns arguments into a task; knows which directories tasks may work in, and which clients are models."""
 
-    def __init__(self, allowed_workdirs: Iterable[str]) -> None:
+    def __init__(self, allowed_workdirs: Iterable[str], intake: Intake | None = None) -> None:
         self._roots = tuple(Path(each).expanduser().resolve() for each in allowed_workdirs)
+        self.intake = intake or Intake()
 
-    def __call__(self, new: NewTask) -> TaskSpec:
-        """The task asked for. Raises BadArgument."""
+    def __call__(self, new: NewTask, client: str = "") -> TaskSpec:
+        """The task that a client asked for. Raises BadArgument."""
         if new.description.isspace():
             raise BadArgument("description must not be empty", argument="description", missing=True)
         return TaskSpec(
@@ -192,6 +203,7 @@ class SpecMaker:
             new.timeout_s,
             new.idempotency_key,
             new.labels,
+            reply_to=self.intake.reply_to(new.reply_to, client),
         )
 
     def _workdir(self, text: str) -> str:

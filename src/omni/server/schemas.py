@@ -83,6 +83,13 @@ class TaskShape(Shape, frozen=True):
     ended_at: Time | None
     retry_at: Time | None
     position: int
+    reply_to: str | None
+
+
+class CreatedShape(TaskShape, frozen=True):
+    """A task, as create_task answers."""
+
+    repeated: Annotated[bool, Meta(description="True: an earlier call has made it; nothing was started anew.")] = False
 
 
 class TaskListShape(Shape, frozen=True):

@@ -19,6 +19,10 @@ from omni.server.desk import Desk, News, settled
 from omni.server.requests import Reader, SpecMaker
 from omni.server.views import executor_view, page_view, system_view
 
+REPEATED = (
+    "It was made by an earlier call, and nothing was started anew; for new work use retry_task, or an idempotency_key "
+    "of your own."
+)
 PROGRESS_STEP = 0.001  # a change of state moves progress by this much: it has to grow with every message
 
 
@@ -65,11 +69,17 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 async def _create_task(call: Call, asked: rq.CreateTask) -> Said:
-    spec = call.make_spec(asked)
-    if call.progress is None or not asked.wait_s:
-        return _task_said(await call.desk.submit(spec, client=call.client, wait_s=asked.wait_s))
-    task = await call.desk.submit(spec, client=call.client, wait_s=None)
-    return _task_said(task if settled(task) else await _watched(call, task.id, asked.wait_s))
+    task, repeated = await hand_in(call, asked)
+    if asked.wait_s and not task.spec.reply_to and not settled(task):
+        task = await _watched(call, task.id, asked.wait_s)
+    said = _task_said(task)
+    return Said(f"{said.sentence} {REPEATED}", {**said.view, "repeated": True}) if repeated else said
+
+
+async def hand_in(call: Call, asked: rq.CreateTask) -> tuple[Task, bool]:
+    """Accept the task that is asked for; True when an earlier call has made it."""
+    spec = call.make_spec(asked, call.client)
+    return await call.desk.hand_in(spec, call.client, call.make_spec.intake.window_ms(call.client))
 
 
 async def _get_task_status(call: Call, asked: rq.OneTask) -> Said:
@@ -131,8 +141,17 @@ async def _list_executors(call: Call, asked: rq.Nothing) -> Said:
 
 
 def _task_said(task: Task) -> Said:
-    view = task_view(task)
-    return Said(task_sentence(task), view)
+    return Said(" ".join((task_sentence(task), *_answered_elsewhere(task))), task_view(task))
+
+
+def _answered_elsewhere(task: Task) -> list[str]:
+    """Keeps a model from saying a second time what the conversation hears from us."""
+    to = task.spec.reply_to
+    if not to:
+        return []
+    if settled(task):
+        return [f"Omni sends this to {to} itself: do not repeat it there."]
+    return [f"How it ends goes to {to} by itself: you need not wait."]
 
 
 def task_sentence(task: Task) -> str:
@@ -181,9 +200,11 @@ TOOLS: dict[str, Tool] = {
             "create_task",
             "Create a task",
             "Hand over work. Answers as soon as the task is stored durably, or after wait_s seconds with the state "
-            "reached by then; the work goes on in any case. Send an idempotency_key, and asking again is safe.",
+            "reached by then; the work goes on in any case. Send an idempotency_key, and asking again is safe. When "
+            "somebody in a chat asked for it, give reply_to (the chat's channel and id, as telegram:42): the answer "
+            "goes there by itself when the task ends, so say that it is under way, and do not wait or ask again.",
             Reader(rq.CreateTask),
-            sh.TaskShape,
+            sh.CreatedShape,
             _create_task,
             repeats=False,
         ),
