@@ -37,6 +37,7 @@ from omni.executors.hands import Hands
 from omni.llm.faults import Faults
 from omni.llm.keys import ModelKeys
 from omni.notify.notifier import Notifier
+from omni.notify.plan import make_sinks, telling
 from omni.redact import Redactor
 from omni.runtime.archive import LogArchive
 from omni.runtime.kernel import Behaviour, Kernel
@@ -90,8 +91,14 @@ class Daemon:
             models_reachable=self.config.models.reachable,
             memory=self.config.memory,
         )
+        sinks = make_sinks(self.config, self.hands.use_tool, self.clock)
+        self._telling = telling(self.config.notify, sinks, utc_offset_ms())
         self.notifier = Notifier(
-            self.config.notify, self.post, language=self.config.language, redactor=Redactor(loaded.secrets)
+            self.config.notify,
+            self.post,
+            language=self.config.language,
+            redactor=Redactor(loaded.secrets),
+            sinks=sinks,
         )
         self.models: Models | None = None
         self._latecomers = {name: Latecomer() for name in MODEL_ADAPTERS}
@@ -123,10 +130,10 @@ class Daemon:
         if self.models:
             await self.models.port.stop()  # while its callers can still hear why their calls end
         await self.door.stop()
+        await self.notifier.stop()  # before the hands that its messages go through
         await self.hands.stop()
         if self.models:
             await self.models.stop()
-        await self.notifier.stop()
         self._timers.stop()
         if self._announced:  # else a start that failed half-way, whose own error counts: some actors are not there
             self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
@@ -183,6 +190,7 @@ class Daemon:
             redacted(self.config),
             self.store.accepted_loss,
             repair_settings(self.config),
+            self._telling,
         )
         self.post.send("brainstem", "daemon", (up,))
         self.post.send("health", "daemon", (watch,))

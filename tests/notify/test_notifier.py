@@ -12,8 +12,9 @@ from tests.llm.desk import Answers
 
 from omni.config import NotifyConfig
 from omni.domain.commands import Deliver, Delivered
+from omni.domain.values import NoticeSink
 from omni.notify.notifier import Notifier
-from omni.notify.sinks import ConsoleSink, LogSink, Sink, Told
+from omni.notify.sinks import ConsoleSink, Gone, LogSink, Sink, Told
 from omni.redact import Redactor
 
 FACTS = {"reason": "connection refused"}
@@ -24,8 +25,10 @@ class Ear:
 
     def __init__(self, name: str = "ear", deaf: int = 0) -> None:
         self.name = name
+        self.spec = NoticeSink(name)
         self.deaf = deaf
         self.slow: asyncio.Event | None = None
+        self.error: Exception | None = None
         self.heard: list[Told] = []
         self.called = asyncio.Event()
 
@@ -33,6 +36,8 @@ class Ear:
         self.called.set()
         if self.slow is not None:
             await self.slow.wait()
+        if self.error:
+            raise self.error
         if self.deaf:
             self.deaf -= 1
             raise OSError(f"{self.name} is deaf, my-secret-1 or not")
@@ -51,18 +56,50 @@ def notifier(
     return Notifier(config or NotifyConfig(), answers.post, redactor=masked, sinks=sinks, sink_s=sink_s)
 
 
-def notice(key: str = "degraded:1:1", kind: str = "degraded") -> Deliver:
-    return Deliver(key, kind, FACTS, 1_700_000_000_000)
+def notice(key: str = "degraded:1:1", kind: str = "degraded", sink: str = "ear") -> Deliver:
+    return Deliver(key, kind, FACTS, 1_700_000_000_000, sink)
 
 
-async def test_every_sink_is_told_and_brainstem_hears_that_it_was() -> None:
+async def test_the_sink_that_is_named_is_told_and_brainstem_hears_that_it_was() -> None:
     answers, ears = Answers("brainstem"), [Ear("left"), Ear("right")]
-    notifier(answers, ears).receive(notice())
-    assert await answers.next() == Delivered("degraded:1:1", ok=True)
-    for ear in ears:
-        (told,) = ear.heard
-        assert (told.key, told.kind, told.at) == ("degraded:1:1", "degraded", 1_700_000_000_000)
-        assert "connection refused" in told.text
+    notifier(answers, ears).receive(notice(sink="right"))
+    assert await answers.next() == Delivered("degraded:1:1", ok=True, sink="right")
+    (told,) = ears[1].heard
+    assert (told.key, told.kind, told.at) == ("degraded:1:1", "degraded", 1_700_000_000_000)
+    assert "connection refused" in told.text
+    assert ears[0].heard == []
+
+
+async def test_a_sink_that_hangs_holds_up_no_other() -> None:
+    answers, ears = Answers("brainstem"), [Ear("left"), Ear("right")]
+    ears[0].slow = asyncio.Event()
+    adapter = notifier(answers, ears)
+    adapter.receive(notice(sink="left"))
+    await ears[0].called.wait()
+    adapter.receive(notice(sink="right"))
+    assert (await answers.next()).sink == "right"
+    ears[0].slow.set()
+    assert (await answers.next()).sink == "left"
+
+
+async def test_a_sink_that_never_wants_it_says_so_and_one_that_does_not_exist_too() -> None:
+    answers, ear = Answers("brainstem"), Ear()
+    ear.error = Gone("not here")
+    adapter = notifier(answers, [ear])
+    adapter.receive(notice())
+    assert await answers.next() == Delivered("degraded:1:1", ok=False, detail="not here", sink="ear", gone=True)
+    adapter.receive(notice(sink="nose"))
+    answer = await answers.next()
+    assert (answer.ok, answer.gone, answer.sink) == (False, True, "nose")
+
+
+async def test_an_answer_is_told_to_whoever_asked_whatever_the_owner_wants_to_hear() -> None:
+    answers, ear = Answers("brainstem"), Ear()
+    adapter = notifier(answers, [ear], NotifyConfig(enabled=False))
+    adapter.receive(Deliver("k", "task_answer", {"text": "42"}, 1, "ear", "telegram:7"))
+    assert (await answers.next()).ok
+    assert ear.heard[0].to == "telegram:7"
+    assert "42" in ear.heard[0].text
 
 
 async def test_a_key_that_was_told_is_answered_at_once_and_not_told_again() -> None:
@@ -74,23 +111,23 @@ async def test_a_key_that_was_told_is_answered_at_once_and_not_told_again() -> N
     assert len(ear.heard) == 1
 
 
-async def test_a_sink_that_fails_is_asked_again_and_the_others_are_left_in_peace() -> None:
-    answers, good, bad = Answers("brainstem"), Ear("good"), Ear("bad", deaf=1)
-    adapter = notifier(answers, [bad, good])
-    adapter.receive(notice())
+async def test_a_sink_that_fails_is_asked_again_with_the_same_key() -> None:
+    answers, bad = Answers("brainstem"), Ear("bad", deaf=1)
+    adapter = notifier(answers, [bad])
+    adapter.receive(notice(sink="bad"))
     failed = await answers.next()
-    assert not failed.ok
-    assert failed.detail == "bad: bad is deaf, *** or not"
-    adapter.receive(notice())
+    assert (failed.ok, failed.gone) == (False, False)
+    assert failed.detail == "bad is deaf, *** or not"
+    adapter.receive(notice(sink="bad"))
     assert (await answers.next()).ok
-    assert (len(good.heard), len(bad.heard)) == (1, 1)
+    assert [told.key for told in bad.heard] == ["degraded:1:1"]
 
 
 async def test_a_sink_that_hangs_is_given_up_in_time() -> None:
     answers, ear = Answers("brainstem"), Ear()
     ear.slow = asyncio.Event()
     notifier(answers, [ear], sink_s=0.1).receive(notice())
-    assert await answers.next() == Delivered("degraded:1:1", ok=False, detail="ear: no answer within 0.1 s")
+    assert await answers.next() == Delivered("degraded:1:1", ok=False, detail="no answer within 0.1 s", sink="ear")
 
 
 async def test_a_notice_that_is_on_its_way_is_not_started_again() -> None:
@@ -120,7 +157,7 @@ async def test_a_notice_that_is_on_its_way_is_not_started_again() -> None:
 async def test_what_nobody_asked_for_is_told_to_nobody_and_counts_as_delivered(config: NotifyConfig, kind: str) -> None:
     answers, ear = Answers("brainstem"), Ear()
     notifier(answers, [ear], config).receive(notice(kind=kind))
-    assert await answers.next() == Delivered("degraded:1:1", ok=True, detail="not asked for")
+    assert await answers.next() == Delivered("degraded:1:1", ok=True, detail="not asked for", sink="ear")
     assert ear.heard == []
 
 
@@ -133,9 +170,10 @@ async def test_a_kind_that_no_switch_covers_is_told() -> None:
 
 async def test_a_secret_in_a_fact_reaches_no_sink() -> None:
     answers, ear = Answers("brainstem"), Ear()
-    notifier(answers, [ear]).receive(Deliver("k", "degraded", {"reason": "key my-secret-1 refused"}, 1))
+    notifier(answers, [ear]).receive(Deliver("k", "degraded", {"reason": "key my-secret-1 refused"}, 1, "ear"))
     await answers.next()
     assert ": key *** refused." in ear.heard[0].text
+    assert ear.heard[0].facts == {"reason": "key *** refused"}
 
 
 async def test_a_stop_gives_up_what_is_on_its_way_without_an_answer() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import string
+from typing import get_args
 
 import pytest
 
-from omni.config import NotifyConfig
+from omni.config import EventGroup
 from omni.domain import brainstem as rules
-from omni.notify.texts import TEXTS, group, render
+from omni.notify.texts import TEXTS, Language, group, kinds_of, render
 
 
 def placeholders(text: str) -> set[str]:
@@ -17,7 +18,7 @@ def placeholders(text: str) -> set[str]:
 
 def test_every_kind_that_brainstem_tells_has_a_text() -> None:
     told = {kind for kinds in rules._TOLD.values() for kind in kinds}
-    own = {"restarted_after_crash", "no_repair", "repair_given_up", "local_model_stays"}
+    own = {"restarted_after_crash", "no_repair", "repair_given_up", "local_model_stays", "executor_paused"}
     assert told | own <= TEXTS.keys()
 
 
@@ -31,14 +32,15 @@ def test_both_languages_say_the_same_facts(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_notice_without_its_facts_can_be_read_all_the_same(kind: str) -> None:
-    for language in ("en", "zh"):
+    languages: tuple[Language, ...] = ("en", "zh")
+    for language in languages:
         said = render(kind, {}, language)
         assert "{" not in said
         assert "None" not in said
 
 
 def test_the_language_is_the_users() -> None:
-    assert "The cloud is back" in render("cloud_restored", {"mode": "NORMAL"}, "en")
+    assert "Cloud restored" in render("cloud_restored", {"mode": "NORMAL"}, "en")
     assert "云端已恢复" in render("cloud_restored", {"mode": "NORMAL"}, "zh")
 
 
@@ -57,5 +59,25 @@ def test_a_kind_without_a_text_is_told_with_its_facts() -> None:
 
 
 def test_every_group_is_one_that_the_configuration_knows() -> None:
-    everything = NotifyConfig(events=("mode", "held", "failed", "budget", "repair"))
-    assert {text.group for text in TEXTS.values()} == set(everything.events)
+    assert {text.group for text in TEXTS.values()} - {None} == set(get_args(EventGroup))
+
+
+def test_the_mode_is_told_in_the_owners_words() -> None:
+    assert "Cloud offline, tasks suspended" in render("cloud_offline", {"reason": "no route"}, "en")
+    assert "云端离线,任务已挂起" in render("cloud_offline", {"reason": "no route"}, "zh")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_held_task_is_told_with_what_to_type(language: Language) -> None:
+    facts = {"task": "t1", "title": "Tidy up", "reason": "it broke", "options": "retry accept fail"}
+    said = render("task_held", facts, language)
+    assert "Tidy up" in said
+    assert "omni task resolve t1 retry; omni task resolve t1 accept; omni task resolve t1 fail" in said
+    waits = render("task_held", {**facts, "options": ""}, language)
+    assert "omni task retry t1; omni task cancel t1" in waits
+    assert "resolve" not in waits
+
+
+def test_the_exceptions_of_quiet_hours_are_known_by_their_kinds() -> None:
+    assert set(kinds_of(["mode"])) >= {"cloud_offline", "cloud_restored", "degraded", "recovered"}
+    assert set(kinds_of(["held", "executor"])) == {"task_held", "executor_paused"}

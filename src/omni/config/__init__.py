@@ -19,11 +19,11 @@ from omni.config.model import (
     Config,
     FaultHandler,
     Limits,
-    NotifyConfig,
     Provider,
     RouterConfig,
     Tier,
 )
+from omni.config.notify import EventGroup, NotifyConfig, QuietHoursConfig, WebhookConfig
 from omni.config.paths import data_dir, log_path, token_path, user_file
 from omni.config.redacted import config_hash, redacted
 from omni.config.schema import json_schema
@@ -37,17 +37,20 @@ __all__ = [
     "BrainstemConfig",
     "BudgetConfig",
     "Config",
+    "EventGroup",
     "ExecutorConfig",
     "FaultHandler",
-    "Limits",
     "IntakeConfig",
+    "Limits",
     "Loaded",
     "McpServer",
     "NotifyConfig",
     "Provider",
+    "QuietHoursConfig",
     "RouterConfig",
     "RunbookCommand",
     "Tier",
+    "WebhookConfig",
     "config_hash",
     "data_dir",
     "is_loopback",

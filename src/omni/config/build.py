@@ -51,6 +51,7 @@ class Builder:
         built = {name: self._value(each, fields[name].type, (*path, name)) for name, each in said.items()}
         for name in [name for name, field in fields.items() if field.required and name not in built]:
             self._problem(path, f"the key {name!r} is missing")
+        built = {fields[name].name: each for name, each in built.items()}
         return kind(**built) if len(self.problems) == before else None
 
     def _value(self, value: Any, kind: Any, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,9 @@ from omni.config.executors import (
 )
 from omni.config.model import KEY_ROLES, Config
 from omni.config.problems import Path, Problem, did_you_mean
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OWN_HEADERS = ("x-omni-", "content-", "host", "transfer-encoding", "connection")
 
 
 def check(config: Config) -> list[Problem]:
@@ -134,6 +138,27 @@ def _runbook(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "argv", 0), "the program's name is empty")
 
 
+def _quiet_hours(config: Config) -> Iterator[Problem]:
+    hours, path = config.notify.quiet_hours, ("notify", "quiet_hours")
+    if not hours.start and not hours.to:
+        return
+    if hours.start == hours.to:
+        yield Problem(path, "begin and end at the same time; leave both out for no quiet hours")
+    elif hours.minutes is None:
+        yield Problem(path, f"need a 'from' and a 'to' like \"22:00\", got {hours.start!r} and {hours.to!r}")
+
+
+def _webhook(config: Config) -> Iterator[Problem]:
+    hook, path = config.notify.webhook, ("notify", "webhook")
+    if hook.url:
+        yield from _url((*path, "url"), hook.url)
+    for name, value in hook.headers.items():
+        if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
+            yield Problem((*path, "headers", name), "no header is named so, or holds line ends or letters beyond ASCII")
+        elif name.lower().startswith(_OWN_HEADERS):
+            yield Problem((*path, "headers", name), "is set by Omni itself")
+
+
 def _tiers(config: Config) -> Iterator[Problem]:
     channels = ("litellm", "brainstem", *config.providers)
     names: set[str] = set()
@@ -151,6 +176,7 @@ def _tiers(config: Config) -> Iterator[Problem]:
 
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _door, _urls, _keys, _providers, _model_list, _servers, _runbook, _tiers,
+    _quiet_hours, _webhook,
 )  # fmt: skip
 
 
@@ -215,10 +241,6 @@ def _caps_of_nothing(config: Config) -> Iterator[str]:
             yield f"budget.channel_usd.{name}: no tier and no channel has this name, so it caps nothing{guess}"
 
 
-_ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
-    _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
-    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody,
-)  # fmt: skip
 def _answers_to_nobody(config: Config) -> Iterator[str]:
     notify = config.notify
     if config.intake.reply == "always" and not (notify.channel and notify.target):
@@ -239,3 +261,7 @@ def _notices_without_a_way(config: Config) -> Iterator[str]:
         yield "notify.webhook: is not called, because nothing can be signed without notify.webhook.secret"
 
 
+_ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
+    _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
+    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody,
+)  # fmt: skip

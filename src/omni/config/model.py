@@ -121,21 +121,6 @@ class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     at_cap: Literal["hold", "degrade", "ask"] = "hold"
 
 
-class NotifyConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who tells the owner, where, and about what."""
-
-    enabled: bool = True
-    executor: str = "openclaw"
-    channel: str = ""
-    target: str = ""
-    events: tuple[Literal["mode", "held", "failed", "budget", "repair"], ...] = (
-        "mode",
-        "held",
-        "budget",
-        "repair",
-    )
-
-
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the door lets in. `requests_per_minute`: per client address; `open_tasks`: of all clients together."""
 
@@ -169,7 +154,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     data_dir: str = ""
     auth: Literal["token", "none"] = "token"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    intake: IntakeConfig = IntakeConfig()
     language: Literal["en", "zh"] = "en"
     allowed_workdirs: tuple[str, ...] = ("~",)
     lite_llm_url: str = ""
@@ -185,6 +169,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     tiers: tuple[Tier, ...] = ()
     budget: BudgetConfig = BudgetConfig()
     notify: NotifyConfig = NotifyConfig()
+    intake: IntakeConfig = IntakeConfig()
     limits: Limits = Limits()
     mcp_servers: dict[str, McpServer] = {}
     include_mcp_servers: tuple[str, ...] = ()
@@ -219,6 +204,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
         known = self.providers.get(provider)
         keys = self.api_keys.primary if role == "primary" else self.api_keys.backup
         return known is not None and bool(keys.get(provider) or known.is_local)
+
+    @cached_property
+    def messenger(self) -> str:
+        """The executor through which people are told, if there is such a one."""
+        executor = self.executors.get(self.notify.executor)
+        return executor.name if executor and executor.enabled and executor.transport != "null" else ""
 
     @cached_property
     def runbook_commands(self) -> dict[str, RunbookCommand]:

@@ -15,6 +15,7 @@ from omni.domain.values import ENDED, Millis, TaskState
 BRAINSTEM = "brainstem"
 HOUR_MS: Millis = 3_600_000
 ANSWER_CHARS = 3_000  # chats take some 4,000; the whole of it is in the task
+TITLE_CHARS = 80
 ANSWERS_OWED = 500  # Brainstem remembers more than this, so that none of them is told twice
 _TOLD = ENDED | {TaskState.HELD}
 
@@ -89,10 +90,16 @@ def _asks(task: Task) -> bool:
     return task.held is not None and task.held.kind != "no_executor"
 
 
+def _title(task: Task) -> str:
+    """How its text begins, on one line."""
+    words = " ".join(task.spec.description[: 4 * TITLE_CHARS].split())
+    return words if len(words) <= TITLE_CHARS else words[: TITLE_CHARS - 1] + "…"
+
+
 def _held(task: Task) -> cmd.Tell:
     """One notice for a question; one for all who wait for the same executor, and one an hour for a budget."""
     assert task.held is not None
-    facts = {"task": task.id, "reason": task.held.reason}
+    facts = {"task": task.id, "reason": task.held.reason, "title": _title(task), "options": " ".join(task.held.options)}
     if task.held.kind == "budget":
         return cmd.Tell(
             "budget_reached",

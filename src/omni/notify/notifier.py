@@ -1,4 +1,4 @@
-"""The notifier: takes notices from Brainstem's outbox and tells every sink, each of them once.
+"""The notifier: takes notices from Brainstem's outbox, each for one sink, and answers for each.
 
 Nothing here is durable. A notice whose delivery the log does not know yet comes again, under the same key; what this
 process has already told, and to which sink, is remembered so that no sink hears it twice.
@@ -14,7 +14,7 @@ import structlog
 
 from omni.config import NotifyConfig
 from omni.domain import commands as cmd
-from omni.notify.sinks import ConsoleSink, LogSink, Sink, Told
+from omni.notify.sinks import ConsoleSink, Gone, LogSink, Sink, Told
 from omni.notify.texts import Language, group, render
 from omni.redact import Redactor
 from omni.runtime.post import Post
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 NAME = "notifier"
 BRAINSTEM = "brainstem"
 SINK_S = 30.0
-REMEMBERED = 1_000
+REMEMBERED = 4_000
 
 
 class Notifier:
@@ -44,16 +44,17 @@ class Notifier:
         self._post = post
         self._language = language
         self._redact = (redactor or Redactor()).text
-        self._sinks: Sequence[Sink] = (LogSink(), ConsoleSink()) if sinks is None else sinks
+        given: Sequence[Sink] = (LogSink(), ConsoleSink()) if sinks is None else sinks
+        self._sinks = {sink.spec.name: sink for sink in given}
         self._sink_s = sink_s
-        self._took: OrderedDict[str, set[str]] = OrderedDict()  # key → sinks that have it
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._took: OrderedDict[tuple[str, str], None] = OrderedDict()  # what a sink has: its name, and the key
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def receive(self, message: cmd.Deliver) -> None:
         """Take one notice; one that is on its way is not started again. Runs on the loop and returns at once."""
-        if message.key in self._running:
-            return
-        self._running[message.key] = asyncio.create_task(self._answer(message), name=f"notice {message.key}")
+        one = (message.sink, message.key)
+        if one not in self._running:
+            self._running[one] = asyncio.create_task(self._answer(message), name=f"notice {message.key}")
 
     async def stop(self) -> None:
         """Give up what is on its way; the outbox still has it."""
@@ -71,39 +72,38 @@ class Notifier:
         try:
             answer = await self._result(message)
         except Exception as error:  # without an answer the outbox would wait for ever
-            log.exception("notice.crashed", key=message.key)
-            answer = cmd.Delivered(message.key, ok=False, detail=f"Omni could not tell it: {type(error).__name__}")
+            log.exception("notice.crashed", key=message.key, sink=message.sink)
+            answer = _no(message, f"Omni could not tell it: {type(error).__name__}")
         # Forgotten first: who hears the answer may send the same notice again at once, and waits for an answer to that.
-        self._running.pop(message.key, None)
+        self._running.pop((message.sink, message.key), None)
         self._post.send(BRAINSTEM, NAME, (answer,))
 
     async def _result(self, message: cmd.Deliver) -> cmd.Delivered:
-        if not self.wants(message.kind):
-            return cmd.Delivered(message.key, ok=True, detail="not asked for")
-        text = self._redact(render(message.kind, message.facts, self._language))
-        failures = await self._tell(Told(message.key, message.kind, text, message.at))
-        return cmd.Delivered(message.key, not failures, self._redact("; ".join(failures)))
-
-    async def _tell(self, notice: Told) -> list[str]:
-        took = self._remember(notice.key)
-        failures = []
-        for sink in self._sinks:
-            if sink.name in took:
-                continue
+        sink = self._sinks.get(message.sink)
+        if sink is None:
+            return _no(message, f"there is no sink {message.sink!r}", gone=True)
+        if not message.to and not self.wants(message.kind):  # an answer is for whoever asked for it
+            return cmd.Delivered(message.key, ok=True, detail="not asked for", sink=message.sink)
+        if (message.sink, message.key) not in self._took:
             try:
-                async with asyncio.timeout(self._sink_s):
-                    await sink.deliver(notice)
-                took.add(sink.name)
+                await self._tell(sink, message)
             except Exception as error:  # whatever a sink raises concerns this sink and this try only
-                failures.append(f"{sink.name}: {_words(error, self._sink_s)}")
-                log.warning("notice.failed", key=notice.key, sink=sink.name, error=repr(error))
-        return failures
+                log.warning("notice.failed", key=message.key, sink=message.sink, error=self._redact(repr(error)))
+                return _no(message, self._redact(_words(error, self._sink_s)), gone=isinstance(error, Gone))
+        return cmd.Delivered(message.key, ok=True, sink=message.sink)
 
-    def _remember(self, key: str) -> set[str]:
-        took = self._took.setdefault(key, set())
+    async def _tell(self, sink: Sink, message: cmd.Deliver) -> None:
+        text = self._redact(render(message.kind, message.facts, self._language))
+        facts = {name: self._redact(value) for name, value in message.facts.items()}
+        async with asyncio.timeout(self._sink_s):
+            await sink.deliver(Told(message.key, message.kind, text, message.at, facts, message.to))
+        self._took[message.sink, message.key] = None
         if len(self._took) > REMEMBERED:
             self._took.popitem(last=False)
-        return took
+
+
+def _no(message: cmd.Deliver, why: str, *, gone: bool = False) -> cmd.Delivered:
+    return cmd.Delivered(message.key, ok=False, detail=why, sink=message.sink, gone=gone)
 
 
 def _words(error: Exception, limit_s: float) -> str:

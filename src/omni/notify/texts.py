@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-Group: TypeAlias = Literal["mode", "held", "failed", "budget", "repair"]
+from omni.config import EventGroup
+
 Language: TypeAlias = Literal["en", "zh"]
 
 UNSAID = "–"  # stands for a fact that nobody gave
 
 
 class Text(NamedTuple):
-    """One kind of notice; `{name}` stands for a fact."""
+    """One kind of notice; `{name}` stands for a fact. No group: whoever asked for it hears it in any case."""
 
-    group: Group
+    group: EventGroup | None
     en: str
     zh: str
 
@@ -22,12 +23,12 @@ class Text(NamedTuple):
 TEXTS: dict[str, Text] = {
     "cloud_offline": Text(
         "mode",
-        "BRAINSTEM: {reason}. Tasks that need the cloud wait; nothing is lost. Omni goes on by itself when it is back.",
-        "BRAINSTEM:{reason}。需要云端的任务正在等待,不会丢失;恢复后自动继续。",
+        "Cloud offline, tasks suspended (BRAINSTEM: {reason}). Nothing is lost; Omni goes on when it is back.",
+        "云端离线,任务已挂起(BRAINSTEM:{reason})。任务不会丢失,恢复后自动继续。",
     ),
     "cloud_restored": Text(
         "mode",
-        "The cloud is back; the mode is {mode}. Waiting tasks go on, a few at a time.",
+        "Cloud restored; the mode is {mode}. Waiting tasks go on, a few at a time.",
         "云端已恢复,当前模式 {mode}。等待中的任务将逐步继续。",
     ),
     "degraded": Text(
@@ -64,8 +65,14 @@ TEXTS: dict[str, Text] = {
     ),
     "task_held": Text(
         "held",
-        "Task {task} waits for you: {reason}. Decide with: omni task retry {task}, or omni task cancel {task}",
-        "任务 {task} 正等待您的决定:{reason}。可执行:omni task retry {task} 或 omni task cancel {task}",
+        'Task {task} ("{title}") waits for you: {reason}. Decide with one of: {choices}',
+        "任务 {task}(“{title}”)正等待您的决定:{reason}。可执行:{choices}",
+    ),
+    "task_answer": Text(None, "Task {task}: {state}\n{text}", "任务 {task}:{state}\n{text}"),
+    "executor_paused": Text(
+        "executor",
+        "{executor} is paused until {until}: {reason}. Its tasks wait or go to others; Omni goes on by itself then.",
+        "{executor} 已暂停至 {until}:{reason}。其任务将等待或转交他处,届时自动继续。",
     ),
     "task_failed": Text(
         "failed",
@@ -90,11 +97,24 @@ def render(kind: str, facts: Mapping[str, str], language: Language) -> str:
     text = TEXTS.get(kind)
     if text is None:
         return " ".join([f"{kind}:", *(f"{name}={value}" for name, value in facts.items())])
-    said = {name: value or UNSAID for name, value in facts.items()}
+    said = {name: value or UNSAID for name, value in {**facts, "choices": _choices(facts)}.items()}
     return (text.zh if language == "zh" else text.en).format_map(_Facts(said))
 
 
-def group(kind: str) -> Group | None:
-    """Which switch of `notify.events` covers a kind; None for one without a text, which is always told."""
+def _choices(facts: Mapping[str, str]) -> str:
+    """What to type for each decision that is open; a task that waits for something can be cancelled all the same."""
+    task = facts.get("task", UNSAID)
+    commands = [f"omni task resolve {task} {option}" for option in facts.get("options", "").split()]
+    return "; ".join(commands or [f"omni task retry {task}", f"omni task cancel {task}"])
+
+
+def kinds_of(groups: Iterable[EventGroup]) -> tuple[str, ...]:
+    """The kinds of notices that these switches cover."""
+    wanted = set(groups)
+    return tuple(kind for kind, text in TEXTS.items() if text.group in wanted)
+
+
+def group(kind: str) -> EventGroup | None:
+    """Which switch of `notify.events` covers a kind; None for one that is always told."""
     text = TEXTS.get(kind)
     return text.group if text else None
