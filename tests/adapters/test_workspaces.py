@@ -1,11 +1,11 @@
-"""Workspaces of coding tasks, with real git: made, resumed, read, given back, cleared; the user's tree stays as it is."""
+"""Workspaces of coding tasks, with real git: made, resumed, read, given back, cleared, and never in the user's tree."""
 
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -73,6 +73,10 @@ def strays(tmp_path: Path, *repositories: Path) -> set[str]:
 def everything(tmp_path: Path) -> list[Path]:
     home = tmp_path / "state/workspaces"
     return [*(home / "claims").glob("*"), *(home / "trees").glob("*")]
+
+
+def there(place: Place) -> bool:
+    return Path(place.path).is_dir()
 
 
 async def test_a_task_gets_a_worktree_on_a_branch_of_its_own(tmp_path: Path) -> None:
@@ -178,8 +182,281 @@ async def test_a_branch_with_commits_outlives_its_worktree(tmp_path: Path) -> No
     (Path(place.path) / "a.txt").write_text("better\n")
     await ours.changes(place)
     await ours.release(place, keep=False)
-    assert not Path(place.path).exists()
+    assert not there(place)
     assert git(repo, "show", f"{place.branch}:a.txt") == "better"
     again = await ours.changes(place)
     assert again
     assert again.files == 1
+
+
+async def test_a_session_gets_the_same_path_again(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    first = await ours.place(str(repo / "sub"), TASK, None)
+    assert first.path == f"{first.root}/sub"
+    (Path(first.path) / "b.txt").write_text("begun\n")
+    assert await workspaces(tmp_path).place("", "other", first) == first  # after a crash, say
+    assert (Path(first.path) / "b.txt").read_text() == "begun\n"
+    await ours.changes(first)
+    await ours.release(first, keep=False)
+    assert not there(first)
+    assert await ours.place(str(repo), "other", first) == first
+    assert (Path(first.path) / "b.txt").read_text() == "begun\n"
+    assert git(Path(first.path), "status", "--porcelain", "--branch") == f"## {first.branch}"
+
+
+async def test_a_session_whose_branch_is_gone_or_taken_goes_on_at_the_same_path(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    first = await ours.place(str(repo), TASK, None)
+    await ours.release(first, keep=False)
+    git(repo, "commit", "--quiet", "--allow-empty", "-m", "second")
+    again = await ours.place("", TASK, first)
+    assert (again.path, again.branch) == (first.path, first.branch)
+    assert again.base == git(repo, "rev-parse", "HEAD")
+    (Path(again.path) / "a.txt").write_text("work\n")
+    await ours.changes(again)
+    await ours.release(again, keep=False)
+    git(repo, "checkout", "--quiet", again.branch)  # now it is the user's
+    third = await ours.place("", TASK, again)
+    assert (third.path, third.branch, third.base) == (first.path, f"{first.branch}-2", again.base)
+    (Path(third.path) / "a.txt").write_text("more\n")
+    found = await ours.changes(third)
+    assert found
+    assert found.branch == third.branch
+    assert git(repo, "status", "--porcelain") == ""
+
+
+async def test_commits_that_the_agent_made_elsewhere_are_found_and_lose_nothing(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    place = await ours.place(str(repo), TASK, None)
+    tree = Path(place.path)
+    (tree / "a.txt").write_text("on the branch\n")
+    git(tree, "commit", "--quiet", "-am", "kept")
+    git(tree, "checkout", "--quiet", "-b", "feature", place.base)
+    (tree / "a.txt").write_text("on another\n")
+    found = await ours.changes(place)
+    assert found
+    assert found.branch == f"{place.branch}-2"
+    assert git(repo, "show", f"{found.branch}:a.txt") == "on another"
+    assert git(repo, "show", f"{place.branch}:a.txt") == "on the branch"
+
+
+async def test_a_changed_pointer_leads_nowhere(tmp_path: Path) -> None:
+    repo, other = repository(tmp_path / "repo"), repository(tmp_path / "other")
+    ours = workspaces(tmp_path)
+    place = await ours.place(str(repo), TASK, None)
+    before = bytes_of(other)
+    (Path(place.path) / ".git").write_text(f"gitdir: {other}/.git\n")
+    (Path(place.path) / "a.txt").write_text("changed\n")
+    assert await ours.changes(place)
+    await ours.release(place, keep=False)
+    assert bytes_of(other) == before
+    assert not strays(tmp_path, repo)
+
+
+@pytest.mark.parametrize("options", [{"keep": 2, "keep_days": 30.0}, {"keep": 9, "keep_days": 3.0}])
+async def test_finished_worktrees_go_by_number_and_age(tmp_path: Path, options: dict[str, float]) -> None:
+    repo, clock = repository(tmp_path / "repo"), SetClock()
+    ours, places = workspaces(tmp_path, clock, **options), []
+    for n in range(4):
+        places.append(await ours.place(str(repo), f"task-{n}", None))
+        (Path(places[-1].path) / "a.txt").write_text(f"{n}\n")
+        await ours.release(places[-1], keep=True)
+        clock.ahead_ms += DAY_MS
+        await ours.tidy()
+    clock.ahead_ms += DAY_MS // 2
+    await ours.tidy()
+    assert [there(each) for each in places] == [False, False, True, True]
+    assert git(repo, "show", "omni/task-0:a.txt") == "0"  # saved before it went
+    assert not strays(tmp_path, repo)
+
+
+async def test_what_runs_is_never_tidied_and_what_was_left_is_saved_before_it_goes(tmp_path: Path) -> None:
+    repo, clock = repository(tmp_path / "repo"), SetClock()
+    ours = workspaces(tmp_path, clock, keep_days=0.0, keep=0)
+    place = await ours.place(str(repo), TASK, None)
+    (Path(place.path) / "a.txt").write_text("long work\n")
+    clock.ahead_ms = 9 * DAY_MS
+    await ours.tidy()
+    assert there(place)
+    await workspaces(tmp_path, clock).tidy()  # the next process, which does not know it, after many days
+    assert not there(place)
+    assert git(repo, "show", f"{place.branch}:a.txt") == "long work"
+
+
+async def test_tidy_clears_what_no_claim_names_and_nothing_of_the_users(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    place = await ours.place(str(repo), TASK, None)
+    git(repo, "worktree", "add", "--quiet", str(tmp_path / "omni-users"), "-b", "users")
+    git(repo, "worktree", "add", "--quiet", str(tmp_path / "gone"), "-b", "gone")
+    (tmp_path / "gone").rename(tmp_path / "moved")  # a stale entry, and the user's own
+    home = tmp_path / "state/workspaces"
+    (home / "trees/omni-junk/deep").mkdir(parents=True)
+    (home / "trees/omni-junk/deep").chmod(0o500)
+    (home / "trees/link").symlink_to(tmp_path / "omni-users")
+    (home / "claims" / f"{Path(place.root).name}.json").unlink()
+    await workspaces(tmp_path).tidy()
+    assert everything(tmp_path) == []
+    assert sorted(each.name for each in (repo / ".git/worktrees").iterdir()) == ["gone", "omni-users"]
+    assert (tmp_path / "omni-users/a.txt").exists()
+
+
+async def test_eight_tasks_at_once_in_one_repository(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+
+    async def task(n: int) -> Place:
+        place = await ours.place(str(repo), "same-name", None)
+        (Path(place.path) / "a.txt").write_text(f"{n}\n")
+        assert await ours.changes(place)
+        await ours.release(place, keep=False)
+        await ours.tidy()
+        return place
+
+    places = await asyncio.gather(*(task(n) for n in range(8)), ours.prepare())
+    done = [each for each in places if each]
+    assert len({each.path for each in done}) == len({each.branch for each in done}) == 8
+    assert sorted(git(repo, "show", f"{each.branch}:a.txt") for each in done) == [str(n) for n in range(8)]
+    assert not strays(tmp_path, repo)
+
+
+async def test_without_git_the_directory_itself_or_an_empty_one_is_used(tmp_path: Path) -> None:
+    plain, repo = tmp_path / "plain", repository(tmp_path / "repo")
+    plain.mkdir()
+    ours = workspaces(tmp_path)
+    assert await ours.place(str(plain), TASK, None) == Place(str(plain), "direct")
+    assert await workspaces(tmp_path, mode="direct").place(str(repo), TASK, None) == Place(str(repo), "direct")
+    scratch = await ours.place("", TASK, None)
+    assert (scratch.kind, list_of(scratch)) == ("scratch", [])
+    assert await ours.changes(scratch) is None
+    await ours.release(scratch, keep=False)
+    assert not there(scratch)
+    assert await ours.place("", TASK, scratch) == scratch
+    assert there(scratch)
+
+
+def list_of(place: Place) -> list[Path]:
+    return list(Path(place.path).iterdir())
+
+
+async def test_odd_repositories(tmp_path: Path) -> None:
+    ours = workspaces(tmp_path)
+    empty = tmp_path / "-empty"
+    empty.mkdir()
+    git(empty, "init", "--quiet")
+    place = await ours.place(str(empty), "--upload-pack=x", None)
+    assert (place.branch, list_of(place)) == ("omni/upload-pack-x", [Path(place.path) / ".git"])
+    assert "no commit" in place.note
+    (Path(place.path) / "a").write_text("a\n")
+    found = await ours.changes(place)
+    assert found
+    assert (found.files, found.insertions) == (1, 1)
+
+    repo = repository(tmp_path / "repo")
+    git(repo, "worktree", "add", "--quiet", "-b", "side", str(tmp_path / "linked"))
+    git(tmp_path / "linked", "commit", "--quiet", "--allow-empty", "-m", "aside")
+    (tmp_path / "by-link").symlink_to(tmp_path / "linked/sub")
+    place = await ours.place(str(tmp_path / "by-link"), TASK, None)
+    assert place.repository == str(tmp_path / "linked")
+    assert place.path == f"{place.root}/sub"
+    assert place.base == git(tmp_path / "linked", "rev-parse", "HEAD")
+
+    git(tmp_path, "clone", "--quiet", "--bare", str(repo), "bare.git")
+    place = await ours.place(str(tmp_path / "bare.git"), TASK, None)
+    assert (Path(place.path) / "a.txt").exists()
+    assert await ours.changes(place) is None
+
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "bare.git"), "module")
+    git(repo, "commit", "--quiet", "-m", "with a submodule")
+    place = await ours.place(str(repo), TASK, None)
+    assert list((Path(place.path) / "module").iterdir()) == []
+    assert "Submodules are empty" in place.note
+    assert await ours.changes(place) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("missing", "there is no directory"), ("repo/.git", "inside a repository's own .git"), ("taken", "named 'omni'")],
+)
+async def test_what_cannot_be_used_is_said_and_leaves_nothing(tmp_path: Path, where: str, said: str) -> None:
+    repository(tmp_path / "repo")
+    git(repository(tmp_path / "taken"), "branch", "omni")
+    ours = workspaces(tmp_path)
+    with pytest.raises(WorkspaceError, match=said) as refused:
+        await ours.place(str(tmp_path / where), TASK, None)
+    assert refused.value.hint
+    assert everything(tmp_path) == []
+    with pytest.raises(WorkspaceError, match="is no workspace of this executor"):
+        await ours.release(Place("/", "shadow", str(tmp_path / "repo"), "main", "", str(tmp_path / "repo")), keep=False)
+
+
+async def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = repository(tmp_path / "repo", {"large.txt": "x" * 3_000_000, "a.txt": "a\n"})
+    (tmp_path / "bin").mkdir()
+    real = shutil.which("git")
+    (tmp_path / "bin/git").write_text(f"#!/bin/bash\ntrap '' XFSZ; ulimit -f 1000; exec {real} \"$@\"\n")
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    before = bytes_of(repo)
+    with pytest.raises(WorkspaceError, match=r"large\.txt"):
+        await workspaces(tmp_path).place(str(repo), TASK, None)
+    assert everything(tmp_path) == []
+    assert bytes_of(repo) == before
+
+
+@pytest.mark.slow
+async def test_a_worktree_made_ahead_is_taken_quickly(tmp_path: Path) -> None:
+    repo = repository(tmp_path / "repo", {f"d{n % 50}/f{n}.txt": f"{n}\n" * 20 for n in range(5_000)})
+    plain, ahead = workspaces(tmp_path / "plain"), workspaces(tmp_path / "ahead", prepare=(str(repo),))
+    fresh_s, taken_s = [], []
+    for n in range(3):
+        fresh_s.append(await seconds_of(plain, repo, f"plain-{n}"))
+        await ahead.prepare()
+        (repo / "d1/f1.txt").write_text(f"{n} later\n")
+        git(repo, "commit", "--quiet", "-am", "later")
+        taken_s.append(await seconds_of(ahead, repo, f"ahead-{n}"))
+    assert min(taken_s) < min(fresh_s) / 2, (taken_s, fresh_s)
+
+
+async def seconds_of(ours: Workspaces, repo: Path, name: str) -> float:
+    begun = time.monotonic()
+    place = await ours.place(str(repo), name, None)
+    took = time.monotonic() - begun
+    assert place.base == git(repo, "rev-parse", "HEAD")
+    assert git(Path(place.path), "status", "--porcelain", "--branch") == f"## {place.branch}"
+    return took
+
+
+async def work_for_ever(tmp_path: Path, repo: Path, chance: random.Random) -> None:
+    """What the killed process does: tasks, one after the other, some of them going on from the one before."""
+    ours, earlier = workspaces(tmp_path, keep=2), None
+    for n in range(1_000):
+        place = await ours.place(str(repo), f"task-{n}", earlier)
+        earlier = place if chance.random() < 0.3 else None
+        (Path(place.path) / "a.txt").write_text(f"{chance.random()}\n")
+        if chance.random() < 0.6:
+            await ours.changes(place)
+        await ours.release(place, keep=chance.random() < 0.4)
+        await asyncio.gather(ours.prepare(), ours.tidy())
+
+
+@pytest.mark.slow
+def test_200_kills_leave_no_strays(tmp_path: Path) -> None:
+    repo, chance = repository(tmp_path / "repo"), random.Random(7)
+    mine = {name: data for name, data in bytes_of(repo).items() if not is_allowed(name)}
+    clock = SetClock()
+    for turn in range(200):
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(work_for_ever(tmp_path, repo, random.Random(turn)))
+            os._exit(1)
+        time.sleep(chance.uniform(0.01, 0.15))  # the moment of the kill is the point
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        asyncio.run(workspaces(tmp_path, clock, keep=2).tidy())
+        assert strays(tmp_path, repo) == set(), turn
+        clock.ahead_ms += DAY_MS // 8
+    clock.ahead_ms += 30 * DAY_MS
+    asyncio.run(workspaces(tmp_path, clock).tidy())
+    assert everything(tmp_path) == []
+    assert not (repo / ".git/worktrees").exists()
+    assert {name: data for name, data in bytes_of(repo).items() if not is_allowed(name)} == mine
+    assert git(repo, "fsck", "--strict").count("missing") == 0

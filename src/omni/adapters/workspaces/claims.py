@@ -30,6 +30,7 @@ from omni.runtime.ports import Clock
 
 LOCK_S = 600.0
 LOCK_TURN_S = 0.02
+DRAFT_MS = 3_600_000  # a draft that is older has nobody who would finish it
 _ID = re.compile(r"omni-[0-9a-f]{12}")
 
 State = Literal["making", "ready", "open", "kept", "going"]
@@ -99,9 +100,11 @@ class Claims:
         return path.name if path.parent == self.trees and _ID.fullmatch(path.name) else ""
 
     def strays(self) -> list[Path]:
-        """Directories that no claim names. A claim is older than its directory and outlives it."""
+        """Directories that no claim names, and old drafts. A claim is older than its directory and outlives it."""
         there = list(self.trees.iterdir()) if self.trees.is_dir() else []
-        return [path for path in there if not self._path(path.name).exists()]
+        old_s = (self._clock.wall_ms() - DRAFT_MS) / 1000
+        drafts = [path for path in self._claims.glob("*.new") if _written_s(path) < old_s]
+        return [*drafts, *(path for path in there if not self._path(path.name).exists())]
 
     @contextlib.asynccontextmanager
     async def lock(self, common: str) -> AsyncIterator[int]:
@@ -127,6 +130,13 @@ async def _wait_for(held: int, common: str) -> None:
             return
         await asyncio.sleep(LOCK_TURN_S)
     raise WorkspaceError(f"another process has worked in {common} for {LOCK_S:g} s", hint="look for a git that hangs")
+
+
+def _written_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def wipe(path: Path) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -111,8 +110,9 @@ class Git(Struct, frozen=True):
                 pass_fds=() if self.lock is None else (self.lock,),
             )  # fmt: skip
         except OSError as error:
-            what = f"the directory {self.cwd} is not there" if not os.path.isdir(self.cwd) else f"git: {error}"
-            raise WorkspaceError(what, hint="install git, or set `workspaces: {mode: direct}`") from error
+            raise WorkspaceError(
+                f"cannot start git in {self.cwd}: {error}", hint="install git, or set `workspaces: {mode: direct}`"
+            ) from error
 
     def _environment(self) -> dict[str, str]:
         own = {**_ENVIRONMENT, **_as_variables(_overrides(self.filters))}

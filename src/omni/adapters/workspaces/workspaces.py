@@ -220,7 +220,10 @@ class Workspaces:
     async def _remove(self, claim: Claim, lock: int) -> None:
         """The directory, what the repository knows of it, its branch if that is empty, and last the claim."""
         self._held.discard(claim.id)
-        going = self._claims.write(replace(claim, state="going"))
+        try:
+            self._claims.write(replace(claim, state="going"))
+        except WorkspaceError:  # a full disk: without a claim it goes as well, at the latest by `tidy`
+            self._claims.forget(claim)
         if not claim.common:
             await blocking(wipe, self._claims.root(claim))
         else:
@@ -228,7 +231,7 @@ class Workspaces:
             if claim.branch and is_there(claim.common):
                 git = _bare(claim.common, lock)
                 await trees.remove_branch(git, claim.branch, claim.base)
-        self._claims.forget(going)
+        self._claims.forget(claim)
 
     async def _claim_of(self, place: Place) -> Claim:
         known = self._claims.find(self._id(place))
