@@ -12,6 +12,7 @@ from omni.config.build import Builder
 from omni.config.executors import (
     PLACEHOLDER,
     PLACEHOLDERS,
+    REPAIRERS,
     McpServer,
     adapter_of,
     is_executor,
@@ -19,6 +20,7 @@ from omni.config.executors import (
 )
 from omni.config.model import KEY_ROLES, Config
 from omni.config.problems import Path, Problem, did_you_mean
+from omni.config.repairs import repairer
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS = ("x-omni-", "content-", "host", "transfer-encoding", "connection")
@@ -159,6 +161,22 @@ def _webhook(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "headers", name), "is set by Omni itself")
 
 
+def _repair(config: Config) -> Iterator[Problem]:
+    """A repair that may do what does not exist would look safe and be helpless."""
+    wanted, known = config.repair.executor, list(config.executors)
+    if wanted and wanted not in known:
+        near = did_you_mean(wanted, known)
+        yield Problem(("repair", "executor"), f"there is no executor {wanted!r}{near} (known: {', '.join(known)})")
+    for index, name in enumerate(config.repair.commands):
+        if name not in config.runbook_commands:
+            text = f"the runbook has no command {name!r}{did_you_mean(name, config.runbook_commands)}"
+            yield Problem(("repair", "commands", index), f"{text}; name it under `runbook`")
+    for name, server in config.mcp_servers.items():
+        if "repair" in server.options and adapter_of(name, server) in REPAIRERS:
+            text = "is said in one place, for the whole file: `repair: {commands: […], logs: […]}`"
+            yield Problem(("mcp_servers", name, "options", "repair"), text)
+
+
 def _tiers(config: Config) -> Iterator[Problem]:
     channels = ("litellm", "brainstem", *config.providers)
     names: set[str] = set()
@@ -175,7 +193,7 @@ def _tiers(config: Config) -> Iterator[Problem]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
-    _door, _urls, _keys, _providers, _model_list, _servers, _runbook, _tiers,
+    _door, _urls, _keys, _providers, _model_list, _servers, _runbook, _repair, _tiers,
     _quiet_hours, _webhook,
 )  # fmt: skip
 
@@ -261,7 +279,18 @@ def _notices_without_a_way(config: Config) -> Iterator[str]:
         yield "notify.webhook: is not called, because nothing can be signed without notify.webhook.secret"
 
 
+def _limits_that_nobody_keeps(config: Config) -> Iterator[str]:
+    """What a repair may do is kept by the adapter that runs it; any other executor does what its own rules let it."""
+    repair, name = config.repair, repairer(config)
+    if not config.lite_llm_url or not (repair.commands or repair.logs or repair.executor):
+        return
+    if not name:
+        yield "repair: nobody takes repairs; add mcp_servers.claude_code, or name an enabled executor"
+    elif config.executors[name].adapter not in REPAIRERS:
+        yield f"repair: {name} is no Claude Code of ours, and nobody keeps it to repair.commands and repair.logs"
+
+
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
     _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
-    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody,
+    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _limits_that_nobody_keeps,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from omni.config.adapters import MOLTWORKER
 
@@ -22,6 +23,7 @@ PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ADAPTERS = ("claude_code", "openclaw", "moltworker", "model", "memos", "runbook")
 NAMED_ADAPTERS = frozenset({"claude_code", "openclaw", "moltworker", "memos"})
+REPAIRERS = frozenset({"claude_code"})  # adapters that let a repair do what it may, and nothing else
 MEMORY = "memos"  # an adapter that takes no tasks
 GATEWAYS = frozenset({"openclaw", "moltworker"})  # the address in their entries is a Gateway's, not an MCP server's
 
@@ -222,6 +224,14 @@ def _traits(adapter: str, server: McpServer, models: Models) -> dict[str, Any]:
         **at_home,
         **{name: value for name, value in said.items() if value is not None},
     }
+
+
+def for_repairs(executor: ExecutorConfig, commands: tuple[str, ...], logs: tuple[str, ...]) -> ExecutorConfig:
+    """The executor with what a repair may do among its options, where its adapter can keep a repair to that."""
+    if executor.adapter not in REPAIRERS:
+        return executor
+    allowed = {"commands": list(commands), "logs": list(logs)}
+    return replace(executor, options={**executor.options, "repair": allowed})
 
 
 def options_of(adapter: str, server: McpServer) -> dict[str, Any]:

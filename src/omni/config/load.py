@@ -147,6 +147,7 @@ def _settle(
         allowed_workdirs=tuple(str(expand(each, environ, base)) for each in config.allowed_workdirs),
         providers={name: _settle_provider(name, each) for name, each in _providers(config).items()},
         brainstem=replace(config.brainstem, model=model),
+        repair=replace(config.repair, logs=tuple(str(expand(each, environ, base)) for each in config.repair.logs)),
         secret_paths=tuple(sorted(secret_paths)),
     )
 

@@ -17,9 +17,11 @@ from omni.config.executors import (
     Seconds,
     derive_executors,
     derive_memory,
+    for_repairs,
 )
 from omni.config.intake import IntakeConfig
 from omni.config.notify import NotifyConfig
+from omni.config.repairs import RepairConfig
 
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
@@ -168,6 +170,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     router: RouterConfig = RouterConfig()
     tiers: tuple[Tier, ...] = ()
     budget: BudgetConfig = BudgetConfig()
+    repair: RepairConfig = RepairConfig()
     notify: NotifyConfig = NotifyConfig()
     intake: IntakeConfig = IntakeConfig()
     limits: Limits = Limits()
@@ -180,7 +183,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
     @cached_property
     def executors(self) -> dict[str, ExecutorConfig]:
         """The executors by name, in the order of the file."""
-        return derive_executors(self.mcp_servers, self.runbook, self.models)
+        found = derive_executors(self.mcp_servers, self.runbook, self.models)
+        return {name: for_repairs(each, self.repair.commands, self.repair.logs) for name, each in found.items()}
 
     @cached_property
     def memory(self) -> ExecutorConfig | None:

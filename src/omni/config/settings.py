@@ -5,6 +5,7 @@ A cloud is an entry of `providers`. One with a local address wants no key and co
 
 from __future__ import annotations
 
+from omni.config import repairs
 from omni.config.executors import ExecutorConfig
 from omni.config.model import Config, FaultHandler, Tier
 from omni.domain import hops, values
@@ -72,15 +73,18 @@ def call_paths(config: Config) -> hops.Paths:
 
 
 def repair_settings(config: Config) -> RepairSettings:
-    """Who repairs the proxy: the first `claude_code`, else the first that takes coding, else nobody. No dry run."""
-    rules = config.fault_handler
+    """How the proxy is repaired: by whom, how often, and what that task may do where it is kept to anything."""
+    rules, kept = config.fault_handler, repairs.is_kept(config)
     return RepairSettings(
-        executor=_repairer(config),
+        executor=repairs.repairer(config),
         where=_without_login(config.lite_llm_url),
         attempts=rules.repair_attempts,
         backoff_ms=_ms(rules.repair_backoff_s),
         backoff_cap_ms=_ms(rules.repair_backoff_cap_s),
         budget_usd=config.budget.task_usd,
+        kept=kept,
+        commands=repairs.commands(config) if kept else (),
+        logs=config.repair.logs if kept else (),
     )
 
 
@@ -106,12 +110,6 @@ def _without_login(url: str) -> str:
 
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _repairer(config: Config) -> str:
-    able = [each for each in config.executors.values() if each.enabled and each.transport != "null"]
-    named = [each.name for each in able if each.adapter == "claude_code"]
-    return next(iter([*named, *(each.name for each in able if "coding" in each.types)]), "")
 
 
 def _thresholds(rules: FaultHandler) -> Thresholds:

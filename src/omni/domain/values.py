@@ -286,8 +286,18 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     detail: str = ""
 
 
+class RepairCommand(msgspec.Struct, frozen=True, gc=False):
+    """One command of the runbook that a repair may run."""
+
+    name: str
+    description: str = ""
+
+
 class RepairSettings(msgspec.Struct, frozen=True, gc=False):
-    """How Brainstem has the proxy repaired; no executor means that nobody can. `where` is the proxy's address."""
+    """How Brainstem has the proxy repaired; no executor means that nobody can. `where` is the proxy's address.
+
+    `kept`: the executor lets a repair run these `commands` and read these `logs`, and nothing else.
+    """
 
     executor: str = ""
     where: str = ""
@@ -295,6 +305,9 @@ class RepairSettings(msgspec.Struct, frozen=True, gc=False):
     backoff_ms: int = 60_000
     backoff_cap_ms: int = 600_000
     budget_usd: float | None = None
+    kept: bool = False
+    commands: tuple[RepairCommand, ...] = ()
+    logs: tuple[str, ...] = ()
 
 
 class NoticeSink(msgspec.Struct, frozen=True, gc=False):
