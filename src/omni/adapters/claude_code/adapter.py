@@ -149,7 +149,7 @@ class ClaudeCode:
                 argv, self._environment(work, marker, port=port), place.path, marker, bounds, attempt.hear
             )
             attempt.note(process=run.record)
-            async with attempt.signs_of_life(self._life_sign_s):
+            async with attempt.telling(self._life_sign_s):
                 ended = await run.follow(attempt.stop)
         attempt.over()
         return ended

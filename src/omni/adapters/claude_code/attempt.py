@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from omni.adapters.claude_code.command import Turn
 from omni.adapters.claude_code.run import Ended
-from omni.adapters.claude_code.stream import Story, event_of, hear
+from omni.adapters.claude_code.stream import Story, brief, event_of, hear
 from omni.adapters.claude_code.verdict import has_begun, knows_not, total_of
 from omni.adapters.records import Record, Records
 from omni.adapters.service import Stop, Tell, Work
 from omni.adapters.workspaces import Place
 from omni.executors import children
 
+TELL_EVERY_S = 0.15  # hands pass on fewer than ten a second, and drop the rest: the last one matters most
 _SESSIONS = uuid.UUID("0f6d1c52-7d4e-5b0e-9a55-9d2f3a3f6c11")  # for handles that are no UUID
 
 
@@ -98,6 +99,8 @@ class Attempt:
         self._tell = tell
         self._records = records
         self._told = 0
+        self._untold: list[str] = []
+        self._news = asyncio.Event()
         self._heard_at = asyncio.get_running_loop().time()
 
     def note(self, **known: Any) -> None:
@@ -120,7 +123,7 @@ class Attempt:
             if self.story.begun and not self.notes.begun:
                 self.note(begun=True)
             if words:
-                await self._say(words)
+                self._say(words)
         return self.story.result is not None
 
     def over(self) -> None:
@@ -129,22 +132,26 @@ class Attempt:
         self.note(process=None, marker="", total_usd=self.notes.total_usd if total is None else total)
 
     @contextlib.asynccontextmanager
-    async def signs_of_life(self, every_s: float) -> AsyncIterator[None]:
-        """Tell from time to time that it goes on: the daemon ends what says nothing."""
-        pulse = asyncio.create_task(self._pulse(every_s))
+    async def telling(self, life_sign_s: float) -> AsyncIterator[None]:
+        """Tell what is heard, and from time to time that it goes on: the daemon ends what says nothing."""
+        telling = asyncio.create_task(self._tell_on(life_sign_s))
         try:
             yield
         finally:
-            pulse.cancel()
-            await asyncio.gather(pulse, return_exceptions=True)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
 
-    async def _pulse(self, every_s: float) -> None:
+    async def _tell_on(self, life_sign_s: float) -> None:
         while True:
-            await asyncio.sleep(every_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), life_sign_s)
+            self._news.clear()
+            words, self._untold = self._untold, []
             silent_s = asyncio.get_running_loop().time() - self._heard_at
-            if silent_s >= every_s / 2:
-                await self._say(life_sign(self.story, silent_s))
+            self._told += 1
+            await self._tell(float(self._told), None, brief("; ".join(words)) or life_sign(self.story, silent_s))
+            await asyncio.sleep(TELL_EVERY_S)
 
-    async def _say(self, words: str) -> None:
-        self._told += 1
-        await self._tell(float(self._told), None, words)
+    def _say(self, words: str) -> None:
+        self._untold.append(words)
+        self._news.set()
