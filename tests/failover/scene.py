@@ -85,42 +85,16 @@ class Scripted(Around[FakeProxyProcess]):
         super().anew()
 
 
-class Scene(Generic[P]):
-    """One daemon among what stands around it; `start` brings it up, `close` ends it and leaves the rest."""
+class Watched:
+    """One daemon, what is asked of it and what it recorded."""
 
-    def __init__(self, home: Path, around: Around[P], **config: Any) -> None:
-        self.north, self.south, self.ollama = around.fakes
-        self.proxy = around.proxy
-        executors = config.pop("mcp_servers", {})
-        self.daemon = DaemonProcess(home, executors, **{**self._config(), **config})
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self.daemon = daemon
         self.client = httpx.Client(trust_env=False, timeout=30)
-
-    def start(self, *, within_s: float = 30) -> Scene[P]:
-        """The daemon up, one round of probes done, the model port open."""
-        self.daemon.start().ready()
-        until(self._ready, within_s, "the model port answers and the first round of probes is in")
-        return self
 
     def close(self) -> None:
         self.client.close()
         self.daemon.end()
-
-    # --- what is asked --------------------------------------------------------------------------------------------
-
-    def ask(self, text: str = "hello", dialect: str = "chat", model: str = "fast", **body: Any) -> httpx.Response:
-        """One call through the daemon's model port, with the owner's own token."""
-        url = f"http://127.0.0.1:{self.daemon.port}{PATHS[dialect]}"
-        whole: dict[str, Any] = {"model": model, **body}
-        if dialect == "responses":
-            whole["input"] = text
-        else:
-            whole |= {"max_tokens": 64, "messages": [{"role": "user", "content": text}]}
-        return self.client.post(url, json=whole, headers=self.daemon.headers)
-
-    def timed(self, text: str = "hello", dialect: str = "chat", **body: Any) -> tuple[httpx.Response, float]:
-        """The same, and how many seconds it took."""
-        began = time.monotonic()
-        return self.ask(text, dialect, **body), time.monotonic() - began
 
     def submit(self, *descriptions: str, **params: Any) -> list[str]:
         """Hand tasks in, in this order, for the model executor; returns their ids."""
@@ -142,6 +116,51 @@ class Scene(Generic[P]):
         report: dict[str, Any] = self.client.get(url, headers=self.daemon.headers).raise_for_status().json()
         return report
 
+    def log(self) -> list[Recorded]:
+        """The whole log, oldest first."""
+        reader = open_reader(self.daemon.database, log_codec())
+        try:
+            return list(reader.read())
+        finally:
+            reader.close()
+
+    def events(self, kind: type[E]) -> list[E]:
+        """Every event of one type, oldest first."""
+        return [each.event for each in self.log() if isinstance(each.event, kind)]
+
+
+class Scene(Watched, Generic[P]):
+    """One daemon among what stands around it; `start` brings it up, `close` ends it and leaves the rest."""
+
+    def __init__(self, home: Path, around: Around[P], **config: Any) -> None:
+        self.north, self.south, self.ollama = around.fakes
+        self.proxy = around.proxy
+        executors = config.pop("mcp_servers", {})
+        super().__init__(DaemonProcess(home, executors, **{**self._config(), **config}))
+
+    def start(self, *, within_s: float = 30) -> Scene[P]:
+        """The daemon up, one round of probes done, the model port open."""
+        self.daemon.start().ready()
+        until(self._ready, within_s, "the model port answers and the first round of probes is in")
+        return self
+
+    # --- what is asked --------------------------------------------------------------------------------------------
+
+    def ask(self, text: str = "hello", dialect: str = "chat", model: str = "fast", **body: Any) -> httpx.Response:
+        """One call through the daemon's model port, with the owner's own token."""
+        url = f"http://127.0.0.1:{self.daemon.port}{PATHS[dialect]}"
+        whole: dict[str, Any] = {"model": model, **body}
+        if dialect == "responses":
+            whole["input"] = text
+        else:
+            whole |= {"max_tokens": 64, "messages": [{"role": "user", "content": text}]}
+        return self.client.post(url, json=whole, headers=self.daemon.headers)
+
+    def timed(self, text: str = "hello", dialect: str = "chat", **body: Any) -> tuple[httpx.Response, float]:
+        """The same, and how many seconds it took."""
+        began = time.monotonic()
+        return self.ask(text, dialect, **body), time.monotonic() - began
+
     @property
     def mode(self) -> str:
         return str(self.status()["mode"])
@@ -157,18 +176,6 @@ class Scene(Generic[P]):
         return dict(found[0]) if found else {}
 
     # --- what is recorded -----------------------------------------------------------------------------------------
-
-    def log(self) -> list[Recorded]:
-        """The whole log, oldest first."""
-        reader = open_reader(self.daemon.database, log_codec())
-        try:
-            return list(reader.read())
-        finally:
-            reader.close()
-
-    def events(self, kind: type[E]) -> list[E]:
-        """Every event of one type, oldest first."""
-        return [each.event for each in self.log() if isinstance(each.event, kind)]
 
     def modes(self) -> list[str]:
         """Every mode that was entered, in order."""
