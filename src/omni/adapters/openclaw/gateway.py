@@ -146,16 +146,22 @@ class Gateway:
         self.settings = settings
         self._device = device
         self._link: Link | None = None
-        self._there = asyncio.Event()
+        self._there, self._absent = asyncio.Event(), asyncio.Event()
+        self._absent.set()
         self._tried = asyncio.Event()
         self._away = Away(f"OpenClaw's gateway at {settings.url} was not tried yet")
-        self._away_since = asyncio.get_running_loop().time()
+        self._away_since = self._there_since = asyncio.get_running_loop().time()
         self._listeners: set[tuple[str, asyncio.Queue[Frame]]] = set()
 
     @property
     def away_s(self) -> float:
         """For how long there has been no connection; 0 while there is one."""
         return 0.0 if self._there.is_set() else asyncio.get_running_loop().time() - self._away_since
+
+    @property
+    def there_s(self) -> float:
+        """For how long this connection has been there; 0 while there is none."""
+        return asyncio.get_running_loop().time() - self._there_since if self._there.is_set() else 0.0
 
     @property
     def why_away(self) -> Away:
@@ -192,10 +198,15 @@ class Gateway:
         if not self._there.is_set():
             raise self._away
 
-    async def ask(self, method: str, params: Json, within_s: float = REQUEST_S) -> Any:
-        """One request on the connection of this moment."""
-        link = await self.link(min(within_s, REQUEST_S))
-        return await link.ask(method, params, within_s)
+    async def given_up(self, after_s: float) -> None:
+        """Return when there has been no connection for so long without a break."""
+        while True:
+            await self._absent.wait()
+            try:
+                async with asyncio.timeout(max(0.0, after_s - self.away_s)):
+                    await self._there.wait()
+            except TimeoutError:
+                return
 
     @contextlib.contextmanager
     def listening(self, session_key: str) -> Iterator[asyncio.Queue[Frame]]:
@@ -218,7 +229,9 @@ class Gateway:
 
     def _arrived(self, link: Link) -> None:
         self._link = link
+        self._there_since = asyncio.get_running_loop().time()
         self._there.set()
+        self._absent.clear()
         self._tried.set()
 
     def _gone(self, why: Away) -> None:
@@ -226,6 +239,7 @@ class Gateway:
             self._away_since = asyncio.get_running_loop().time()
         self._link = None
         self._there.clear()
+        self._absent.set()
         self._away = why
         self._tried.set()
 

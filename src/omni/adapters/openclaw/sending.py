@@ -1,0 +1,225 @@
+"""`send_message`: words of Omni's own to a person, over one of OpenClaw's channels, and never twice.
+
+OpenClaw has two ways to send, and remembers them differently (2026.9.6):
+
+`conversations.send`  keeps a ledger on disk by our key: asked again, also after a crash, it tells what became of the
+                      message and does not send it a second time. It wants a chat that the gateway has met before.
+`send`                forgets our key when it restarts, and would send again. It leaves a copy in a session of ours once
+                      the channel has confirmed, and that outlives a restart.
+
+So the ledger is used wherever the chat is in it. A chat's first message goes by `send`, and is sent again only while
+the gateway that took it still lives, or after the session of ours has been searched. Which way a key went is on disk
+before anything is sent. What remains: a gateway killed between the channel's taking a message and its own note of it.
+Then nobody knows; such a message is `uncertain` and `settled`, and is not sent a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import mcp_types as types
+import msgspec
+
+from omni.adapters.openclaw.frames import Away, Late, Lost, Refused, mapping, text_of
+from omni.adapters.openclaw.gateway import LEDGER_SCOPE, Gateway, Link
+from omni.adapters.openclaw.outcome import mirrored
+from omni.adapters.records import Record, Records
+from omni.adapters.service import ExtraTool, Structured, failed
+
+SEND_TOOL = "send_message"
+SEND_S = 45.0
+THERE_S = 5.0
+CHATS_S = 10.0
+QUEUED = "OUTBOUND_DELIVERY_QUEUED"
+RECOVERY_S = 60.0  # after its start a gateway may still be sending what it had queued
+HISTORY_MESSAGES = 200
+_TEXT = {"type": "string"}
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What to send. `key` names this message; the same one is sent once."""
+
+    channel: str
+    to: str
+    text: str
+    key: str
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What the record keeps of a message."""
+
+    way: Literal["", "ledger", "send"] = ""
+    boot: str = ""
+    reference: str = ""
+
+
+class Sending:
+    """The messages of one adapter."""
+
+    def __init__(self, gateway: Gateway, records: Records) -> None:
+        self._gateway = gateway
+        self._records = records
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def tools(self) -> Mapping[str, ExtraTool]:
+        """The tool as the server lists it."""
+        schema = {
+            "type": "object",
+            "properties": {"channel": _TEXT, "to": _TEXT, "text": _TEXT, "key": _TEXT},
+            "required": ["channel", "to", "text", "key"],
+        }
+        about = "Send a message to a person over a channel of OpenClaw; the same key is sent once."
+        return {SEND_TOOL: (types.Tool(name=SEND_TOOL, description=about, input_schema=schema), self.call)}
+
+    async def call(self, said: Mapping[str, Any]) -> Structured:
+        """Send, or say what became of an earlier call with the same key."""
+        try:
+            message = msgspec.convert(said, Message)
+        except msgspec.ValidationError as error:
+            return failed("bad_request", f"send_message was called in a way it does not know: {error}")
+        if not (message.channel and message.to and message.text.strip() and message.key):
+            return failed("bad_request", "send_message wants a channel, a recipient, a text and a key")
+        async with self._locks.setdefault(message.key, asyncio.Lock()):
+            return await self._sent(message)
+
+    async def _sent(self, message: Message) -> Structured:
+        record = self._records.find(_name(message.key))
+        if record and record.outcome is not None:
+            return dict(record.outcome)
+        before = _noted(record)
+        try:
+            link = await self._gateway.link(THERE_S)
+            outcome = await (self._by_ledger if before.way == "ledger" else self._chosen)(link, message, before)
+        except Away as away:
+            return failed("unavailable", away.message) if not before.way else _uncertain(away.message)
+        except (Lost, Late) as error:
+            return _uncertain(error.message)
+        if outcome.get("state") == "sent" or outcome.get("settled"):
+            self._note(message, _noted(self._records.find(_name(message.key))), outcome)
+        return outcome
+
+    async def _chosen(self, link: Link, message: Message, before: Sent) -> Structured:
+        if before.way == "send":
+            return await self._again(link, message, before)
+        reference = await _chat(link, self._gateway.settings.agent, message)
+        if reference:
+            now = self._note(message, Sent("ledger", link.boot_id, reference))
+            return await self._by_ledger(link, message, now)
+        return await self._by_send(link, message)
+
+    # --- the ledger
+
+    async def _by_ledger(self, link: Link, message: Message, before: Sent) -> Structured:
+        params = {
+            "agentId": self._gateway.settings.agent,
+            "operationId": message.key,
+            "conversationRef": before.reference,
+            "message": message.text,
+        }
+        try:
+            said = mapping(await link.ask("conversations.send", params, SEND_S))
+        except Refused as refusal:
+            return _refused(refusal)
+        return _of_ledger(text_of(said.get("status")))
+
+    # --- the first message of a chat
+
+    async def _by_send(self, link: Link, message: Message) -> Structured:
+        self._note(message, Sent("send", link.boot_id))
+        params = {
+            "channel": message.channel,
+            "to": message.to,
+            "message": message.text,
+            "idempotencyKey": message.key,
+            "sessionKey": self._session,
+        }
+        try:
+            await link.ask("send", params, SEND_S)
+        except Refused as refusal:
+            if refusal.code == QUEUED:
+                return _uncertain(f"OpenClaw has queued it, because its channel failed: {refusal.message}")
+            return _refused(refusal)
+        return {"state": "sent"}
+
+    async def _again(self, link: Link, message: Message, before: Sent) -> Structured:
+        """The same key once more. The gateway that took it first still knows it; any other has to be searched."""
+        if await self._is_mirrored(link, message.key):
+            return {"state": "sent"}
+        if link.boot_id and link.boot_id == before.boot:
+            return await self._by_send(link, message)
+        if self._gateway.there_s < RECOVERY_S:
+            return _uncertain("OpenClaw was restarted while it sent this, and may still be sending it")
+        why = "OpenClaw was restarted while it sent this, and has kept no word of it: it may have arrived or not"
+        return _uncertain(why, settled=True)
+
+    async def _is_mirrored(self, link: Link, key: str) -> bool:
+        params = {"sessionKey": self._session, "limit": HISTORY_MESSAGES}
+        try:
+            return mirrored(await link.ask("chat.history", params), key)
+        except Refused:
+            return False
+
+    @property
+    def _session(self) -> str:
+        return f"agent:{self._gateway.settings.agent}:omni-notices"
+
+    def _note(self, message: Message, sent: Sent, outcome: Structured | None = None) -> Sent:
+        state: Literal["running", "finished"] = "finished" if outcome else "running"
+        name, notes = _name(message.key), msgspec.to_builtins(sent)
+        self._records.write(Record(name, message.key, "", state, 0, outcome, notes))
+        return sent
+
+
+def _name(key: str) -> str:
+    """A key as the name of a record."""
+    return hashlib.sha256(key.encode()).hexdigest()[:40]
+
+
+def _noted(record: Record | None) -> Sent:
+    try:
+        return msgspec.convert(record.notes if record else {}, Sent)
+    except msgspec.ValidationError:
+        return Sent()
+
+
+async def _chat(link: Link, agent: str, message: Message) -> str:
+    """The gateway's own name of a chat that it has met; empty where it has not, or will not say."""
+    if LEDGER_SCOPE not in link.scopes:
+        return ""
+    try:
+        said = await link.ask(
+            "conversations.list", {"agentId": agent, "channel": message.channel, "limit": 200}, CHATS_S
+        )
+    except Refused:
+        return ""
+    meant = {message.to, f"{message.channel}:{message.to}"}
+    chats = mapping(said).get("conversations")
+    for each in chats if isinstance(chats, list) else []:
+        chat = mapping(each)
+        if chat.get("channel") == message.channel and chat.get("target") in meant:
+            return text_of(chat.get("conversationRef"))
+    return ""
+
+
+def _of_ledger(status: str) -> Structured:
+    """What the ledger says of a message."""
+    if status in {"sent", "replied"}:
+        return {"state": "sent"}
+    if status == "queued":
+        return _uncertain("OpenClaw has it in its queue and has not said yet that it arrived")
+    if status == "suppressed":
+        return failed("failed", "OpenClaw took the message and kept it back (suppressed)")
+    return _uncertain("OpenClaw was killed while it sent this and cannot say whether it arrived", settled=True)
+
+
+def _refused(refusal: Refused) -> Structured:
+    kind = "unavailable" if refusal.fault.code == "UNAVAILABLE" else "bad_request"
+    return failed(kind, f"OpenClaw did not send the message: {refusal.message}")
+
+
+def _uncertain(why: str, *, settled: bool = False) -> Structured:
+    """Not known to have arrived. `settled`: asking again will not make it known."""
+    return {"state": "uncertain", "why": why} | ({"settled": True} if settled else {})
