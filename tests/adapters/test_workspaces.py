@@ -425,6 +425,43 @@ async def seconds_of(ours: Workspaces, repo: Path, name: str) -> float:
     return took
 
 
+@pytest.mark.slow
+async def test_200_cancels_leave_no_strays(tmp_path: Path) -> None:
+    repo, ours, chance = repository(tmp_path / "repo"), workspaces(tmp_path, keep=0), random.Random(5)
+    before, cancelled = bytes_of(repo), 0
+    for n in range(200):
+        task = asyncio.create_task(ours.place(str(repo), f"task-{n}", None))
+        await asyncio.sleep(chance.uniform(0, 0.07))
+        task.cancel()
+        try:
+            await ours.release(await task, keep=False)
+        except asyncio.CancelledError:
+            cancelled += 1
+        await ours.tidy()
+        assert everything(tmp_path) == [], n
+    assert cancelled > 20
+    assert {name: data for name, data in bytes_of(repo).items() if not is_allowed(name)} == {
+        name: data for name, data in before.items() if not is_allowed(name)
+    }
+    assert not (repo / ".git/worktrees").exists()
+    assert not (repo / ".git/refs/heads/omni").exists()
+
+
+async def test_repositories_and_files_that_git_cannot_add_do_not_cost_the_rest(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    place = await ours.place(str(repo), TASK, None)
+    git(tmp_path, "init", "--quiet", f"{place.path}/begun")
+    repository(Path(place.path) / "inner")
+    os.mkfifo(Path(place.path) / "pipe")
+    (Path(place.path) / "begun/file").write_text("x\n")
+    (Path(place.path) / "a.txt").write_text("changed\n")
+    found = await ours.changes(place)
+    assert found
+    assert "+changed" in found.diff
+    assert "'begun/' does not have a commit" in found.note
+    assert "embedded git repository: inner" in found.note
+
+
 async def work_for_ever(tmp_path: Path, repo: Path, chance: random.Random) -> None:
     """What the killed process does: tasks, one after the other, some of them going on from the one before."""
     ours, earlier = workspaces(tmp_path, keep=2), None

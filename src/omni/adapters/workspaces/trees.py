@@ -121,21 +121,27 @@ async def put_on(common: str, root: Path, branch: str, lock: int) -> None:
     await inside(common, root, lock).run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
 
 
-async def save(common: str, root: Path, branch: str, message: str, lock: int) -> str:
-    """Commit what is there and not ignored, on the worktree's HEAD; let the branch name it. The commit.
+async def save(common: str, root: Path, branch: str, message: str, lock: int) -> tuple[str, str]:
+    """Commit what is there and not ignored, on the worktree's HEAD. The branch that names it, and what git left out.
 
     No porcelain commit: what is made of plumbing has no hooks, no template and no signature to begin with.
     """
     unlock(common, root)
     git = await without_filters(inside(common, root, lock))
-    await git.run("add", "--all", "--", ".", limit_s=LONG_S)
+    added = await git.run("add", "--all", "--ignore-errors", "--", ".", ok=(0, 1), limit_s=LONG_S)
     head = await git.text("rev-parse", "--verify", "HEAD^{commit}")
     tree = await git.text("write-tree")
     if tree == await git.text("rev-parse", f"{head}^{{tree}}"):
         commit = head
     else:
         commit = await git.text("commit-tree", tree, "-p", head, "-m", message)
-    return await _name(git, root, branch, commit)
+    return await _name(git, root, branch, commit), _left_out(added.words)
+
+
+def _left_out(words: str) -> str:
+    """What git says of files that it cannot read and of repositories inside this one."""
+    said = [line for line in words.splitlines() if line.startswith("error:") or "embedded git repository" in line]
+    return f"Not in the commit: {'; '.join(said)}." if said else ""
 
 
 async def _name(git: Git, root: Path, branch: str, commit: str) -> str:

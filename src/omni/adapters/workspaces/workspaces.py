@@ -61,14 +61,15 @@ class Workspaces:
             return None
         claim = await self._claim_of(place)
         async with self._claims.lock(claim.common) as lock:
-            claim = await self._saved(claim, lock)
+            claim, left_out = await self._saved(claim, lock)
             git = _bare(claim.common, lock)
             commit = await trees.tip(git, claim.branch)
             if commit is None or commit == place.base:
                 return None
             counts = await trees.counts(git, place.base, commit)
             diff = await trees.difference(git, place.base, commit)
-        return Changes(claim.branch, place.base, commit, *counts, diff, place.root, place.note)
+        said = f"{place.note} {left_out}".strip()
+        return Changes(claim.branch, place.base, commit, *counts, diff, place.root, said)
 
     async def release(self, place: Place, *, keep: bool) -> None:
         """The task has ended. With `keep` the place stays for a look, else it goes; commits stay either way."""
@@ -151,8 +152,8 @@ class Workspaces:
         return await self._opened(named, lock)
 
     async def _opened(self, claim: Claim, lock: int) -> Claim:
-        self._held.add(claim.id)
         await self._made(claim, lock, trees.put_on(claim.common, self._claims.root(claim), claim.branch, lock))
+        self._held.add(claim.id)
         return self._claims.write(replace(claim, state="open"))
 
     async def _scratch(self, name: str | None) -> Place:
@@ -209,13 +210,16 @@ class Workspaces:
 
     # ---- giving back ---------------------------------------------------------------------------------------------
 
-    async def _saved(self, claim: Claim, lock: int) -> Claim:
+    async def _saved(self, claim: Claim, lock: int) -> tuple[Claim, str]:
+        """All that is there is committed; the claim with the branch, and what git left out."""
         root = self._claims.root(claim)
         if not is_there(root):
-            return claim
+            return claim, ""
         message = f"Work of {claim.branch.removeprefix(trees.BRANCHES)}"
-        branch = await trees.save(claim.common, root, claim.branch, message, lock)
-        return claim if branch == claim.branch else self._claims.write(replace(claim, branch=branch))
+        branch, left_out = await trees.save(claim.common, root, claim.branch, message, lock)
+        if branch != claim.branch:
+            claim = self._claims.write(replace(claim, branch=branch))
+        return claim, left_out
 
     async def _remove(self, claim: Claim, lock: int) -> None:
         """The directory, what the repository knows of it, its branch if that is empty, and last the claim."""
@@ -282,7 +286,7 @@ class Workspaces:
             if now is None or now.state != claim.state or now.at_ms != claim.at_ms:
                 return  # somebody went on with it while we waited for the lock
             if claim.branch and claim.state in {"open", "kept"} and is_there(claim.common):
-                claim = await self._saved(claim, lock)
+                claim, _ = await self._saved(claim, lock)
             await self._remove(claim, lock)
 
     async def _clear_entries(self, common: str) -> None:
