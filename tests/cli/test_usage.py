@@ -143,6 +143,7 @@ def test_a_shell_that_asks_for_completions_gets_the_commands(omni: Omni) -> None
 
 def test_every_command_explains_itself(omni: Omni) -> None:
     commands = ["serve", "submit", "tasks", "why", "status", "logs", "mcp", "verify", "backup", "version", "completion"]
+    commands += ["init"]
     nested = [["task", x] for x in ("show", "tail", "cancel", "retry", "resolve")]
     nested += [["token", "show"], ["token", "rotate"], ["config", "check"], ["config", "show"], ["config", "schema"]]
     for words in [[], *([each] for each in commands), *nested]:

@@ -396,6 +396,22 @@ def config_schema(ctx: typer.Context) -> int:
 
 
 @app.command()
+def init(
+    ctx: typer.Context,
+    openclaw: Annotated[bool, typer.Option("--openclaw", help="Register Omni with OpenClaw.")] = False,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Let OpenClaw start the bridge `omni mcp`, in place of HTTP with a token.")
+    ] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this the command for it is printed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="With --apply: replace another entry of the name.")] = False,
+) -> int:
+    """Make Omni known to the programs that shall hand it work."""
+    from omni.cli import init as room
+
+    return room.run(_context(ctx), openclaw=openclaw, stdio=stdio, apply=apply, force=force)
+
+
+@app.command()
 def mcp(ctx: typer.Context) -> int:
     """Speak MCP on stdin and stdout, for clients that know nothing else."""
     from omni.cli import admin
