@@ -89,7 +89,30 @@ def test_the_first_users_executors_take_their_adapter_from_their_name(configure:
 
 
 def test_a_memory_is_no_executor(configure: Configure) -> None:
-    assert "memos" not in configure(FIRST_USERS_FILE).config.executors
+    config = configure(FIRST_USERS_FILE).config
+    assert "memos" not in config.executors
+    assert config.memory is not None
+    assert (config.memory.name, config.memory.transport, config.memory.adapter) == ("memos", "stdio", "memos")
+
+
+def test_the_first_memory_that_is_enabled_is_the_memory(configure: Configure) -> None:
+    loaded = configure("""
+        mcp_servers:
+          memos: {url: "http://127.0.0.1:9/mcp", enabled: false}
+          other: {url: "ws://127.0.0.1:9", adapter: memos, options: {hits: 3}}
+          third: {command: memory, adapter: memos}
+    """)
+    assert loaded.config.memory is not None
+    assert (loaded.config.memory.name, loaded.config.memory.options) == ("other", {"hits": 3})
+    assert [each for each in loaded.warnings if "mcp_servers" in each] == [
+        "mcp_servers.third: is not used, because there is one memory, and other stands before it"
+    ]
+
+
+def test_a_memory_needs_a_server_of_its_own(configure: Configure) -> None:
+    with pytest.raises(ConfigError, match=r"mcp_servers\.memos: needs a 'url'"):
+        configure("mcp_servers: {memos: {}}")
+    assert configure("{}").config.memory is None
 
 
 def test_three_tiers_follow_from_the_router_when_none_are_written(configure: Configure) -> None:

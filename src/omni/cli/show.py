@@ -165,7 +165,7 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "task.failed": lambda b: str(b["error"]["message"]),
     "task.cancelled": lambda b: f"stopped{_by(b)}",
     "attempt.planned": lambda b: f"{_nth(b)} by {b['route']['executor']}{', goes on' if b.get('resume') else ''}",
-    "attempt.started": lambda b: f"{_nth(b)}, pid {b['pid']}" if b.get("pid") else _nth(b),
+    "attempt.started": lambda b: f"{_nth(b)}{_with_pid(b)}{_with_notes(b)}",
     "attempt.succeeded": lambda b: f"{_nth(b)}: {_start(b['result'].get('content', ''))}",
     "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
     "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
@@ -193,6 +193,14 @@ def _cost(body: dict[str, Any]) -> str:
 
 def _nth(body: dict[str, Any]) -> str:
     return f"attempt {body['n']}"
+
+
+def _with_pid(body: dict[str, Any]) -> str:
+    return f", pid {body['pid']}" if body.get("pid") else ""
+
+
+def _with_notes(body: dict[str, Any]) -> str:
+    return f", {body['notes']} from memory" if body.get("notes") else ""
 
 
 def _start(content: str) -> str:

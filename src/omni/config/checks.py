@@ -10,6 +10,7 @@ from omni.config.adapters import OPTIONS
 from omni.config.addresses import is_loopback, url_problem
 from omni.config.build import Builder
 from omni.config.executors import (
+    MEMORY,
     PLACEHOLDER,
     PLACEHOLDERS,
     REPAIRERS,
@@ -201,8 +202,15 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
 def _idle_servers(config: Config) -> Iterator[str]:
     included = bool(config.include_mcp_servers)
     for name, server in config.mcp_servers.items():
-        if not included and not is_executor(name, server):
+        if not included and not is_executor(name, server) and adapter_of(name, server) != MEMORY:
             yield f"mcp_servers.{name}: takes no tasks, because it names no 'tool' (`omni config schema`)"
+
+
+def _second_memories(config: Config) -> Iterator[str]:
+    used = config.memory.name if config.memory else ""
+    for name, server in config.mcp_servers.items():
+        if server.enabled and adapter_of(name, server) == MEMORY and used not in ("", name):
+            yield f"mcp_servers.{name}: is not used, because there is one memory, and {used} stands before it"
 
 
 def _paid_before_free(config: Config) -> Iterator[str]:
@@ -291,6 +299,6 @@ def _limits_that_nobody_keeps(config: Config) -> Iterator[str]:
 
 
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
-    _idle_servers, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
+    _idle_servers, _second_memories, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
     _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _limits_that_nobody_keeps,
 )  # fmt: skip
