@@ -145,6 +145,7 @@ async def test_the_users_tree_stays_byte_for_byte(tmp_path: Path) -> None:
     (repo / "unknown.txt").write_text("untracked\n")
     for mark in ("hooked", "trapped", "monitored"):
         (tmp_path / mark).unlink(missing_ok=True)
+    os.utime(repo / ".gitignore", (1, 1))  # a look at the status would like to note this in the index
     before, ours = bytes_of(repo), workspaces(tmp_path, prepare=(str(repo),))
     for n in range(3):
         await ours.prepare()
@@ -223,6 +224,28 @@ async def test_a_session_whose_branch_is_gone_or_taken_goes_on_at_the_same_path(
     assert found
     assert found.branch == third.branch
     assert git(repo, "status", "--porcelain") == ""
+
+
+async def test_a_finished_tasks_branch_is_the_users_to_take_and_to_delete(tmp_path: Path) -> None:
+    repo, clock = repository(tmp_path / "repo"), SetClock()
+    ours, places = workspaces(tmp_path, clock), []
+    for n in range(3):
+        places.append(await ours.place(str(repo), f"task-{n}", None))
+        (Path(places[-1].path) / "a.txt").write_text(f"{n}\n")
+        await ours.changes(places[-1])
+        await ours.release(places[-1], keep=True)
+    again = await ours.place("", "other", places[0])
+    assert again == places[0]
+    assert git(Path(again.path), "status", "--porcelain", "--branch") == "## omni/task-0"
+    await ours.release(again, keep=True)
+    git(repo, "branch", "-D", "omni/task-1")
+    git(repo, "checkout", "--quiet", "omni/task-2")
+    git(repo, "commit", "--quiet", "--allow-empty", "-m", "the user's")
+    clock.ahead_ms = 9 * DAY_MS
+    await ours.tidy()
+    assert everything(tmp_path) == []
+    assert git(repo, "branch", "--format=%(refname:short)").split() == ["main", "omni/task-0", "omni/task-2"]
+    assert git(repo, "log", "-1", "--format=%s", "omni/task-2") == "the user's"
 
 
 async def test_commits_that_the_agent_made_elsewhere_are_found_and_lose_nothing(tmp_path: Path) -> None:
@@ -400,6 +423,40 @@ async def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path, monkeypatch:
         await workspaces(tmp_path).place(str(repo), TASK, None)
     assert everything(tmp_path) == []
     assert bytes_of(repo) == before
+
+
+def test_a_git_that_outlives_its_process_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo, real = repository(tmp_path / "repo"), shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(
+        f'#!/bin/sh\nif [ "$1" = reset ]; then touch {tmp_path}/begun\n'
+        f'until [ -e {tmp_path}/go ]; do sleep 0.01; done; fi\nexec {real} "$@"\n'
+    )
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(workspaces(tmp_path).place(str(repo), TASK, None))
+        os._exit(1)
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+        async def tidy_while_it_works() -> None:
+            tidying = asyncio.create_task(workspaces(tmp_path).tidy())
+            assert (await asyncio.wait({tidying}, timeout=0.5))[1]
+            (tmp_path / "go").touch()
+            await tidying
+
+        asyncio.run(tidy_while_it_works())
+    finally:
+        (tmp_path / "go").touch()
+    assert everything(tmp_path) == []
+    assert not (repo / ".git/worktrees").exists()
 
 
 @pytest.mark.slow

@@ -121,6 +121,12 @@ async def put_on(common: str, root: Path, branch: str, lock: int) -> None:
     await inside(common, root, lock).run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
 
 
+async def take_off(common: str, root: Path, lock: int) -> None:
+    """Let a worktree be on no branch, at the same commit: git guards the branch of one from the user."""
+    git = inside(common, root, lock)
+    await git.run("update-ref", "--no-deref", "HEAD", await git.text("rev-parse", "--verify", "HEAD^{commit}"))
+
+
 async def save(common: str, root: Path, branch: str, message: str, lock: int) -> tuple[str, str]:
     """Commit what is there and not ignored, on the worktree's HEAD. The branch that names it, and what git left out.
 
@@ -150,13 +156,17 @@ async def _name(git: Git, root: Path, branch: str, commit: str) -> str:
     The agent may have left the branch: then it may have commits that would be dropped, or the user may be on it.
     """
     old = await tip(git, branch)
-    if old == commit:
+    if old and await _has_in_it(git, old, commit):
         return branch
-    apart = old and (await git.run("merge-base", "--is-ancestor", old, commit, ok=(0, 1))).code
+    apart = old and not await _has_in_it(git, commit, old)
     if apart or await is_elsewhere(git, root, branch):
         branch = await free_branch(git, branch.removeprefix(BRANCHES))
     await git.run("update-ref", "--", f"refs/heads/{branch}", commit)
     return branch
+
+
+async def _has_in_it(git: Git, later: str, earlier: str) -> bool:
+    return not (await git.run("merge-base", "--is-ancestor", earlier, later, ok=(0, 1))).code
 
 
 async def is_elsewhere(git: Git, root: Path, branch: str) -> bool:

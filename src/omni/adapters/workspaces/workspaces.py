@@ -78,10 +78,7 @@ class Workspaces:
         claim = await self._claim_of(place)
         async with self._claims.lock(claim.common) as lock:
             self._held.discard(claim.id)
-            if keep:
-                self._claims.write(replace(claim, state="kept"))
-            else:
-                await self._remove(claim, lock)
+            await (self._put_by if keep else self._remove)(claim, lock)
 
     async def prepare(self) -> None:
         """Make one worktree ready for each repository that is named or was used lately. For the background.
@@ -179,21 +176,31 @@ class Workspaces:
         async with self._claims.lock(repository.common) as lock:
             claim = Claim(known, "open", 0, repository.common, repository.top, earlier.branch, earlier.base)
             if await self._is_there(claim, lock):
-                self._held.add(known)
-                trees.unlock(claim.common, self._claims.root(claim))
-                claim = self._claims.write(claim)
+                claim = await self._reopened(claim, lock)
             else:
                 claim = await self._rebuilt(repository, claim, short(name), lock)
         make_directory(Path(earlier.path))
         return replace(earlier, branch=claim.branch, base=claim.base)
 
+    async def _reopened(self, claim: Claim, lock: int) -> Claim:
+        """The claim of a worktree that stands. One that was open may be where the agent moved it; it stays there."""
+        before = self._claims.find(claim.id)
+        if before and before.state == "kept":
+            await trees.put_on(claim.common, self._claims.root(claim), claim.branch, lock)
+        self._held.add(claim.id)
+        return self._claims.write(claim)
+
     async def _is_there(self, claim: Claim, lock: int) -> bool:
-        """Whether the worktree stands, and nobody had begun to make or to remove it."""
+        """Whether the worktree stands, nobody had begun to make or remove it, and its branch is as it was left."""
         known, root = self._claims.find(claim.id), self._claims.root(claim)
         if known is None or known.state not in {"open", "kept"} or not is_there(root):
             return False
+        trees.unlock(claim.common, root)
+        if known.state == "open":
+            return True
         git = trees.inside(claim.common, root, lock)
-        return (await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))).code == 0
+        here = (await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))).text
+        return here == await trees.tip(git, claim.branch) and not await trees.is_elsewhere(git, root, claim.branch)
 
     async def _rebuilt(self, repository: trees.Repository, claim: Claim, wish: str, lock: int) -> Claim:
         """The worktree at its old path: from its branch, and anew from HEAD if that is gone, too."""
@@ -220,6 +227,13 @@ class Workspaces:
         if branch != claim.branch:
             claim = self._claims.write(replace(claim, branch=branch))
         return claim, left_out
+
+    async def _put_by(self, claim: Claim, lock: int) -> None:
+        """It stays for a look, and its branch is free for the user."""
+        if claim.common:
+            with contextlib.suppress(WorkspaceError):  # then git keeps the branch for the worktree until that goes
+                await trees.take_off(claim.common, self._claims.root(claim), lock)
+        self._claims.write(replace(claim, state="kept"))
 
     async def _remove(self, claim: Claim, lock: int) -> None:
         """The directory, what the repository knows of it, its branch if that is empty, and last the claim."""
@@ -285,9 +299,15 @@ class Workspaces:
             now = self._claims.find(claim.id)
             if now is None or now.state != claim.state or now.at_ms != claim.at_ms:
                 return  # somebody went on with it while we waited for the lock
-            if claim.branch and claim.state in {"open", "kept"} and is_there(claim.common):
+            if claim.branch and is_there(claim.common) and not await self._is_unwanted(claim, lock):
                 claim, _ = await self._saved(claim, lock)
             await self._remove(claim, lock)
+
+    async def _is_unwanted(self, claim: Claim, lock: int) -> bool:
+        """Whether nobody ever worked there, or the user has looked and removed the branch."""
+        if claim.state == "kept":
+            return await trees.tip(_bare(claim.common, lock), claim.branch) is None
+        return claim.state != "open"
 
     async def _clear_entries(self, common: str) -> None:
         """Forget worktrees of ours in a repository which no claim names."""
