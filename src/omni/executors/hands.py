@@ -139,6 +139,8 @@ class Hands:
 
         async with asyncio.timeout(within_s):
             session = await self._connected(executor, within_s)
+            if session.broken:
+                raise ExecutorUnavailable(f"the connection to {executor} has just been lost", hint="omni status")
             if tool not in session.tools:
                 raise ExecutorUnavailable(f"{executor} has no tool {tool!r}", hint="omni status")
             return read_answer(await session.client.call_tool(tool, dict(arguments)))
