@@ -70,7 +70,7 @@ class Memory:
         self._lost = False
         self._failures = 0
         self._rests_until = float("-inf")
-        self._waiting: asyncio.Queue[Values] = asyncio.Queue(QUEUE)
+        self._waiting: asyncio.Queue[tuple[str, Values]] = asyncio.Queue(QUEUE)
         self._loose: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -95,6 +95,8 @@ class Memory:
             return NO_NOTES
         began = self._loop.time()
         found = await self._bounded(self._search(self._values(task_id, text)), stop)
+        if stop.is_set():
+            return NO_NOTES
         if isinstance(found, str):
             self._failed(task_id, found, began)
             return NO_NOTES
@@ -107,7 +109,7 @@ class Memory:
         """Remember a task and its result, some time; what does not fit into the queue is dropped."""
         said = (Said("user", self._safe(text)), Said("assistant", self._safe(result)))
         try:
-            self._waiting.put_nowait(msgspec.structs.replace(self._values(task_id, text), said=said))
+            self._waiting.put_nowait((task_id, msgspec.structs.replace(self._values(task_id, text), said=said)))
         except asyncio.QueueFull:
             log.warning("memory.dropped", memory=self.name, task=task_id, waiting=QUEUE)
 
@@ -159,12 +161,13 @@ class Memory:
 
     async def _write(self) -> None:
         while True:
-            values = await self._waiting.get()
+            task_id, values = await self._waiting.get()
             try:
                 async with asyncio.timeout(ADD_S):
                     await self._add(values)
+                log.debug("memory.added", memory=self.name, task=task_id)
             except Exception as error:
-                log.warning("memory.dropped", memory=self.name, task=values.conversation, error=brief(explain(error)))
+                log.warning("memory.dropped", memory=self.name, task=task_id, error=brief(explain(error)))
 
     async def _add(self, values: Values) -> None:
         session = await self._connection.session(ADD_S)
@@ -173,7 +176,6 @@ class Memory:
             return
         answer = read_answer(await session.client.call_tool(form.tool, form.arguments(values)))
         read_hits(answer, 1)  # for its ValueError: an add that failed says so in the same ways as a search
-        log.debug("memory.added", memory=self.name, conversation=values.conversation)
 
     # --- what its tools want
 
@@ -204,7 +206,8 @@ class Memory:
 
     async def _learn_ahead(self) -> None:
         with contextlib.suppress(Exception):  # the first search meets the same trouble, and says so
-            await self._learn(await self._connection.session(1.0))
+            async with asyncio.timeout(ADD_S):
+                await self._learn(await self._connection.session(1.0))
 
     # --- small things
 
