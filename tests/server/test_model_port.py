@@ -405,7 +405,8 @@ def test_models_are_listed_in_the_form_that_the_caller_knows(tmp_path: Path) -> 
         ("GET", "/v1/messages", 405),
         ("OPTIONS", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),
-        ("POST", "/v1/messages/count_tokens", 404),
+        ("GET", "/v1/messages/count_tokens", 405),
+        ("POST", "/v1/messages/batches", 404),
         ("POST", "/v1/embeddings", 404),
     ],
 )

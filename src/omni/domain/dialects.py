@@ -58,12 +58,22 @@ def error_event(dialect: str, status: int, message: str) -> bytes:
 
 def model_list(dialect: str, names: Sequence[str]) -> bytes:
     """The answer to a question for all models; MESSAGES: in Anthropic's form."""
+    entries = [_model(dialect, name) for name in names]
     if dialect != MESSAGES:
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "omni"} for name in names]
-        return msgspec.json.encode({"object": "list", "data": data})
-    entries = [{"type": "model", "id": n, "display_name": n, "created_at": "1970-01-01T00:00:00Z"} for n in names]
+        return msgspec.json.encode({"object": "list", "data": entries})
     first, last = (names[0], names[-1]) if names else (None, None)
     return msgspec.json.encode({"data": entries, "has_more": False, "first_id": first, "last_id": last})
+
+
+def model_entry(dialect: str, name: str) -> bytes:
+    """The answer to a question for one model."""
+    return msgspec.json.encode(_model(dialect, name))
+
+
+def _model(dialect: str, name: str) -> dict[str, Any]:
+    if dialect != MESSAGES:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "omni"}
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
 
 
 def _error(dialect: str, status: int, message: str) -> dict[str, Any]:

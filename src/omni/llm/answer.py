@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from omni.domain.errors import ModelError
+from omni.domain.hops import Hop
 from omni.domain.values import Usage
 from omni.domain.verdict import Verdict
 
@@ -25,13 +26,15 @@ Dialect: TypeAlias = Literal["messages", "chat", "responses"]
 class Call(msgspec.Struct, frozen=True):
     """What a caller asked. `body` is its parsed JSON and is never changed; `headers` are the few worth passing on.
 
-    `id` goes to the proxy as `x-litellm-call-id`. Header names are in lower case.
+    `id` goes to the proxy as `x-litellm-call-id`. Header names are in lower case. `beta`: it came with `?beta=true`, as
+    Anthropic's own clients send it, and goes on so where that dialect is spoken.
     """
 
     dialect: Dialect
     body: dict[str, Any]
     id: str
     headers: dict[str, str] = {}
+    beta: bool = False
 
     @property
     def streaming(self) -> bool:
@@ -69,6 +72,14 @@ class UpstreamFailed(ModelError):
 
 class NoEvidence(UpstreamFailed):
     """A hop failed, and that says nothing about the other side: it was not asked, or what it showed is told already."""
+
+
+class Opens(Protocol):
+    """What is asked of all channels together."""
+
+    async def open(self, hop: Hop, call: Call) -> Answer: ...
+
+    async def count(self, hop: Hop, call: Call) -> bytes | None: ...
 
 
 class Meter(msgspec.Struct):

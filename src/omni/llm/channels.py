@@ -79,6 +79,11 @@ class Channels:
             raise NoEvidence(Verdict.MISCONFIGURED, f"there is no channel {hop.channel!r}")
         return await channel.open(hop, call)
 
+    async def count(self, hop: Hop, call: Call) -> bytes | None:
+        """How many tokens a call in Anthropic's dialect would be; None where nobody can say. Raises UpstreamFailed."""
+        channel = self._channels.get(hop.channel)
+        return await channel.count(hop, call) if isinstance(channel, HttpChannel | Cloud) else None
+
     async def aclose(self) -> None:
         """Close every connection."""
         for channel in self._channels.values():
@@ -97,6 +102,10 @@ class Cloud:
         """Open on whichever speaks the caller's dialect."""
         channel: Channel = self._direct if call.dialect in self._natives else self._translated
         return await channel.open(hop, call)
+
+    async def count(self, hop: Hop, call: Call) -> bytes | None:
+        """Ask the cloud for it where it speaks the dialect; the library could only guess."""
+        return await self._direct.count(hop, call) if call.dialect in self._natives else None
 
     async def aclose(self) -> None:
         """Close the pool that both use."""

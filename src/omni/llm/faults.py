@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
@@ -29,7 +28,7 @@ from omni.domain.drill import LONGEST_S, MARK, SHORTEST_S, WORDS, Drill, Fault
 from omni.domain.hops import Hop, Paths
 from omni.domain.values import LOCAL_MODEL, PROXY
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Answer, Call, UpstreamFailed
+from omni.llm.answer import Answer, Call, Opens, UpstreamFailed
 from omni.llm.watch import Look
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
@@ -37,12 +36,6 @@ from omni.runtime.post import Post
 log = structlog.get_logger()
 
 RETRY_AFTER_MS = 5_000
-
-
-class Opens(Protocol):
-    """What opens model calls: all channels."""
-
-    async def open(self, hop: Hop, call: Call) -> Answer: ...
 
 
 class Faults:
@@ -175,6 +168,11 @@ class _Channels:
         if self._faults.active is not None:
             await self._held(hop, answer)
         return answer
+
+    async def count(self, hop: Hop, call: Call) -> bytes | None:
+        if self._faults.active is not None:
+            await self._faults.called(hop)
+        return await self._channels.count(hop, call)
 
     async def _held(self, hop: Hop, answer: Answer) -> None:
         try:

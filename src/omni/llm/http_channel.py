@@ -36,6 +36,7 @@ KEEP_FAR_S = 20.0  # an edge keeps idle connections for a minute at least, and a
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 HOLD_S = 1.0
+COUNT = "/count_tokens"  # beyond the path of Anthropic's dialect
 
 Judge = Callable[[int, Mapping[str, str], bytes], Finding]
 
@@ -100,15 +101,26 @@ class HttpChannel:
                 await close(response)
                 raise
 
+    async def count(self, hop: Hop, call: Call) -> bytes:
+        """How many tokens a request would be, in the server's own words. Raises UpstreamFailed."""
+        response = await self._send(hop, call, COUNT)
+        try:
+            if response.status_code != 200:
+                raise await self._refusal(response, response.headers.get("content-type", ""))
+            return await whole_body(response, Meter())
+        finally:
+            await close(response)
+
     async def aclose(self) -> None:
         """Close the pool."""
         await self._client.aclose()
 
-    async def _send(self, hop: Hop, call: Call) -> httpx.Response:
+    async def _send(self, hop: Hop, call: Call, beyond: str = "") -> httpx.Response:
         headers = {"content-type": JSON, "accept-encoding": "identity", **self._site.headers(hop, call)}
         body = msgspec.json.encode(self._site.amend(outgoing(hop, call)))
         try:
-            request = self._client.build_request("POST", self._site.urls[call.dialect], content=body, headers=headers)
+            url = self._site.urls[call.dialect] + beyond + ("?beta=true" if call.beta else "")
+            request = self._client.build_request("POST", url, content=body, headers=headers)
             return await send(self._client, request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise of_exception(error).failure() from error

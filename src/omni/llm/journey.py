@@ -17,7 +17,6 @@ passed on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -28,7 +27,7 @@ from omni.domain.hops import Asked, Hop, Paths, Plan, plan
 from omni.domain.values import LOCAL_MODEL, PROXY
 from omni.domain.verdict import MEANING, Verdict
 from omni.llm import reply
-from omni.llm.answer import Answer, Call, Meter, NoEvidence, UpstreamFailed
+from omni.llm.answer import Answer, Call, Meter, NoEvidence, Opens, UpstreamFailed
 from omni.llm.books import Books
 from omni.llm.keys import Holder
 from omni.llm.passage import Limits, Passage, Stopping
@@ -43,12 +42,6 @@ MAX_HOPS = 8
 WHOLE_ANSWER_BYTES = 64 * 1024 * 1024
 NOTHING = Meter()
 NO_BILL = Bill(None, None, "unknown")
-
-
-class Opens(Protocol):
-    """What is asked of the channels."""
-
-    async def open(self, hop: Hop, call: Call) -> Answer: ...
 
 
 class Means(msgspec.Struct):

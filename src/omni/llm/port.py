@@ -14,15 +14,16 @@ from typing import Any
 import msgspec
 
 from omni.domain.commands import CallAnswered, HealthReported
-from omni.domain.dialects import model_list
-from omni.domain.hops import UNTOLD, Paths
+from omni.domain.dialects import MESSAGES, model_entry, model_list
+from omni.domain.hops import UNTOLD, Asked, Paths, plan
 from omni.domain.values import PROXY
 from omni.domain.verdict import Verdict
-from omni.llm.answer import Call, Dialect, UpstreamFailed
+from omni.llm.answer import Call, Dialect, Opens, UpstreamFailed
 from omni.llm.books import Books
+from omni.llm.counting import count
 from omni.llm.faults import Faults
 from omni.llm.fresh import Failure, inquire
-from omni.llm.journey import Journey, Means, Opens
+from omni.llm.journey import Journey, Means
 from omni.llm.keys import OWNER, Holder, ModelKeys
 from omni.llm.passage import Limits, Stopping
 from omni.llm.prices import Prices
@@ -109,24 +110,48 @@ class ModelPort:
         return OWNER
 
     async def handle(
-        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Holder
+        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Holder, *, beta: bool = False
     ) -> PortAnswer:
         """Answer one call. Header names in lower case.
 
         Never raises for what upstream does: that is an answer too. Cancelled, it lets go of everything. The caller owes
         the answer an `aclose`.
         """
-        model = body.get("model") or ""
-        if not isinstance(model, str) or len(model) > LONGEST_MODEL or not model.isprintable():
-            return error(dialect, 400, f"`model` is a text of at most {LONGEST_MODEL} characters")
-        passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
-        journey = Journey(self._means, Call(dialect, body, self._ids.task_id(), passed_on), holder, self._over)
+        call = self._call(dialect, body, headers, beta=beta)
+        if isinstance(call, PortAnswer):
+            return call
+        journey = Journey(self._means, call, holder, self._over)
         self._open.add(journey)
         return await journey.answer()
+
+    async def count(
+        self, body: dict[str, Any], headers: Mapping[str, str], holder: Holder, *, beta: bool = False
+    ) -> PortAnswer:
+        """How many tokens a call in Anthropic's dialect would be, from whoever would get it; free, and in no books."""
+        call = self._call("messages", body, headers, beta=beta)
+        if isinstance(call, PortAnswer):
+            return call
+        means = self._means
+        asked = Asked(call.dialect, str(body.get("model") or ""), holder.direct)
+        return await count(means.channels, plan(asked, means.paths, means.health, means.clock.wall_ms()), call)
 
     def models(self, dialect: Dialect) -> bytes:
         """The models that can be asked for, in the dialect's own form."""
         return model_list(dialect, self._means.paths.model_names)
+
+    def model(self, dialect: Dialect, name: str) -> bytes | None:
+        """One of them; None for a name that is none of them."""
+        return model_entry(dialect, name) if name in self._means.paths.model_names else None
+
+    def _call(
+        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], *, beta: bool
+    ) -> Call | PortAnswer:
+        """The call, or what is said to one that names no model as models are named."""
+        model = body.get("model") or ""
+        if not isinstance(model, str) or len(model) > LONGEST_MODEL or not model.isprintable():
+            return error(dialect, 400, f"`model` is a text of at most {LONGEST_MODEL} characters")
+        passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
+        return Call(dialect, body, self._ids.task_id(), passed_on, beta and dialect == MESSAGES)
 
     async def stop(self) -> None:
         """End open calls with an error that says why, within STOP_S; before the door closes."""

@@ -79,7 +79,8 @@ def error(dialect: str, status: int, message: str, wait_s: int | None = None) ->
 def denied(dialect: str, refusal: Refusal) -> PortAnswer:
     """The Router let no call out: a budget, an attempt that is over, or a log that takes no more."""
     status = _DENIED.get(refusal.kind, 503)
-    text = f"{refusal.message}. Next: {refusal.hint}" if refusal.hint else refusal.message
+    said = f"over budget: {refusal.message}" if refusal.kind == "over_budget" else refusal.message
+    text = f"{said}. Next: {refusal.hint}" if refusal.hint else said
     answer = error(dialect, status, text, 5 if status == 503 else None)
     answer.headers[REFUSAL] = refusal.kind
     return answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -30,6 +31,10 @@ _POSTS: dict[str, Dialect] = {
     "/v1/chat/completions": "chat",
     "/v1/responses": "responses",
 }
+
+
+_COUNT = "/v1/messages/count_tokens"
+Ask: TypeAlias = Callable[..., Awaitable["Reply"]]
 
 
 class Reply(Protocol):
@@ -60,10 +65,16 @@ class Models(Protocol):
     def holder(self, key: str) -> Any: ...
 
     async def handle(
-        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Any
+        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Any, *, beta: bool = False
+    ) -> Reply: ...
+
+    async def count(
+        self, body: dict[str, Any], headers: Mapping[str, str], holder: Any, *, beta: bool = False
     ) -> Reply: ...
 
     def models(self, dialect: Dialect) -> bytes: ...
+
+    def model(self, dialect: Dialect, name: str) -> bytes | None: ...
 
 
 class LateModels:
@@ -88,11 +99,21 @@ class LateModels:
     def holder(self, key: str) -> Any:
         return self._models.holder(key) if self._models else None
 
-    async def handle(self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Any) -> Reply:
-        return await self._there.handle(dialect, body, headers, holder)
+    async def handle(
+        self, dialect: Dialect, body: dict[str, Any], headers: Mapping[str, str], holder: Any, *, beta: bool = False
+    ) -> Reply:
+        return await self._there.handle(dialect, body, headers, holder, beta=beta)
+
+    async def count(
+        self, body: dict[str, Any], headers: Mapping[str, str], holder: Any, *, beta: bool = False
+    ) -> Reply:
+        return await self._there.count(body, headers, holder, beta=beta)
 
     def models(self, dialect: Dialect) -> bytes:
         return self._there.models(dialect)
+
+    def model(self, dialect: Dialect, name: str) -> bytes | None:
+        return self._there.model(dialect, name)
 
     @property
     def _there(self) -> Models:
@@ -133,16 +154,18 @@ class _Room:
 def routes(models: Models, rates: RequestRates, nesting: int) -> list[Route]:
     """All that is under `/v1`."""
     room = _Room(BODIES_BYTES)
-    calls = [Route(path, _Calls(models, dialect, rates, room, nesting)) for path, dialect in _POSTS.items()]
-    return [*calls, Route("/v1/models", _List(models)), Route("/v1/{rest:path}", _Nothing())]
+    asks: dict[str, Ask] = {path: partial(models.handle, dialect) for path, dialect in _POSTS.items()}
+    asks[_COUNT] = models.count
+    calls = [Route(path, _Calls(ask, rates, room, nesting)) for path, ask in asks.items()]
+    lists = [Route(path, _List(models)) for path in ("/v1/models", "/v1/models/{name:path}")]
+    return [*calls, *lists, Route("/v1/{rest:path}", _Nothing())]
 
 
 class _Calls:
-    """One dialect's model calls."""
+    """What one path is asked, by POST."""
 
-    def __init__(self, models: Models, dialect: Dialect, rates: RequestRates, room: _Room, nesting: int) -> None:
-        self._models = models
-        self._dialect = dialect
+    def __init__(self, ask: Ask, rates: RequestRates, room: _Room, nesting: int) -> None:
+        self._ask = ask
         self._rates = rates
         self._room = room
         self._nesting = nesting
@@ -188,7 +211,8 @@ class _Calls:
 
     async def _answer(self, scope: Scope, body: dict[str, Any], send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        reply = await self._models.handle(self._dialect, body, headers, scope[CALLER].holder)
+        beta = b"beta=true" in scope["query_string"].split(b"&")
+        reply = await self._ask(body, headers, scope[CALLER].holder, beta=beta)
         del body
         try:
             await _pass_on(reply, send)
@@ -197,7 +221,7 @@ class _Calls:
 
 
 class _List:
-    """The models that can be asked for."""
+    """The models that can be asked for, all of them or one by its name."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -207,15 +231,19 @@ class _List:
             await _turn_down(scope, send, _Problem(405, "models are listed with GET", (b"allow", b"GET, HEAD")))
             return
         wants_theirs = any(name == b"anthropic-version" for name, _ in scope["headers"])
-        body = self._models.models("messages" if wants_theirs else "chat")
-        await _send_whole(send, 200, "application/json", {}, body)
+        dialect: Dialect = "messages" if wants_theirs else "chat"
+        name = scope["path_params"].get("name")
+        body = self._models.models(dialect) if name is None else self._models.model(dialect, name)
+        status = 200 if body is not None else 404
+        body = body or error_body(dialect, 404, f"there is no model {str(name)[:200]!r}; GET /v1/models lists them")
+        await _send_whole(send, status, "application/json", {}, body)
 
 
 class _Nothing:
     """Whatever else is asked for, said in the caller's dialect."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        served = ", ".join([*_POSTS, "/v1/models"])
+        served = ", ".join([*_POSTS, _COUNT, "/v1/models"])
         await _turn_down(scope, send, _Problem(404, f"{scope['path'][:200]} is not served here; there are: {served}"))
 
 
