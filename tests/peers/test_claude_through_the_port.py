@@ -91,6 +91,14 @@ def _litellm(home: Path, cloud: MessagesProcess) -> ProxyProcess:
     return ProxyProcess(home, proxy_config(models))
 
 
+def _warm(proxy: Started) -> None:
+    """What LiteLLM imports at its first call stands in the way of its own health checks for a second."""
+    body = {"model": MODEL, "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "hello"}]}
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    answer = httpx.post(f"{proxy.url}/v1/messages", json=body, headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.fixture(scope="module", params=["scripted", "litellm"])
 def proxy(
     request: pytest.FixtureRequest, messages: MessagesProcess, tmp_path_factory: pytest.TempPathFactory
@@ -107,7 +115,8 @@ def proxy(
 @pytest.fixture
 def port(proxy: Any, claude: ClaudeHome, tmp_path: Path) -> Iterator[Port]:
     if proxy.process is None or proxy.process.poll() is not None:
-        proxy.up()
+        _warm(proxy.up())
+    claude.api.forget()
     made = Port(tmp_path, claude, proxy)
     try:
         yield made.start()
@@ -148,6 +157,9 @@ def test_a_proxy_that_is_killed_in_the_middle_of_an_answer_costs_that_answer_and
     run.until(lambda events: any("content_block_delta" in str(each) for each in events), "the answer comes")
     port.proxy.kill()
     ran = run.end()
-    assert (ran.code, ran.result["result"], ran.result["is_error"]) == (0, "slow done", False)
-    assert port.channels() == [("proxy", "broken_stream"), ("anthropic", "ok")]
+    assert (ran.code, ran.result["is_error"]) == (0, False)
+    assert ran.result["result"].endswith("slow done")  # asked again as a stream or in one piece: that is its own affair
+    went = port.channels()
+    assert (went[0], went[-1]) == (("proxy", "broken_stream"), ("anthropic", "ok"))
+    assert went[1:-1] in ([], [("proxy", "refused")])  # it may ask again before anybody knows that the proxy is gone
     assert port.keys()[-1] == BACKUP
