@@ -1,4 +1,4 @@
-"""A real MCP memory with several tongues and several illnesses: `python recollect.py` over stdio.
+"""A real MCP memory with several tongues and several illnesses: `python recollect.py`, over stdio or (`http`) HTTP.
 
 RECOLLECT_FORM chooses the tools and the shape of the answers, RECOLLECT_MODE how ill it is, RECOLLECT_TEXTS (JSON) what
 it knows. What it hears it writes into the directory RECOLLECT_NOTES, one JSON object on each line.
@@ -111,8 +111,6 @@ async def ill(mode: str) -> types.CallToolResult:
             os.kill(os.getpid(), signal.SIGKILL)
         case "broken":
             return plain("Error: HTTP 500", bad=True)
-        case "refuses":
-            return structured({"code": 40102, "message": "the key is not valid", "data": None})
         case "garbage":
             sys.stdout.write("not JSON-RPC\n{\n\xff\n")
             sys.stdout.flush()
@@ -121,8 +119,6 @@ async def ill(mode: str) -> types.CallToolResult:
             return plain("x" * 3_000_000)
         case "enormous":
             return plain("x" * 20_000_000)
-        case "deep":
-            return plain("[" * 400_000)
     return found()
 
 
@@ -144,10 +140,20 @@ async def main() -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
+async def over_http() -> None:
+    import socket
+
+    import uvicorn
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    (NOTES / "port").write_text(f"{listening.getsockname()[1]}\n")
+    await uvicorn.Server(uvicorn.Config(make_server().streamable_http_app(), log_level="warning")).serve([listening])
+
+
 if __name__ == "__main__":
     (NOTES / "pid").write_text(f"{os.getpid()}\n")
     if MODE == "mute":
         signal.pause()
     if MODE == "absent":
         sys.exit("no key")
-    anyio.run(main)
+    anyio.run(over_http if "http" in sys.argv else main)
