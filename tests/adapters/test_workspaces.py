@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from omni.adapters.workspaces import Place, WorkspaceError, Workspaces
+from omni.adapters.workspaces.claims import wipe
 from omni.config import adapters as config
 from omni.runtime.ports import SystemClock
 
+NOBODY = 65_534
 DAY_MS = 86_400_000
 TASK = "01a2b3c4-d5e6-7000-8000-00000000000a"
 
@@ -261,6 +263,7 @@ async def test_commits_that_the_agent_made_elsewhere_are_found_and_lose_nothing(
     assert found.branch == f"{place.branch}-2"
     assert git(repo, "show", f"{found.branch}:a.txt") == "on another"
     assert git(repo, "show", f"{place.branch}:a.txt") == "on the branch"
+    assert (await ours.place("", TASK, place)).branch == found.branch
 
 
 async def test_a_changed_pointer_leads_nowhere(tmp_path: Path) -> None:
@@ -321,6 +324,27 @@ async def test_tidy_clears_what_no_claim_names_and_nothing_of_the_users(tmp_path
     assert everything(tmp_path) == []
     assert sorted(each.name for each in (repo / ".git/worktrees").iterdir()) == ["gone", "omni-users"]
     assert (tmp_path / "omni-users/a.txt").exists()
+
+
+def test_what_was_made_read_only_is_removed_and_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "tree/module/deep").mkdir(parents=True)
+    (tmp_path / "tree/module/deep/file").write_text("x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("x")
+    (tmp_path / "tree/link").symlink_to(tmp_path / "outside")
+    for each in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(each, NOBODY, NOBODY, follow_symlinks=False) if os.getuid() == 0 else None
+    for name in ("tree/module/deep", "tree/module"):
+        (tmp_path / name).chmod(0o500)
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.setuid(NOBODY if os.getuid() == 0 else os.getuid())  # no mode stops root
+        wipe(Path("tree"))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not (tmp_path / "tree").exists()
+    assert (tmp_path / "outside/file").exists()
 
 
 async def test_eight_tasks_at_once_in_one_repository(tmp_path: Path) -> None:
@@ -461,10 +485,10 @@ def test_a_git_that_outlives_its_process_is_waited_for(tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 async def test_a_worktree_made_ahead_is_taken_quickly(tmp_path: Path) -> None:
-    repo = repository(tmp_path / "repo", {f"d{n % 50}/f{n}.txt": f"{n}\n" * 20 for n in range(5_000)})
+    repo = repository(tmp_path / "repo", {f"d{n % 50}/f{n}.txt": f"{n}\n" * 20 for n in range(2_000)})
     plain, ahead = workspaces(tmp_path / "plain"), workspaces(tmp_path / "ahead", prepare=(str(repo),))
     fresh_s, taken_s = [], []
-    for n in range(3):
+    for n in range(2):
         fresh_s.append(await seconds_of(plain, repo, f"plain-{n}"))
         await ahead.prepare()
         (repo / "d1/f1.txt").write_text(f"{n} later\n")

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,15 @@ DRAFT_MS = 3_600_000  # a draft that is older has nobody who would finish it
 _ID = re.compile(r"omni-[0-9a-f]{12}")
 
 State = Literal["making", "ready", "open", "kept", "going"]
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """What the disk refuses, in words for people."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkspaceError(f"no workspace can be made: {error}", hint="make room, then try again") from error
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,15 +71,13 @@ class Claims:
         """A claim for a directory that nobody ever had."""
         return self.write(Claim(f"omni-{secrets.token_hex(6)}", state, **more))
 
+    @_said()
     def write(self, claim: Claim) -> Claim:
         """Make a claim durable, stamped with the time; raises WorkspaceError."""
         claim = msgspec.structs.replace(claim, at_ms=self._clock.wall_ms())
-        try:
-            for directory in (self.trees, self._claims, self._locks):
-                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            store(self._path(claim.id), msgspec.json.encode(claim))
-        except OSError as error:
-            raise WorkspaceError(f"no workspace can be made: {error}", hint="make room, then try again") from error
+        for directory in (self.trees, self._claims):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store(self._path(claim.id), msgspec.json.encode(claim))
         return claim
 
     def find(self, name: str) -> Claim | None:
@@ -110,14 +117,17 @@ class Claims:
     async def lock(self, common: str) -> AsyncIterator[int]:
         """Work in a repository alone; the descriptor is for git to hold on to. Raises WorkspaceError after a while."""
         async with self._turns.setdefault(common, asyncio.Lock()):
-            self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            name = hashlib.sha256(os.fsencode(common)).hexdigest()[:16]
-            held = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            held = self._lock_file(hashlib.sha256(os.fsencode(common)).hexdigest()[:16])
             try:
                 await _wait_for(held, common)
                 yield held
             finally:
                 os.close(held)
+
+    @_said()
+    def _lock_file(self, name: str) -> int:
+        self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
     def _path(self, name: str) -> Path:
         return self._claims / f"{name}.json"

@@ -86,7 +86,7 @@ class Workspaces:
         All are tried; then WorkspaceError says what could not be made.
         """
         if self._options.mode == "shadow":
-            lately = [top for top in self._lately() if is_there(top)]
+            lately = [top for top, common in self._lately().items() if is_there(top) and is_there(common)]
             await every(self._make_ready(each) for each in dict.fromkeys((*self._options.prepare, *lately)))
 
     async def tidy(self) -> None:
@@ -94,8 +94,7 @@ class Workspaces:
 
         All is tried; then WorkspaceError says what could not be cleared. What cannot be saved is not cleared.
         """
-        for path in self._claims.strays():
-            await blocking(wipe, path)
+        await every(blocking(wipe, path) for path in self._claims.strays())
         await every(self._clear_entries(common) for common in self._commons())
         await every(self._clear(claim) for claim in self._due())
 
@@ -174,7 +173,9 @@ class Workspaces:
                 f"{earlier.repository} is no git repository any more", hint="omni retry, from the start"
             )
         async with self._claims.lock(repository.common) as lock:
-            claim = Claim(known, "open", 0, repository.common, repository.top, earlier.branch, earlier.base)
+            before = self._claims.find(known)
+            branch = (before and before.branch) or earlier.branch  # its commits may have needed another name
+            claim = Claim(known, "open", 0, repository.common, repository.top, branch, earlier.base)
             if await self._is_there(claim, lock):
                 claim = await self._reopened(claim, lock)
             else:
