@@ -162,7 +162,8 @@ def read_step(event: str, payload: Any) -> Step | None:
     if (stream == "item" and data.get("kind") == "tool") or stream == "tool":
         name = text_of(data.get("name")) or "a tool"
         return Step(run_id, "tool", f"{name}: {text_of(data.get('title')) or text_of(data.get('phase'))}")
-    return Step(run_id, "other")
+    begun = stream == "lifecycle" and data.get("phase") == "start"
+    return Step(run_id, "other", "OpenClaw has begun" if begun else "")
 
 
 def session_of(event: str, payload: Any) -> tuple[str, str]:

@@ -37,7 +37,7 @@ from omni.adapters.openclaw.outcome import (
 from omni.adapters.records import Record, Records
 from omni.adapters.service import Stop, Structured, Tell, Work, failed
 
-AWAY_S = 60.0  # a gateway that restarts is back in 15 s; one that is away longer is reported as such
+AWAY_S = 120.0  # a gateway that restarts is back in 15 s, on a busy machine in a minute
 RECOVERY_S = 45.0  # how long after its start a gateway may still take up a run that a crash has cut off
 STOP_WITHIN_S = 7.0  # less than the caller waits for a cancelled call
 WAIT_S = 2.0
@@ -329,7 +329,8 @@ class Run:
         while True:
             frame = None
             with contextlib.suppress(TimeoutError):
-                frame = await asyncio.wait_for(events.get(), ASK_S)
+                async with asyncio.timeout(ASK_S):  # not wait_for, which may swallow a cancellation in Python 3.11
+                    frame = await events.get()
             step = read_step(frame.event, frame.payload) if frame else self._absence()
             if step is None:
                 continue
