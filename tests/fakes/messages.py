@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tests.fakes.dialects import MESSAGES, models, sse
 from tests.fakes.script import KEPT, Asked, Json, Mark, Spoken, new_id, parts_of, prompt_of, text_of, turn
-from tests.fakes.upstream import REFUSALS, serve, settings
+from tests.fakes.upstream import LIVELINESS, REFUSALS, serve, settings
 
 USAGE = {"input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 OUTPUT_TOKENS = 20
@@ -51,6 +51,7 @@ class Api:
                 Route("/__control", self._set, methods=["POST"]),
                 Route("/__ledger", self._show, methods=["GET", "DELETE"]),
                 Route("/v1/messages", self._ask, methods=["POST"]),
+                Route(LIVELINESS, self._live),
                 Route("/{path:path}", self._other, methods=["GET", "HEAD", "POST"]),
             ]
         )
@@ -66,6 +67,10 @@ class Api:
             self.ledger.clear()
             self._given.clear()
         return JSONResponse(shown)
+
+    async def _live(self, request: Request) -> Response:
+        """So that it can also stand where a LiteLLM proxy does."""
+        return JSONResponse("I'm alive!")
 
     async def _other(self, request: Request) -> Response:
         asked = self._note(request, {})

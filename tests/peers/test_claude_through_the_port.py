@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.failover.scene import HASTE
-from tests.fakes.processes import MASTER_KEY, REAL_PYTHON, MessagesProcess, ProxyProcess, Started, running
+from tests.fakes.processes import (
+    MASTER_KEY,
+    REAL_PYTHON,
+    MessagesProcess,
+    ProviderProcess,
+    ProxyProcess,
+    Started,
+    running,
+)
 from tests.peers.claude import ClaudeHome, Ran
 from tests.real.house import group, proxy_config
 from tests.torture.daemon_process import DaemonProcess, until
@@ -58,8 +67,9 @@ class Port:
         self.client.close()
         self.daemon.end()
 
-    def run(self, prompt: str) -> Ran:
-        return self.claude.run(prompt, "--model", MODEL, "--allowedTools", "Bash")
+    def run(self, prompt: str, retries: str = "0") -> Ran:
+        words = ("--model", MODEL, "--allowedTools", "Bash")
+        return self.claude.run(prompt, *words, CLAUDE_CODE_MAX_RETRIES=retries)
 
     @property
     def mode(self) -> str:
@@ -110,6 +120,16 @@ def proxy(
     process = MessagesProcess(home, "proxy") if request.param == "scripted" else _litellm(home, messages)
     with running(process):
         yield process
+
+
+@contextmanager
+def opened(home: Path, claude: ClaudeHome, cloud: Started, **config: Any) -> Iterator[Port]:
+    """A port without a proxy."""
+    made = Port(home, claude, cloud, **{"lite_llm_url": "", **config})
+    try:
+        yield made.start()
+    finally:
+        made.close()
 
 
 @pytest.fixture
@@ -163,3 +183,30 @@ def test_a_proxy_that_is_killed_in_the_middle_of_an_answer_costs_that_answer_and
     assert (went[0], went[-1]) == (("proxy", "broken_stream"), ("anthropic", "ok"))
     assert went[1:-1] in ([], [("proxy", "refused")])  # it may ask again before anybody knows that the proxy is gone
     assert port.keys()[-1] == BACKUP
+
+
+def test_a_cloud_that_speaks_another_dialect_is_enough_with_tools_and_streams(
+    claude: ClaudeHome, tmp_path: Path
+) -> None:
+    router = ProviderProcess(tmp_path)
+    there = {"kind": "openrouter", "api_base": f"{router.url}/v1", "default_model": "fake-1"}
+    keys = {"primary": {"openrouter": "sk-or-primary"}}
+    with running(router), opened(tmp_path, claude, router.up(), providers={"openrouter": there}, api_keys=keys) as port:
+        ran = port.run('[[twice:Bash:{"command":"echo hi","description":"d"}]][[text:all done]]')
+        assert (ran.code, ran.result["result"], ran.result["is_error"]) == (0, "all done", False)
+        assert "hi" in router.asked()[-1].result
+        ran = port.run("[[slow:1]]")
+        assert ran.result["result"].endswith(". slow done")
+        assert set(port.channels()) == {("openrouter", "ok")}
+
+
+def test_over_its_budget_a_run_ends_at_once_and_says_so(claude: ClaudeHome, tmp_path: Path) -> None:
+    priced = {"kind": "anthropic", "api_base": claude.api.url, "models": {MODEL: "claude-sonnet-4-5"}}
+    little = {"providers": {"anthropic": priced}, "budget": {"daily_usd": 0.000001}}
+    with opened(tmp_path, claude, claude.api, **little) as port:
+        ran = port.run("hello", retries="")  # as many as it likes
+        assert (ran.code, ran.result["is_error"], ran.result["api_error_status"]) == (1, True, 402)
+        assert "over budget: " in ran.result["result"]
+        assert "omni costs" in ran.result["result"]
+        assert not ran.of("system", "api_retry")
+        assert port.keys() == []
