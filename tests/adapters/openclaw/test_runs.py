@@ -1,6 +1,5 @@
 """The adapter as the daemon runs it, against a gateway that speaks recorded frames."""
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -22,12 +21,14 @@ def claw(gateway: FakeGateway, **options: Any) -> ExecutorConfig:
 
 async def begun(bench: Bench, description: str, task_id: str = "t", **other: Any) -> None:
     """Start a task and return when something of its run was seen."""
+    await bench.connected("claw")
     bench.start("claw", description, task_id, **other)
     await bench.until(cmd.ProgressMade, lambda m: m.task_id == task_id)
 
 
 async def test_a_task_is_done_in_a_session_of_its_own_under_the_attempts_key(tmp_path: Path) -> None:
     async with fake_gateway() as gateway, workbench(tmp_path, claw(gateway)) as bench:
+        await bench.connected("claw")
         done = await bench.run("claw", "[[slow:0.3]] sweep", "t7")
         assert isinstance(done, cmd.ReportSucceeded)
         assert done.result.content == "done: slow 0.3"
@@ -36,7 +37,7 @@ async def test_a_task_is_done_in_a_session_of_its_own_under_the_attempts_key(tmp
         assert (done.usage.input_tokens, done.usage.output_tokens) == (10, 5)
         assert done.cost_usd is None  # the gateway says 0 for a model that has no price
         assert gateway.ran == [("agent:main:omni-t7", "t7:1")]
-        assert await bench.until(cmd.ProgressMade, lambda m: "." in m.message)
+        await bench.until(cmd.ProgressMade, lambda m: "." in m.message)
 
 
 async def test_a_follow_up_goes_on_in_the_session_that_it_names(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ async def test_a_follow_up_goes_on_in_the_session_that_it_names(tmp_path: Path) 
 async def test_a_tool_that_the_agent_uses_is_told(tmp_path: Path) -> None:
     async with fake_gateway() as gateway, workbench(tmp_path, claw(gateway)) as bench:
         await bench.run("claw", "[[tool:exec]]")
-        assert await bench.until(cmd.ProgressMade, lambda m: m.message.startswith("exec: "))
+        await bench.until(cmd.ProgressMade, lambda m: m.message.startswith("exec: "))
 
 
 async def test_a_cancelled_task_is_stopped_at_the_gateway_and_that_is_certain(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ async def test_a_run_is_found_again_after_the_adapter_was_killed(tmp_path: Path)
         assert lost.resumable
         bench.heard.clear()
         bench.send(resumed("t", 2, "[[slow:15]]"))
-        assert (await bench.outcome("t", 40)).result.content == "done: slow 4"
+        assert (await bench.outcome("t", 40)).result.content == "done: slow 15"
         assert gateway.ran == [("agent:main:omni-t", "t:1")]
 
 

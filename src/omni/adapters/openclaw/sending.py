@@ -9,8 +9,12 @@ OpenClaw has two ways to send, and remembers them differently (2026.9.6):
 
 So the ledger is used wherever the chat is in it. A chat's first message goes by `send`, and is sent again only while
 the gateway that took it still lives, or after the session of ours has been searched. Which way a key went is on disk
-before anything is sent. What remains: a gateway killed between the channel's taking a message and its own note of it.
-Then nobody knows; such a message is `uncertain` and `settled`, and is not sent a second time.
+before anything is sent.
+
+A channel that fails (Telegram answers 502) is no end: OpenClaw keeps such a message as queued, gives it up without
+sending it, and its ledger ends at `unknown`. Where the gateway itself has told us of the failure, the message is begun
+again under a key of its own. What remains is a gateway killed between the channel's taking a message and its own note
+of it: nobody knows, and such a message is `uncertain` and `settled` and not sent a second time.
 """
 
 from __future__ import annotations
@@ -49,11 +53,13 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What the record keeps of a message."""
+    """What the record keeps of a message. `failed`: the gateway itself told us that its channel failed; `n`: tries."""
 
     way: Literal["", "ledger", "send"] = ""
     boot: str = ""
     reference: str = ""
+    n: int = 1
+    failed: bool = False
 
 
 class Sending:
@@ -92,66 +98,80 @@ class Sending:
         before = _noted(record)
         try:
             link = await self._gateway.link(THERE_S)
-            outcome = await (self._by_ledger if before.way == "ledger" else self._chosen)(link, message, before)
+            outcome = await self._chosen(link, message, before)
         except Away as away:
             return failed("unavailable", away.message) if not before.way else _uncertain(away.message)
         except (Lost, Late) as error:
             return _uncertain(error.message)
+        except Refused as refusal:
+            return _refused(refusal)
         if outcome.get("state") == "sent" or outcome.get("settled"):
             self._note(message, _noted(self._records.find(_name(message.key))), outcome)
         return outcome
 
     async def _chosen(self, link: Link, message: Message, before: Sent) -> Structured:
+        if before.way == "ledger":
+            return await self._by_ledger(link, message, before)
         if before.way == "send":
             return await self._again(link, message, before)
         reference = await _chat(link, self._gateway.settings.agent, message)
         if reference:
             now = self._note(message, Sent("ledger", link.boot_id, reference))
-            return await self._by_ledger(link, message, now)
+            return await self._by_ledger(link, message, now, first=True)
         return await self._by_send(link, message)
 
     # --- the ledger
 
-    async def _by_ledger(self, link: Link, message: Message, before: Sent) -> Structured:
+    async def _by_ledger(self, link: Link, message: Message, before: Sent, *, first: bool = False) -> Structured:
+        """`first`: nobody has asked with this key before, so `queued` can only mean that the channel failed."""
+        status = await self._status(link, message, before)
+        if status == "unknown" and before.failed:
+            now = msgspec.structs.replace(before, boot=link.boot_id, n=before.n + 1, failed=False)
+            return await self._by_ledger(link, message, self._note(message, now), first=True)
+        if status == "queued" and first:
+            self._note(message, msgspec.structs.replace(before, failed=True))
+        return _of_ledger(status)
+
+    async def _status(self, link: Link, message: Message, sent: Sent) -> str:
+        """Send, or hear what became of it. A refusal is the gateway's last word on this message."""
         params = {
             "agentId": self._gateway.settings.agent,
-            "operationId": message.key,
-            "conversationRef": before.reference,
+            "operationId": _tried(message.key, sent.n),
+            "conversationRef": sent.reference,
             "message": message.text,
         }
-        try:
-            said = mapping(await link.ask("conversations.send", params, SEND_S))
-        except Refused as refusal:
-            return _refused(refusal)
-        return _of_ledger(text_of(said.get("status")))
+        return text_of(mapping(await link.ask("conversations.send", params, SEND_S)).get("status"))
 
     # --- the first message of a chat
 
-    async def _by_send(self, link: Link, message: Message) -> Structured:
-        self._note(message, Sent("send", link.boot_id))
+    async def _by_send(self, link: Link, message: Message, n: int = 1) -> Structured:
+        sent = self._note(message, Sent("send", link.boot_id, n=n))
         params = {
             "channel": message.channel,
             "to": message.to,
             "message": message.text,
-            "idempotencyKey": message.key,
+            "idempotencyKey": _tried(message.key, n),
             "sessionKey": self._session,
         }
         try:
             await link.ask("send", params, SEND_S)
         except Refused as refusal:
-            if refusal.code == QUEUED:
-                return _uncertain(f"OpenClaw has queued it, because its channel failed: {refusal.message}")
-            return _refused(refusal)
+            if refusal.code != QUEUED:
+                raise
+            self._note(message, msgspec.structs.replace(sent, failed=True))
+            return _uncertain(f"OpenClaw has queued it, because its channel failed: {refusal.message}")
         return {"state": "sent"}
 
     async def _again(self, link: Link, message: Message, before: Sent) -> Structured:
         """The same key once more. The gateway that took it first still knows it; any other has to be searched."""
-        if await self._is_mirrored(link, message.key):
+        if await self._is_mirrored(link, _tried(message.key, before.n)):
             return {"state": "sent"}
         if link.boot_id and link.boot_id == before.boot:
-            return await self._by_send(link, message)
+            return await self._by_send(link, message, before.n)
         if self._gateway.there_s < RECOVERY_S:
             return _uncertain("OpenClaw was restarted while it sent this, and may still be sending it")
+        if before.failed:
+            return await self._by_send(link, message, before.n + 1)
         why = "OpenClaw was restarted while it sent this, and has kept no word of it: it may have arrived or not"
         return _uncertain(why, settled=True)
 
@@ -183,6 +203,11 @@ def _noted(record: Record | None) -> Sent:
         return msgspec.convert(record.notes if record else {}, Sent)
     except msgspec.ValidationError:
         return Sent()
+
+
+def _tried(key: str, n: int) -> str:
+    """The key of the n-th time that a message was begun."""
+    return key if n == 1 else f"{key}#{n}"
 
 
 async def _chat(link: Link, agent: str, message: Message) -> str:
