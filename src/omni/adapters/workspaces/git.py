@@ -84,7 +84,12 @@ class Git(Struct, frozen=True):
         self, *argv: str, ok: tuple[int, ...] = (0,), limit_s: float = QUICK_S, most: int = MAX_OUTPUT_BYTES
     ) -> Output:
         """Run one command; raises WorkspaceError when it ends otherwise than with `ok`, or not in time."""
-        process = await self._start(argv)
+        starting = asyncio.ensure_future(self._start(argv))
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # asyncio would kill it at once, and its lock files would stay
+            await _end(await starting)
+            raise
         try:
             async with asyncio.timeout(limit_s):
                 output = await _collect(process, most)

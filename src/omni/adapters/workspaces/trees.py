@@ -205,8 +205,12 @@ def unlock(common: str, root: Path) -> None:
 
 
 async def remove_branch(git: Git, branch: str, commit: str) -> None:
-    """Remove a branch if it still is at that commit."""
+    """Remove a branch if it still is at that commit, and what a killed git left beside it."""
+    place = Path(git.cwd) / "refs/heads" / branch
+    place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
     await git.run("update-ref", "-d", f"refs/heads/{branch}", commit, ok=(0, 1, 128))
+    with contextlib.suppress(OSError):
+        place.parent.rmdir()  # `omni`, if it is empty: git makes it for its lock, also where no branch is
 
 
 def remove(common: str, root: Path) -> None:
@@ -221,13 +225,18 @@ def remove(common: str, root: Path) -> None:
 
 
 def is_entry_of(known: Path, root: Path) -> bool:
-    """Whether an entry of a repository is about a worktree of ours. One that was only begun has no pointer yet."""
+    """Whether an entry of a repository is about a worktree of ours. One that was only begun points nowhere yet."""
+    pointer = _pointer(known)
+    return known.is_dir() if not pointer else pointer == str(root / ".git")
+
+
+def _pointer(known: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
-        return (known / "gitdir").read_text(errors="replace").strip() == str(root / ".git")
-    return known.is_dir()
+        return (known / "gitdir").read_text(errors="replace").strip()
+    return ""
 
 
 def known(common: str, home: Path) -> list[Path]:
     """Worktrees in a directory of ours that a repository knows, also where the files are gone."""
     entries = (Path(common) / "worktrees").glob("omni-*")
-    return [home / each.name for each in entries if (each / "gitdir").is_file() and is_entry_of(each, home / each.name)]
+    return [home / each.name for each in entries if _pointer(each) == str(home / each.name / ".git")]
