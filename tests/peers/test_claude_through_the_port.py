@@ -168,13 +168,9 @@ def test_a_proxy_that_is_killed_between_two_calls_is_not_noticed_by_the_task(por
     until(lambda: port.mode == "DEGRADED", 20, "the daemon knows that the proxy is gone")
 
 
-@pytest.mark.parametrize("retries", ["0", "2"])
-def test_a_proxy_that_is_killed_in_the_middle_of_an_answer_costs_that_answer_and_not_the_task(
-    port: Port, retries: str
-) -> None:
-    words = ("--model", MODEL, "--include-partial-messages")
-    run = port.claude.start("[[slow:4]]", *words, CLAUDE_CODE_MAX_RETRIES=retries)
-    run.until(lambda events: any("content_block_delta" in str(each) for each in events), "the answer comes")
+def test_a_proxy_that_is_killed_in_the_middle_of_an_answer_costs_that_answer_and_not_the_task(port: Port) -> None:
+    run = port.claude.start("[[slow:4]]", "--model", MODEL, "--include-partial-messages")
+    run.until(lambda events: any("content_block_delta" in str(each) for each in events), "the answer comes", 60)
     port.proxy.kill()
     ran = run.end()
     assert (ran.code, ran.result["is_error"]) == (0, False)
