@@ -16,6 +16,8 @@
 Marks that hang answer when their session is gone on with. Sessions and calls are kept in `$STUB_STATE`.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "claude_code"
 STATE = Path(os.environ["STUB_STATE"])
@@ -31,7 +34,7 @@ HANGING = {"hang", "deaf", "stubborn", "offspring"}
 DEAF = [sys.executable, "-S", "-c", "import signal,time\nfor n in (2,15): signal.signal(n, 1)\ntime.sleep(300)"]
 
 
-def value(flag):
+def value(flag: str) -> str:
     return sys.argv[sys.argv.index(flag) + 1] if flag in sys.argv else ""
 
 
@@ -40,16 +43,16 @@ PROMPT = sys.argv[-1]
 MARK = (re.findall(r"\[\[(\w+)\]\]", PROMPT) or ["answer"])[0]
 
 
-def events(name):
+def events(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (RECORDINGS / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
-def say(event):
+def say(event: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(event).replace("SESSION", SESSION) + "\n")
     sys.stdout.flush()
 
 
-def replay(name):
+def replay(name: str) -> int:
     """The recording with today's times and this session's cost, and the exit code that goes with its end."""
     for event in events(name):
         if event["type"] == "rate_limit_event":
@@ -60,7 +63,7 @@ def replay(name):
     return 1 if event.get("is_error") else 0
 
 
-def spend(cost):
+def spend(cost: float) -> float:
     """What the conversation has cost with this: totals add up over all that is gone on with."""
     before = STATE / "sessions" / (value("--resume") or SESSION)
     total = float(before.read_text() or 0) + cost
@@ -68,7 +71,7 @@ def spend(cost):
     return total
 
 
-def note_call():
+def note_call() -> None:
     """What it was started with, for the test to read."""
     files = {flag: json.loads(Path(value(flag)).read_text()) for flag in ("--settings", "--mcp-config") if value(flag)}
     modes = {flag: oct(Path(value(flag)).stat().st_mode & 0o777) for flag in files}
@@ -78,7 +81,7 @@ def note_call():
     draft.rename(STATE / f"call-{time.monotonic_ns()}.json")
 
 
-def enter():
+def enter() -> int | None:
     """Begin the session or go on with one, as the CLI does; the exit code where that cannot be."""
     known = {path.name for path in (STATE / "sessions").iterdir()}
     if value("--resume") and value("--resume") not in known:
@@ -91,8 +94,8 @@ def enter():
     return None
 
 
-def hang():
-    def interrupted(number, frame):
+def hang() -> None:
+    def interrupted(number: int, frame: Any) -> None:
         for event in events("interrupted")[2:]:
             say(event)
         os._exit(0)
@@ -107,7 +110,7 @@ def hang():
     time.sleep(300)
 
 
-def act():
+def act() -> int:
     if MARK in HANGING and not (value("--resume") and "--fork-session" not in sys.argv):
         hang()
     if MARK == "breaks":
@@ -125,7 +128,7 @@ def act():
     return code
 
 
-def main():
+def main() -> int:
     (STATE / "sessions").mkdir(parents=True, exist_ok=True)
     note_call()
     if MARK == "refuses":

@@ -178,6 +178,7 @@ class ClaudeCode:
             port=command.uses_port(attempt.work, self._options, self._told),
             now=datetime.fromtimestamp(self._clock.wall_ms() / 1000).astimezone(),
             reason=attempt.stop.reason,
+            repair=attempt.work.repair,
             base_usd=attempt.notes.base_usd,
         )
 

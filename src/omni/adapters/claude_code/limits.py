@@ -90,5 +90,5 @@ def _zone(name: str | None, now: datetime) -> tzinfo | None:
         return UTC
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):  # also a system without that zone's data
+    except (OSError, ValueError, KeyError):  # also a system without that zone's data
         return None

@@ -47,6 +47,7 @@ class Circumstances(msgspec.Struct, frozen=True):
     port: bool
     now: datetime
     reason: Reason | None = None
+    repair: bool = False
     base_usd: float | None = 0.0
 
 
@@ -89,7 +90,9 @@ def total_of(story: Story) -> float | None:
 def _done(story: Story, result: Mapping[str, Any], where: Circumstances) -> Structured:
     denials = _denials(result)
     found: Structured = {
-        "text": "\n\n".join(each for each in (_text(story, result), _denied_line(denials)) if each),
+        "text": "\n\n".join(
+            each for each in (_text(story, result), _denied_line(denials, repair=where.repair)) if each
+        ),
         "session": where.session,
         "turns": result.get("num_turns"),
         "end": str(result.get("terminal_reason") or result.get("stop_reason") or "completed"),
@@ -148,11 +151,12 @@ def add_line(outcome: Structured, line: str) -> Structured:
     return {**outcome, "text": f"{outcome.get('text', '')}\n\n{line}".strip()}
 
 
-def _denied_line(denials: list[dict[str, str]]) -> str:
+def _denied_line(denials: list[dict[str, str]], *, repair: bool) -> str:
     if not denials:
         return ""
     uses = "; ".join(dict.fromkeys(each["use"] for each in denials))
-    return f"[not permitted, so left undone: {uses}. `allowed_tools` of the executor permits tools.]"
+    advice = "" if repair else " `allowed_tools` of the executor permits tools."
+    return f"[not permitted, so left undone: {uses}.{advice}]"
 
 
 def stopped(reason: Reason | None) -> Structured:
