@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.sim.sky import CLOUDS, Sky
+from tests.sim.sky import CLOUDS, TELLING, Sky
 
 from omni.domain import health as healths
 from omni.domain.health import Health
+from omni.domain.system import serves
 from omni.domain.values import PROXY
 
 
@@ -19,8 +20,8 @@ class Overseer:
         self.mode = "NORMAL"
         self.followed = "NORMAL"
         self.repair = ""
-        self.undelivered: dict[str, str] = {}
-        self.delivered: set[str] = set()
+        self.undelivered: dict[str, list[str]] = {sink.name: [] for sink in TELLING.sinks}  # keys in order
+        self.delivered: set[tuple[str, str]] = set()  # sink and key
         self.local = ""
 
     def see(self, row: Any) -> None:
@@ -52,7 +53,7 @@ class Overseer:
         """All is well again, and everything has been said."""
         assert self.followed == "NORMAL", f"Brainstem is still in {self.followed}"
         assert not self.repair, "a repair is open although the proxy is well"
-        assert not self.undelivered, f"never told: {self.undelivered}"
+        assert not any(self.undelivered.values()), f"never told: {self.undelivered}"
         assert sky.model == "unloaded", "the local model was forgotten in memory"
         assert self.delivered <= set(sky.heard), "delivered to nobody"
 
@@ -75,12 +76,24 @@ class Overseer:
         elif name == "system.repair_ended" and event.task_id == self.repair:
             self.repair = ""
         elif name == "system.notice_queued":
-            assert event.key not in self.delivered, f"{event.key} is told twice"
-            assert event.key not in self.undelivered, f"{event.key} is told twice"
-            self.undelivered[event.key] = event.kind
-        elif name in {"system.notice_delivered", "system.notice_dropped"}:
-            del self.undelivered[event.key]
-            self.delivered |= {event.key} if name == "system.notice_delivered" else set()
+            self._owed(event)
+        elif name == "system.notice_delivered":
+            assert self.undelivered[event.sink][0] == event.key, "told before its turn"
+            self._settled(event)
+            self.delivered.add((event.sink, event.key))
+        elif name == "system.notice_dropped":
+            self._settled(event)
+
+    def _owed(self, event: Any) -> None:
+        for sink in TELLING.sinks:
+            assert (sink.name, event.key) not in self.delivered, f"{event.key} is told twice"
+            assert event.key not in self.undelivered[sink.name], f"{event.key} is told twice"
+            if serves(sink, event.to):
+                self.undelivered[sink.name].append(event.key)
+
+    def _settled(self, event: Any) -> None:
+        if event.sink:
+            self.undelivered[event.sink].remove(event.key)
 
 
 TARGETS = (PROXY, *CLOUDS)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from omni.domain import commands as cmd
-from omni.domain.values import PROXY, HealthSettings, KeyRole
+from omni.domain.values import PROXY, HealthSettings, KeyRole, NoticeSink, Telling
 from omni.domain.verdict import Verdict
 
 Post = Callable[[str, str, Any], None]  # to, sender, message
 
 CLOUDS = ("anthropic", "openrouter")
 SETTINGS = HealthSettings(proxy=True, clouds=CLOUDS, primary_keys=CLOUDS, backup_keys=CLOUDS)
+TELLING = Telling((NoticeSink("log"), NoticeSink("chat", people=True, addressed=True)))
 PROXY_MOODS = {"up": Verdict.OK, "dead": Verdict.REFUSED, "frozen": Verdict.HUNG}
 CLOUD_MOODS = {
     "up": Verdict.OK,
@@ -37,8 +38,8 @@ class Sky:
         self.network = True
         self.asked: list[cmd.Probe] = []
         self.model = "unloaded"
-        self.deaf = False  # no sink takes a notice
-        self.heard: list[str] = []
+        self.deaf = False  # the chat takes no notice; the log takes each
+        self.heard: list[tuple[str, str]] = []  # sink and key
         self._wishes: list[Any] = []
 
     @property
@@ -93,9 +94,9 @@ class Sky:
 
     def _done(self, wish: Any) -> tuple[str, str, Any]:
         if isinstance(wish, cmd.Deliver):
-            if not self.deaf:
-                self.heard.append(wish.key)
-            return ("brainstem", "notifier", cmd.Delivered(wish.key, ok=not self.deaf, detail="nobody listens"))
+            ok = wish.sink == "log" or not self.deaf
+            self.heard += [(wish.sink, wish.key)] if ok else []
+            return ("brainstem", "notifier", cmd.Delivered(wish.key, ok, detail="nobody listens", sink=wish.sink))
         self.model = "loaded" if isinstance(wish, cmd.WakeLocal) else "unloaded"
         state = "checked" if self.model == "loaded" else "unloaded"
         return ("brainstem", "local", cmd.LocalObserved(state))

@@ -21,7 +21,7 @@ import structlog
 from tests.sim.model import Judge
 from tests.sim.outside import Call, Client, Hands, Ledger, VirtualClock
 from tests.sim.overseer import Overseer
-from tests.sim.sky import SETTINGS, Sky
+from tests.sim.sky import SETTINGS, TELLING, Sky
 
 from omni.actors.brainstem import Brainstem
 from omni.actors.executor_pool import ExecutorPool
@@ -288,7 +288,7 @@ class World:
 
     def _announce(self) -> None:
         repair = RepairSettings("retrier" if self.watched else "", backoff_ms=1_000, backoff_cap_ms=8_000)
-        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair)
+        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair, telling=TELLING)
         if self.watched:
             self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, SETTINGS),))
         self.post.send("brainstem", "daemon", (up,))

@@ -30,7 +30,7 @@ def counts(reckoning: Reckoning) -> Counter[str]:
     count.update(f"times {mode}" for _, mode in reckoning.modes[1:])
     count["suspensions"] = reckoning.suspensions
     kinds: dict[type[Any], str] = {
-        ev.NoticeDelivered: "notices",
+        ev.NoticeQueued: "notices",
         ev.RepairStarted: "repairs",
         ev.DaemonStarted: "daemon lives",
     }

@@ -22,6 +22,7 @@ from tests.torture.crowd import Crowd
 from tests.torture.weather import CLOUDS, Faults
 
 from omni.domain import events as ev
+from omni.domain.values import Telling
 from omni.domain.verdict import MEANING, Verdict
 from omni.eventlog.store import Recorded
 
@@ -275,14 +276,12 @@ class Reckoning:
     # --- what the user was told, and repairs ----------------------------------------------------------------------
 
     def _notices(self) -> Iterator[str]:
+        """Each sink of the daemon was told everything, once and in order."""
         queued = [event.key for _, event in self.system if isinstance(event, ev.NoticeQueued)]
-        delivered = [event.key for _, event in self.system if isinstance(event, ev.NoticeDelivered)]
-        if len(set(delivered)) < len(delivered):
-            yield "a notice was delivered twice in the log"
-        if delivered != queued[: len(delivered)]:
-            yield f"notices were delivered out of order: {delivered} of {queued}"
-        if len(delivered) < len(queued):
-            yield f"{len(queued) - len(delivered)} notices were never delivered"
+        lives = [event.telling for _, event in self.system if isinstance(event, ev.DaemonStarted)]
+        for sink in (lives[-1] if lives else Telling()).sinks:
+            gone = [event for _, event in self.system if isinstance(event, ev.NoticeDelivered)]
+            yield from _told(sink.name, [event.key for event in gone if event.sink == sink.name], queued)
 
     def _repairs(self) -> Iterator[str]:
         """At most one is open, and begun only while the proxy is down and a cloud can be called."""
@@ -315,3 +314,12 @@ def _begun_in(ledger: Path) -> Iterator[dict[str, Any]]:
 
 def _brief(story: Story) -> str:
     return ", ".join(f"{e.call[-6:]} n={e.n} {e.channel} {verdict or 'open'}" for e, verdict in story.calls)
+
+
+def _told(sink: str, delivered: list[str], queued: list[str]) -> Iterator[str]:
+    if len(set(delivered)) < len(delivered):
+        yield f"a notice was delivered twice at {sink!r} in the log"
+    if delivered != queued[: len(delivered)]:
+        yield f"notices were delivered out of order at {sink!r}: {delivered} of {queued}"
+    if len(delivered) < len(queued):
+        yield f"{len(queued) - len(delivered)} notices were never delivered at {sink!r}"

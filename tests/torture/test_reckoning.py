@@ -15,7 +15,7 @@ from tests.torture.reckoning import Reckoning
 from tests.torture.weather import Fault, Faults
 
 from omni.domain import events as ev
-from omni.domain.values import Held, Mode, Result, Route, TaskError, TaskSpec
+from omni.domain.values import Held, Mode, NoticeSink, Result, Route, TaskError, TaskSpec, Telling
 from omni.eventlog.store import Recorded
 
 TASK, OTHER = ev.TASK_PREFIX + "t1", ev.TASK_PREFIX + "t2"
@@ -51,6 +51,7 @@ ONCE = [asked()]
 DIRECT = of_task(reserved(), settled("c/1", "refused"), reserved("c/2", "openrouter"), settled("c/2"), SUCCEEDED, DONE)
 SOUTH = asked("south", "sk-or-south-backup")
 NOTES = [ev.NoticeQueued("a", "degraded"), ev.NoticeQueued("b", "recovered")]
+TWO_SINKS = ev.DaemonStarted("0", 1, "boot", telling=Telling((NoticeSink("log"), NoticeSink("chat"))))
 REPAIR = [ev.ModeFollowed("DEGRADED"), ev.RepairStarted(1, "r1")]
 
 FORGED: dict[str, tuple[History, list[tuple[str, Entry]], str]] = {
@@ -79,7 +80,12 @@ FORGED: dict[str, tuple[History, list[tuple[str, Entry]], str]] = {
         ONCE,
         "out of order",
     ),
-    "a notice twice": (of_system(NOTES[0], *[ev.NoticeDelivered("a")] * 2), ONCE, "delivered twice"),
+    "a notice twice": (of_system(NOTES[0], *[ev.NoticeDelivered("a")] * 2), ONCE, "delivered twice at"),
+    "a notice kept from one sink": (
+        of_system(TWO_SINKS, NOTES[0], ev.NoticeDelivered("a", "log")),
+        ONCE,
+        "never delivered at 'chat'",
+    ),
     "a notice kept back": (of_system(*NOTES, ev.NoticeDelivered("a")), ONCE, "never delivered"),
     "two repairs": (of_system(*REPAIR, ev.RepairStarted(2, "r2")), ONCE, "while r1 was open"),
     "a repair in good weather": (of_system(REPAIR[1]), ONCE, "began in NORMAL"),
