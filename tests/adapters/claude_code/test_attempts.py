@@ -260,6 +260,7 @@ async def test_through_the_port_no_key_is_on_the_command_line_or_left_on_disk(ya
     assert call["modes"]["--settings"] == "0o600"
     assert call["files"]["--settings"]["env"]["ANTHROPIC_AUTH_TOKEN"] == key
     assert not {"ANTHROPIC_API_KEY", "CLAUDE_CODE_USE_BEDROCK"} & set(call["env"])
+    assert call["env"]["CLAUDE_CODE_MAX_RETRIES"] == "1"  # an answer that broke off is asked for once more
     assert yard.keys_on_disk() == []
 
 

@@ -6,7 +6,7 @@ No key ever stands on the command line, which every user of the machine can read
 |---|---|---|
 | endpoint and key | none of ours | environment, and a settings file that outranks the user's settings |
 | `--model` | `model` of the options | the attempt's model, else its tier |
-| repeats a failed call | twice | never: the port fails over by itself |
+| repeats a failed call | twice | once: the port fails over by itself, but for an answer that broke off in the middle |
 
 A repair has no shell, no settings of anybody, the runbook's named commands and the log files named for it.
 """
@@ -27,6 +27,7 @@ from omni.executors.bundled import RUNBOOK_VARIABLE, Options
 RUN_VARIABLE = "OMNI_RUN"  # marks everything that one run starts
 ANY_MODEL = "auto"
 OWN_RETRIES = 2
+PORT_RETRIES = 1
 RUNBOOK = "runbook"
 _BASE = ("-p", "--output-format", "stream-json", "--verbose", "--strict-mcp-config")
 _QUIET = {
@@ -104,7 +105,7 @@ def environment(
     env = {**base, **told.env, **_QUIET, RUN_VARIABLE: marker}
     if port:
         env = {name: value for name, value in env.items() if name not in _ELSEWHERE}
-        return {**env, **_endpoint(work, options), "CLAUDE_CODE_MAX_RETRIES": "0"}
+        return {**env, **_endpoint(work, options), "CLAUDE_CODE_MAX_RETRIES": str(PORT_RETRIES)}
     env.setdefault("CLAUDE_CODE_MAX_RETRIES", str(OWN_RETRIES))
     if work.repair:
         env.pop(_ADDRESS, None)
