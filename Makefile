@@ -36,7 +36,7 @@ test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of i
 test-peers: setup ## the tests with the real Claude Code and OpenClaw, in a .peers of their own
 	$(call step,pytest -m peers)
 	@scripts/setup_peers.sh
-	@$(PY) -m pytest -m peers -n 0 --timeout 300 tests/peers $(ARGS)
+	@$(PY) -m pytest -m peers -n 0 --timeout 600 tests/peers $(ARGS)
 
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
 	@scripts/setup.sh dev
@@ -46,7 +46,7 @@ format: setup ## put the code in order, as far as a machine can
 	@$(PY) -m ruff format .
 
 torture: setup ## kill and damage the daemon at random, for minutes (KILLS=… how often)
-	@OMNI_TORTURE=$(or $(KILLS),1) $(PY) -m pytest -m torture --timeout 0 tests/torture tests/sim tests/ops $(ARGS)
+	@OMNI_TORTURE=$(or $(KILLS),1) $(PY) -m pytest -m torture --timeout 0 tests/torture tests/sim tests/ops tests/adapters $(ARGS)
 
 bench: setup ## measure throughput and latency on this machine
 	@$(PY) -m bench $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,20 @@ class Works(Watched):
         (task_id,) = self.submit(description, type="coding", **params)
         return task_id
 
-    def ended(self, task_id: str, within_s: float = DONE_WITHIN_S) -> Json:
-        over = {"completed", "failed", "cancelled", "held"}
-        until(lambda: self.task(task_id)["state"] in over, within_s, f"{task_id} has ended")
-        return self.task(task_id)
+    def ended(self, task_id: str, within_s: float = DONE_WITHIN_S, *, held: bool = True) -> Json:
+        """The task when it has ended; one that is held has, unless somebody will let it go on."""
+        over = {"completed", "failed", "cancelled", *(("held",) if held else ())}
+
+        def task() -> Json | None:
+            with contextlib.suppress(TimeoutError):  # a handshake may take long while everything starts
+                told = self.task(task_id)
+                return told if told["state"] in over else None
+            return None
+
+        return until(task, within_s, f"{task_id} has ended") or {}
 
     def cancel(self, task_id: str) -> None:
-        done = self.daemon.run("cancel", task_id)
+        done = self.daemon.run("task", "cancel", task_id)
         assert done.returncode == 0, done.stderr
 
     def until_asked(self, times: int = 1) -> None:
@@ -70,11 +78,11 @@ class Works(Watched):
         until(lambda: len(self.api.asked()) >= times, CALLED_WITHIN_S, f"the model is asked {times} times")
 
     def hands(self, words: str) -> list[Someone]:
-        """Every process below the daemon whose command line holds those words."""
+        """Every process below the daemon that is run as those words say: the prompt on a command line is left out."""
         found = []
         for each in psutil.Process(self.daemon.pid).children(recursive=True):
             try:
-                if words in " ".join(each.cmdline()):
+                if words in " ".join(each.cmdline()[:3]):
                     found.append(Someone(each.pid, each.create_time()))
             except psutil.Error:
                 continue  # gone meanwhile
