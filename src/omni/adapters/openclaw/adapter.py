@@ -19,6 +19,7 @@ from pathlib import Path
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import Away
 from omni.adapters.openclaw.gateway import Gateway
+from omni.adapters.openclaw.moltworker import Patience, titled
 from omni.adapters.openclaw.outcome import structured
 from omni.adapters.openclaw.runs import AWAY_S, Run, looked_up, noted
 from omni.adapters.openclaw.sending import Sending
@@ -33,6 +34,7 @@ from omni.runtime.ports import Clock
 
 LOOKUP_S = 3.0
 FIRST_S = 20.0  # the daemon waits 30 s for a server that starts
+FIRST_WITH_STATUS_S = 12.0  # what remains of them is for the question about its status
 LAST_ANSWERS_S = 5.0
 
 
@@ -72,7 +74,8 @@ async def open_adapter(told: Options, records: Records, clock: Clock) -> AsyncIt
         device = Device(state / "device") if settings.signs else None
     except ConfigError as error:
         raise _farewell(error.message) from error
-    gateway = Gateway(settings, device)
+    patience = Patience(state / "starting", settings.connect_s, clock) if settings.status_url else None
+    gateway = Gateway(settings, device, patience)
     keeping = asyncio.create_task(gateway.keep())
     watching = asyncio.create_task(_watch(gateway))
     try:
@@ -92,20 +95,30 @@ def tools_of(adapter: OpenClaw) -> Mapping[str, ExtraTool]:
 
 
 async def _reached(gateway: Gateway) -> None:
+    asks = bool(gateway.settings.status_url)
+    within_s = FIRST_WITH_STATUS_S if asks else FIRST_S
     try:
-        async with asyncio.timeout(FIRST_S):
+        async with asyncio.timeout(within_s):
             await gateway.first()
     except Away as away:
-        raise _farewell(away.message) from away
-    except TimeoutError:
-        raise _farewell(f"OpenClaw's gateway at {gateway.settings.url} gave no answer within {FIRST_S:g} s") from None
+        raise _farewell(_said(gateway, away)) from away
+    except TimeoutError as late:
+        if asks:
+            raise _farewell(_said(gateway, await gateway.explained(late))) from None
+        raise _farewell(f"OpenClaw's gateway at {gateway.settings.url} gave no answer within {within_s:g} s") from None
 
 
 async def _watch(gateway: Gateway) -> None:
     """End the process, in order, once the gateway has been away for too long."""
     await gateway.given_up(AWAY_S + LAST_ANSWERS_S)
-    _farewell(gateway.why_away.message)
+    away = await gateway.explained(TimeoutError()) if gateway.settings.status_url else gateway.why_away
+    _farewell(_said(gateway, away))
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _said(gateway: Gateway, away: Away) -> str:
+    """The reason; a Moltworker's begins with its state, as there are more of them."""
+    return titled(away) if gateway.settings.admin_url else away.message
 
 
 def _farewell(why: str) -> SystemExit:

@@ -1,7 +1,7 @@
 """Who we are to a gateway elsewhere: an Ed25519 key of our own, and the token that pairing gave us.
 
 Both lie in the adapter's directory, readable by its owner only. The key never leaves it; the gateway gets the public
-half and a signature over what it asked (payload version 3 of OpenClaw's device protocol).
+half and a signature over what it asked (payload version 3 of OpenClaw's device protocol, or 2 for older gateways).
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ class Device:
         nonce: str,
         ts: int,
         platform: str,
+        aged: bool = False,
     ) -> dict[str, object]:
         """What `connect` carries as `device`, over the challenge that the gateway set."""
-        parts = ("v3", self.id, client, mode, role, ",".join(scopes), str(ts), token, nonce, platform, "")
+        common = (self.id, client, mode, role, ",".join(scopes), str(ts), token, nonce)
+        parts = ("v2", *common) if aged else ("v3", *common, platform, "")
         signature = self._key.sign("|".join(parts).encode())
         return {
             "id": self.id,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 import omni
@@ -37,13 +37,18 @@ from omni.adapters.openclaw.frames import (
     request,
     text_of,
 )
+from omni.adapters.openclaw.moltworker import Patience, diagnosed
 from omni.adapters.openclaw.settings import Settings
+from omni.executors.websocket import StraightConnect
 
 CLIENT = "gateway-client"  # the gateway knows its clients by fixed names, and turns others away
 MODE = "backend"
 ROLE = "operator"
 SCOPES = ("operator.read", "operator.write")
 LEDGER_SCOPE = "operator.admin"  # for `conversations.send`; who holds the gateway's own token may ask for it
+PAIRING = "needs_pairing"
+DEVICE_CODES = ("DEVICE_", "AUTH_DEVICE_TOKEN")
+TOKEN_WORDS = ("unauthorized", "invalid or missing token")  # the gateway's own, and what a Moltworker makes of them
 REQUEST_S = 15.0
 CLOSE_S = 1.0
 PING_S = 20.0
@@ -142,8 +147,9 @@ class Link:
 class Gateway:
     """The gateway as the adapter sees it: `link` while it is there, `Away` while it is not."""
 
-    def __init__(self, settings: Settings, device: Device | None) -> None:
+    def __init__(self, settings: Settings, device: Device | None, patience: Patience | None = None) -> None:
         self.settings = settings
+        self._patience = patience
         self._device = device
         self._link: Link | None = None
         self._there, self._absent = asyncio.Event(), asyncio.Event()
@@ -229,6 +235,8 @@ class Gateway:
 
     def _arrived(self, link: Link) -> None:
         self._link = link
+        if self._patience:
+            self._patience.renew()
         self._there_since = asyncio.get_running_loop().time()
         self._there.set()
         self._absent.clear()
@@ -250,7 +258,7 @@ class Gateway:
         try:
             async with (
                 asyncio.timeout(self.settings.connect_s) as limit,
-                connect(
+                StraightConnect(
                     self.settings.url,
                     additional_headers=self.settings.headers,
                     max_size=MAX_FRAME_BYTES,
@@ -273,7 +281,7 @@ class Gateway:
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
         except (OSError, WebSocketException, TimeoutError, Lost, Late) as error:
-            raise self._explained(error) from error
+            raise await self.explained(error) from error
 
     async def _greet(self, link: Link, challenge: Json) -> None:
         device = self._device
@@ -287,12 +295,12 @@ class Gateway:
             "role": ROLE,
             "scopes": list(scopes),
             "caps": [],
-            "auth": _credentials(self.settings.token, device),
+            "auth": _credentials(self.settings, device),
         }
         if device is not None:
             params["device"] = device.sign(
                 client=CLIENT, mode=MODE, role=ROLE, scopes=scopes, token=token, platform=sys.platform,
-                nonce=text_of(challenge.get("nonce")), ts=int(challenge.get("ts") or 0),
+                nonce=text_of(challenge.get("nonce")), ts=int(challenge.get("ts") or 0), aged=self.settings.aged,
             )  # fmt: skip
         try:
             link.hello = read_hello(await link.ask("connect", params, self.settings.connect_s))
@@ -303,25 +311,35 @@ class Gateway:
 
     def _turned_away(self, refusal: Refused) -> Away:
         """Why the gateway does not let us in, and what a person can do."""
-        url, code = self.settings.url, refusal.code
-        if code == "PAIRING_REQUIRED":
-            id_ = text_of(mapping(refusal.fault.details).get("requestId")) or "REQUEST_ID"
-            told = (
-                f"OpenClaw's gateway at {url} does not know this device yet: run `openclaw devices approve {id_}` there"
-            )
-            return Away(told, "needs_pairing")
-        if code.startswith("DEVICE_") and self._device is not None:
+        url, code, words = self.settings.url, refusal.code, refusal.message.lower()
+        if code in {"PAIRING_REQUIRED", "NOT_PAIRED"} and "identity required" not in words:
+            return Away(f"OpenClaw's gateway at {url} does not know this device yet: {self._pairing(refusal)}", PAIRING)
+        if self._device is not None and (code.startswith(DEVICE_CODES) or "device token" in words):
             self._device.forget_token()
-        if "PROTOCOL" in code or "protocol mismatch" in refusal.message.lower():
+        if "PROTOCOL" in code or "protocol mismatch" in words:
             low, high = self.settings.protocols
             told = f"OpenClaw's gateway at {url} speaks another protocol than {low} to {high}: {refusal.message}"
             return Away(f"{told}; see `options.protocols`", "protocol")
-        if code.startswith("AUTH_") or "unauthorized" in refusal.message.lower():
+        if code.startswith("AUTH_") or any(each in words for each in TOKEN_WORDS):
             told = f"OpenClaw's gateway at {url} does not accept the token: {refusal.message}"
-            return Away(f"{told}; set `options.token` to its gateway.auth.token", "unauthorised")
+            name = "MOLTBOT_GATEWAY_TOKEN" if self.settings.admin_url else "gateway.auth.token"
+            return Away(f"{told}; set `options.token` to its {name}", "unauthorised")
         return Away(f"OpenClaw's gateway at {url} refused the connection: {refusal.message}", "refused")
 
-    def _explained(self, error: Exception) -> Away:
+    def _pairing(self, refusal: Refused) -> str:
+        """How a person lets this device in."""
+        id_ = text_of(mapping(refusal.fault.details).get("requestId")) or "REQUEST_ID"
+        if self.settings.admin_url:
+            return f"approve request {id_} on {self.settings.admin_url}, or run `openclaw devices approve {id_}` there"
+        return f"run `openclaw devices approve {id_}` there"
+
+    async def explained(self, error: Exception) -> Away:
+        """Why there is no connection, as far as anybody can say."""
+        if self.settings.status_url:
+            return await diagnosed(self.settings, error, self._patience)
+        return self._plain(error)
+
+    def _plain(self, error: Exception) -> Away:
         url = self.settings.url
         start = ": start it with `openclaw gateway run`" if self.settings.near else ""
         if isinstance(error, ConnectionRefusedError):
@@ -335,8 +353,11 @@ class Gateway:
         return Away(f"OpenClaw's gateway at {url} cannot be reached: {str(error) or type(error).__name__}{start}")
 
 
-def _credentials(token: str, device: Device | None) -> dict[str, str]:
-    own = device.token if device else ""
+def _credentials(settings: Settings, device: Device | None) -> dict[str, str]:
+    """What opens the gateway. An aged one knows one field for both, and refuses a request that has another."""
+    token, own = settings.token, device.token if device else ""
+    if settings.aged:
+        token, own = token or own, ""
     return {name: value for name, value in (("token", token), ("deviceToken", own)) if value}
 
 

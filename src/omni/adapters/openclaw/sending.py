@@ -23,6 +23,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import mcp_types as types
 import msgspec
@@ -68,7 +69,7 @@ class Sending:
     def __init__(self, gateway: Gateway, records: Records) -> None:
         self._gateway = gateway
         self._records = records
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def tools(self) -> Mapping[str, ExtraTool]:
         """The tool as the server lists it."""

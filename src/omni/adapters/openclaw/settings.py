@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
+from omni.adapters.openclaw.urls import as_socket, page
 from omni.config.adapters import MOLTWORKER, OpenClawOptions
 from omni.domain.errors import ConfigError
 from omni.executors.bundled import Options
 from omni.executors.websocket import LOOPBACK
 
 DEFAULT_URL = "ws://127.0.0.1:18789"
+STATUS_PATH = "/api/status"  # of a Moltworker
+ADMIN_PATH = "/_admin/"
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _STRING_OR_COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|//[^\n]*|/\*.*?\*/""", re.DOTALL)
 
@@ -33,6 +36,12 @@ class Settings(msgspec.Struct, frozen=True):
     protocols: tuple[int, int] = (4, 4)
     connect_s: float = 15.0
     status_url: str = ""
+    admin_url: str = ""  # where people approve devices; empty where they do so by OpenClaw's own command
+
+    @property
+    def aged(self) -> bool:
+        """Whether the gateway may be so old that newer forms of `connect` would be refused (protocol 3)."""
+        return self.protocols[0] < 4
 
     @property
     def near(self) -> bool:
@@ -52,19 +61,20 @@ def settings_of(told: Options, environ: Mapping[str, str]) -> Settings:
         options = msgspec.convert({**defaults, **told.options}, OpenClawOptions)
     except msgspec.ValidationError as error:
         raise ConfigError(f"mcp_servers.{told.name}.options: {error}") from error
-    url = told.url or DEFAULT_URL
+    url, elsewhere = as_socket(told.url or DEFAULT_URL), told.adapter == "moltworker"
     if urlsplit(url).scheme not in {"ws", "wss"}:
         raise ConfigError(f"mcp_servers.{told.name}.url: a gateway's address begins with ws:// or wss://, not {url!r}")
     near = is_near(url)
     return Settings(
         url=url,
         headers=told.headers,
-        token=options.token or (kept_token(environ) if near else ""),
+        token=options.token or (kept_token(environ) if near and not elsewhere else ""),
         agent=options.agent,
         signs=options.device == "always" or (options.device == "auto" and not near),
         protocols=options.protocols,
         connect_s=options.connect_s,
-        status_url=options.status_url,
+        status_url=options.status_url or (page(url, STATUS_PATH) if elsewhere else ""),
+        admin_url=page(url, ADMIN_PATH) if elsewhere else "",
     )
 
 
