@@ -20,10 +20,18 @@ CLOSE_S = 1.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+class StraightConnect(connect):
+    """A connection to the address that was given. A redirect would take our headers to another one."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """No redirect is followed."""
+        return exc
+
+
 @asynccontextmanager
 async def open_websocket(url: str, headers: Mapping[str, str]) -> AsyncIterator[Wire]:
     """Connect and speak; pings every 20 s notice a peer that went silently."""
-    async with connect(
+    async with StraightConnect(
         url,
         subprotocols=[Subprotocol("mcp")],
         additional_headers=dict(headers),

@@ -61,7 +61,8 @@ def settings_of(told: Options, environ: Mapping[str, str]) -> Settings:
         options = msgspec.convert({**defaults, **told.options}, OpenClawOptions)
     except msgspec.ValidationError as error:
         raise ConfigError(f"mcp_servers.{told.name}.options: {error}") from error
-    url, elsewhere = as_socket(told.url or DEFAULT_URL), told.adapter == "moltworker"
+    elsewhere = told.adapter == "moltworker"
+    url = as_socket(told.url) if elsewhere else told.url or DEFAULT_URL
     if urlsplit(url).scheme not in {"ws", "wss"}:
         raise ConfigError(f"mcp_servers.{told.name}.url: a gateway's address begins with ws:// or wss://, not {url!r}")
     near = is_near(url)
