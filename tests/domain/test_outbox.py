@@ -130,6 +130,16 @@ def test_what_is_owed_to_a_sink_that_is_configured_no_more_is_settled_with_the_r
     assert one.put(cmd.Delivered(first, ok=True, sink="chat")) == []
 
 
+def test_a_messenger_that_lost_the_owners_address_is_sent_nothing_for_the_owner() -> None:
+    one = stem(LOG, CHAT)
+    notice, answer = held(one), held(one, to="telegram:1")
+    one.put(cmd.DaemonDown("SIGTERM"))
+    one.start(NOBODY, Telling((LOG, NoticeSink("chat", people=True, owner=False, addressed=True))))
+    assert [(e.key, e.sink) for e in one.events if isinstance(e, ev.NoticeDropped)] == [(notice, "chat")]
+    assert sorted(out(one)) == [("chat", answer), ("log", notice)]
+    assert waiting(one, "chat") == []
+
+
 def test_a_new_sink_hears_of_what_is_new() -> None:
     one = stem(LOG)
     old = held(one)

@@ -60,7 +60,7 @@ def answered(state: SystemState, answer: cmd.Delivered, draft: Draft) -> None:
     """A sink has taken a notice, or has not; an answer for what is owed to it no more changes nothing."""
     notice = state.outbox.get(answer.key)
     lane = (answer.sink, notice.to if notice else "")
-    if notice is None or answer.key not in state.lanes.get(lane, ()) or state.sink(answer.sink) is None:
+    if notice is None or answer.key not in state.lanes.get(lane, ()) or _sink_of(state, lane) is None:
         return
     if not answer.ok and not answer.gone and draft.at - notice.at < NOTICE_LIFE_MS:
         _failed(draft, lane, notice, answer.detail)
@@ -81,7 +81,7 @@ def ring(state: SystemState, address: str, draft: Draft) -> None:
 def owed(state: SystemState) -> Iterator[Send]:
     """What may have been lost on its way. Where quiet hours may forbid it, a timer asks what time it is."""
     for lane, keys in state.lanes.items():
-        sink = state.sink(lane[0])
+        sink = _sink_of(state, lane)
         if not keys or sink is None:
             continue
         if sink.people and state.telling.quiet and not lane[1]:
@@ -91,11 +91,11 @@ def owed(state: SystemState) -> Iterator[Send]:
 
 
 def unserved(state: SystemState) -> Iterator[ev.NoticeDropped]:
-    """Settle what is owed to sinks that this boot does not have."""
-    for (sink, _), keys in state.lanes.items():
-        if state.sink(sink) is None:
+    """Settle what is owed to sinks that this boot does not have, or not for that."""
+    for lane, keys in state.lanes.items():
+        if _sink_of(state, lane) is None:
             for key in keys:
-                yield ev.NoticeDropped(key, f"the sink {sink} is not configured any more", sink)
+                yield ev.NoticeDropped(key, f"the sink {lane[0]} is not configured any more", lane[0])
     held = {key for keys in state.lanes.values() for key in keys}
     for key, notice in state.outbox.items():
         if key not in held:
@@ -120,6 +120,12 @@ def notice_backoff_ms(key: str, tries: int) -> int:
     base = min(NOTICE_BACKOFF_CAP_MS, NOTICE_BACKOFF_MS << min(tries, 16))
     spread = int.from_bytes(hashlib.sha256(f"{key}:{tries}".encode()).digest()[:2]) / 65_535
     return int(base * (0.75 + 0.5 * spread))
+
+
+def _sink_of(state: SystemState, lane: Lane) -> NoticeSink | None:
+    """The sink of a lane, if this boot has it and it serves such notices."""
+    sink = state.sink(lane[0])
+    return sink if sink is not None and serves(sink, lane[1]) else None
 
 
 def _failed(draft: Draft, lane: Lane, notice: Notice, detail: str) -> None:
