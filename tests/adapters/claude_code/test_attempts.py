@@ -1,5 +1,6 @@
 """Attempts from the daemon's side: done, denied, limited, cancelled, paused, killed, and gone on with."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -125,6 +126,8 @@ async def test_a_paused_task_goes_on_in_its_own_session_and_place(yard: Yard) ->
         bench.send(cmd.PauseAttempt("t", 1, NAME))
         paused = await bench.outcome("t")
         assert (paused.resumable, paused.orderly, paused.retry_after_ms) == (True, True, 0)
+        assert yard.notes("h-t")["total_usd"] == 0.0005  # INT came first, so that it could still say its result
+        assert "process" not in yard.notes("h-t")
         bench.send(again("t", "[[hang]]"))
         assert isinstance(await outcome_of(bench, "t", 2), cmd.ReportSucceeded)
     first, second = yard.calls()
@@ -228,6 +231,15 @@ async def test_the_work_of_a_task_is_on_a_branch_and_its_worktree_is_kept_for_a_
         nothing = await bench.run(NAME, "only talk", "t2", workdir=str(repository))
         assert "workspace" not in nothing.result.structured
     assert yard.worktrees() == [told["path"]]
+
+
+async def test_files_made_without_a_workdir_are_kept_and_their_place_is_told(yard: Yard) -> None:
+    async with workbench(yard.data, yard.executor()) as bench:
+        found = await bench.run(NAME, "[[write]]")
+        told = found.result.structured["workspace"]
+        assert told["files"] == 1
+        assert told["path"] in found.result.content
+        assert await asyncio.to_thread((Path(told["path"]) / "made.txt").read_text) == "made\n"
 
 
 async def test_a_workdir_that_is_not_there_is_the_caller_s_error(yard: Yard, tmp_path: Path) -> None:

@@ -113,6 +113,12 @@ def test_an_outage_after_work_had_begun_is_interrupted_and_not_in_order() -> Non
     assert "retry_after_s" not in found["error"]
 
 
+def test_a_session_that_was_begun_is_never_given_up_for_a_new_one() -> None:
+    where = Circumstances("s", port=True, now=NOW, resumed=True)
+    found = verdict(ended_with(Story(), api_error_status=429), EXITED, where)
+    assert (found["error"]["kind"], found["error"]["retry_after_s"], found["resumable"]) == ("interrupted", 60, True)
+
+
 def test_what_really_finished_wins_over_the_wish_to_stop() -> None:
     where = Circumstances("s", port=True, now=NOW, reason="cancelled")
     assert verdict(told("answer")[0], Ended("stopped", 0), where)["text"] == "All done."

@@ -41,6 +41,12 @@ class Yard:
         """What the stub was started with, in order."""
         return [json.loads(path.read_text()) for path in sorted(self.state.glob("call-*.json"))]
 
+    def notes(self, handle: str) -> dict[str, Any]:
+        """What the adapter has on record of an attempt."""
+        path = self.data / "adapters" / NAME / "attempts" / f"{handle}.json"
+        found: dict[str, Any] = json.loads(path.read_text())["notes"]
+        return found
+
     def sessions(self) -> set[str]:
         return {path.name for path in (self.state / "sessions").glob("*")}
 

@@ -107,7 +107,7 @@ class ClaudeCode:
             place = await self._place(attempt, earlier)
         except OmniError as error:
             return failed("bad_request", str(error))
-        attempt.note(place=place, workdir=work.workdir)
+        attempt.remember(place=place, workdir=work.workdir)
         return await self._settled(place, await self._in_turns(attempt, place, earlier))
 
     async def _place(self, attempt: Attempt, earlier: Notes) -> Place:
@@ -124,17 +124,17 @@ class ClaudeCode:
             if attempt.stop.reason:
                 return stopped(attempt.stop.reason)
             attempt.anew()
-            attempt.note(base_usd=_base_usd(turn, attempt.notes, earlier))
+            attempt.remember(base_usd=_base_usd(turn, attempt.notes, earlier))
             try:
                 ended = await self._one_run(attempt, place, turn)
-            except OmniError as error:
-                return failed("unavailable", str(error))
+            except (OmniError, OSError) as error:  # it was not started
+                return _not_started(turn, str(error))
             tried.append(turn)
             following = next_turn(turns, tried, attempt.story, ended)
             if following is None:
                 break
             turn = following
-        outcome = verdict(attempt.story, ended, self._circumstances(attempt))
+        outcome = verdict(attempt.story, ended, self._circumstances(attempt, turn))
         anew = len(tried) > 1 and turn == turns[-1]
         return add_line(outcome, "[the earlier session was not found, so this is a new one]") if anew else outcome
 
@@ -148,7 +148,7 @@ class ClaudeCode:
             run = await start(
                 argv, self._environment(work, marker, port=port), place.path, marker, bounds, attempt.hear
             )
-            attempt.note(process=run.record)
+            attempt.remember(process=run.record)
             async with attempt.telling(self._life_sign_s):
                 ended = await run.follow(attempt.stop)
         attempt.over()
@@ -161,10 +161,11 @@ class ClaudeCode:
             return outcome
         try:
             changes = await self._workspaces.changes(place)
-            await self._workspaces.release(place, keep=changes is not None and kind is None)
+            made = await asyncio.to_thread(_made, place)
+            await self._workspaces.release(place, keep=kind is None and (changes is not None or bool(made)))
         except OmniError as error:
             return add_line(outcome, f"[the workspace {place.path} could not be read or cleared: {error.message}]")
-        return _with_changes(outcome, place, changes)
+        return _with_files(outcome, place, made) if made else _with_changes(outcome, place, changes)
 
     # ---- what it needs
 
@@ -172,13 +173,14 @@ class ClaudeCode:
         found = self._records.find(session)
         return found or next((each for each in self._records.all() if notes_of(each).session == session), None)
 
-    def _circumstances(self, attempt: Attempt) -> Circumstances:
+    def _circumstances(self, attempt: Attempt, turn: Turn) -> Circumstances:
         return Circumstances(
             session=attempt.notes.session,
             port=command.uses_port(attempt.work, self._options, self._told),
             now=datetime.fromtimestamp(self._clock.wall_ms() / 1000).astimezone(),
             reason=attempt.stop.reason,
             repair=attempt.work.repair,
+            resumed=turn.again,
             base_usd=attempt.notes.base_usd,
         )
 
@@ -219,6 +221,26 @@ def _base_usd(turn: Turn, notes: Notes, earlier: Notes) -> float | None:
     if turn.earlier:
         return earlier.total_usd
     return notes.base_usd if turn.again else 0.0
+
+
+def _not_started(turn: Turn, why: str) -> Structured:
+    """Nothing was begun; but a session that goes on must not be given up for a new one."""
+    if not turn.again:
+        return failed("unavailable", why)
+    return {**failed("interrupted", why), "resumable": True}
+
+
+def _made(place: Place) -> int:
+    """How many files lie in a directory that was empty before."""
+    return sum(1 for path in Path(place.path).rglob("*") if path.is_file()) if place.kind == "scratch" else 0
+
+
+def _with_files(outcome: Structured, place: Place, made: int) -> Structured:
+    """The answer with where its files are, as long as they are kept: no `workdir` was named."""
+    if "error" in outcome:
+        return outcome
+    told = add_line(outcome, f"[{made} file{'' if made == 1 else 's'} in {place.path}, kept for some days]")
+    return {**told, "workspace": {"path": place.path, "files": made}}
 
 
 def _with_changes(outcome: Structured, place: Place, changes: Changes | None) -> Structured:

@@ -110,6 +110,11 @@ class Attempt:
             Record(self.work.handle, self.work.key, self.work.task_id, "running", notes=plain(self.notes))
         )
 
+    def remember(self, **known: Any) -> None:
+        """Note what is of use and not needed: the marker on record finds a run without it."""
+        with contextlib.suppress(OSError):
+            self.note(**known)
+
     def anew(self) -> None:
         """Forget the story of a run before."""
         self.story = Story()
@@ -121,7 +126,7 @@ class Attempt:
         if event := event_of(line):
             self.story, words = hear(self.story, event)
             if self.story.begun and not self.notes.begun:
-                self.note(begun=True)
+                self.remember(begun=True)
             if words:
                 self._say(words)
         return self.story.result is not None
@@ -129,7 +134,7 @@ class Attempt:
     def over(self) -> None:
         """Note that nothing of a run is left, and what its session has cost."""
         total = total_of(self.story)
-        self.note(process=None, marker="", total_usd=self.notes.total_usd if total is None else total)
+        self.remember(process=None, marker="", total_usd=self.notes.total_usd if total is None else total)
 
     @contextlib.asynccontextmanager
     async def telling(self, life_sign_s: float) -> AsyncIterator[None]:

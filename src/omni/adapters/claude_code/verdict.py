@@ -41,13 +41,17 @@ _SESSION_IN_USE = "is already in use"
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """What the run itself does not say. `base_usd`: what its session had cost before; None when nobody knows."""
+    """What the run itself does not say. `base_usd`: what its session had cost before; None when nobody knows.
+
+    `resumed`: an earlier run of this session may have done something, so nothing is "not begun" any more.
+    """
 
     session: str
     port: bool
     now: datetime
     reason: Reason | None = None
     repair: bool = False
+    resumed: bool = False
     base_usd: float | None = 0.0
 
 
@@ -183,13 +187,13 @@ def _erred(story: Story, result: Mapping[str, Any], where: Circumstances) -> Str
     if result.get("api_error") == "usage_limit_reached" or (not where.port and is_limit(words)):
         return _limited(story, words, where)
     if status == 429:
-        return _later(story, "rate_limited", words, RATE_LIMIT_S)
+        return _later(story, where, "rate_limited", words, RATE_LIMIT_S)
     if status in {401, 403}:
         return failed("failed", f"{_TURNED_AWAY[where.port]} ({words})")
     if result.get("subtype") == "error_max_budget_usd" or (status == 402 and where.port):
         return failed("over_budget", words)
     if _is_outage(result):
-        return _later(story, "unavailable", words, None)
+        return _later(story, where, "unavailable", words, None)
     return failed("failed", words)
 
 
@@ -204,13 +208,14 @@ def _limited(story: Story, words: str, where: Circumstances) -> Structured:
     limit = limit_of(words, story.resets_at_s, where.now)
     guess = "" if limit.stated else "; it did not say until when"
     pause = {"for_s": round(limit.for_s), "reason": f"{words}{guess}"}
-    return {**_later(story, "rate_limited", words, limit.for_s), "pause": pause}
+    return {**_later(story, where, "rate_limited", words, limit.for_s), "pause": pause}
 
 
-def _later(story: Story, kind: str, words: str, wait_s: float | None) -> Structured:
+def _later(story: Story, where: Circumstances, kind: str, words: str, wait_s: float | None) -> Structured:
     """Try again where nothing was begun, else go on from there."""
     more = {} if wait_s is None else {"retry_after_s": round(wait_s)}
-    return _interrupted(words, **more) if story.acted else failed(kind, words, **more)
+    begun = story.acted or where.resumed
+    return _interrupted(words, **more) if begun else failed(kind, words, **more)
 
 
 def _words(story: Story, result: Mapping[str, Any]) -> str:
