@@ -29,9 +29,9 @@ async def begun(bench: Bench, description: str, task_id: str = "t", **other: Any
 async def test_a_task_is_done_in_a_session_of_its_own_under_the_attempts_key(tmp_path: Path) -> None:
     async with fake_gateway() as gateway, workbench(tmp_path, claw(gateway)) as bench:
         await bench.connected("claw")
-        done = await bench.run("claw", "[[slow:0.3]] sweep", "t7")
+        done = await bench.run("claw", "[[slow:1.5]] sweep", "t7")
         assert isinstance(done, cmd.ReportSucceeded)
-        assert done.result.content == "done: slow 0.3"
+        assert done.result.content == "done: slow 1.5"
         assert done.session == "agent:main:omni-t7"
         assert done.usage is not None
         assert (done.usage.input_tokens, done.usage.output_tokens) == (10, 5)
