@@ -37,10 +37,17 @@ def claude_entry(api: MessagesProcess, *, own_login: dict[str, str] | None = Non
 
 
 class Works(Watched):
-    """A daemon whose only hands are the real Claude Code."""
+    """A daemon whose hands are the real Claude Code, and OpenClaw where an entry for it is given."""
 
-    def __init__(self, home: Path, api: MessagesProcess, entry: Json | None = None, **config: Any) -> None:
-        servers = {"claude_code": entry or claude_entry(api)}
+    def __init__(
+        self,
+        home: Path,
+        api: MessagesProcess,
+        entry: Json | None = None,
+        openclaw: Json | None = None,
+        **config: Any,
+    ) -> None:
+        servers = {"claude_code": entry or claude_entry(api), **({"openclaw": openclaw} if openclaw else {})}
         super().__init__(DaemonProcess(home, servers, **config))
         self.api = api
 
