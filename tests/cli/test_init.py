@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Omni
 
-# Keeps its servers as the real one prints them; `broken` and `deaf` in its home make it fail.
+# Keeps its servers as the real one prints them; with `broken` in its home it refuses, with `deaf` it forgets.
 OPENCLAW = """\
 import json, os, pathlib, sys
 home = pathlib.Path(os.environ["HOME"])
@@ -20,7 +20,7 @@ file = home / "servers.json"
 servers = json.loads(file.read_text()) if file.exists() else {}
 with (home / "calls").open("a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
-if (home / "broken").exists():
+if (home / "broken").exists() and sys.argv[2] == "set":
     sys.exit(f"config is invalid near {sys.argv[-1]}")
 if sys.argv[1:3] == ["mcp", "list"]:
     print(json.dumps(servers, indent=2))
