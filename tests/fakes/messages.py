@@ -1,5 +1,7 @@
 """The Messages API on loopback for a real Claude Code; the prompt is the script (`tests.fakes.script`).
 
+It also answers the liveness check of a LiteLLM proxy, so that it can stand for one.
+
 python -m tests.fakes.messages --port 0
 prints its port, then serves
 
@@ -81,6 +83,8 @@ class Api:
     def _beside(self, request: Request) -> Response:
         """Lists and counts, which a bare API does not have."""
         path = request.url.path
+        if path == LIVELINESS:
+            return JSONResponse("I'm alive!")
         if path.startswith("/v1/models") and not self.control.bare:
             return JSONResponse(models(("claude-fake-1",), anthropic=True))
         if path == "/v1/messages/count_tokens" and not self.control.bare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import time
@@ -26,7 +27,8 @@ class GatewayClient:
     """One connection as a local backend; what is asked is answered before the next is asked."""
 
     def __init__(self, house: OpenClawHouse) -> None:
-        self._door = connect(house.ws, max_size=2**26, proxy=None)
+        self._open = contextlib.ExitStack()
+        self._door = self._open.enter_context(connect(house.ws, max_size=2**26, proxy=None))
         self._ids = itertools.count(1)
         self.events: list[Json] = []
         assert self._next(ANSWERED_WITHIN_S)["event"] == "connect.challenge"
@@ -42,7 +44,7 @@ class GatewayClient:
         return self
 
     def __exit__(self, *ignored: object) -> None:
-        self._door.close()
+        self._open.close()
 
     def begin(self, method: str, **params: Any) -> str:
         """Send a request and do not wait; its id."""
