@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tests.torture.daemon_process import free_port
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -34,6 +35,7 @@ STEP_S = 0.05
 LOST = "Task execution process exited before restart."
 RECOVERY = "main_session_restart_recovery"
 TOKEN = "a-gateway-token-of-a-test"
+NEWER = frozenset({"tasks.list", "sessions.abort", "conversations.list", "conversations.send"})  # unknown in protocol 3
 
 
 def frame(name: str, **payload: Any) -> Json:
@@ -61,11 +63,13 @@ class FakeGateway:
     def __init__(self) -> None:
         self.port = free_port()
         self.token = TOKEN
+        self.protocol = 4  # or 3: as in February 2026, stricter in `connect` and with fewer methods
         self.pairing = False  # whether only paired devices may come in
         self.garbage = False  # whether nonsense comes before each answer
         self.recovers_after_s: float | None = 0.2  # after a start; None: runs that were cut off stay lost
         self.wait_before_answer_s = 0.0
         self.channel = "ok"  # or: queued, hang (the channel takes it, and nobody hears of it)
+        self.busy: set[str] = set()  # methods that cannot be answered just now
         self.paired: set[str] = set()
         self.asked_to_pair: dict[str, str] = {}  # request id -> device id
         self.tasks: dict[str, list[Json]] = {}  # by session, oldest first
@@ -114,6 +118,11 @@ class FakeGateway:
     def approve(self, request_id: str) -> None:
         self.paired.add(self.asked_to_pair.pop(request_id))
 
+    def forget_devices(self) -> None:
+        """As when a person removes every device: their tokens open nothing, and their sockets are cut."""
+        self.paired.clear()
+        self.drop()
+
     def calls(self, method: str) -> list[Json]:
         """The parameters of every request of that method."""
         return [params for name, params in self.requests if name == method]
@@ -147,26 +156,37 @@ class FakeGateway:
         return True
 
     def _admitted(self, params: Json, nonce: str) -> Json:
-        if not params["minProtocol"] <= 4 <= params["maxProtocol"]:
-            raise Refusal({"code": "INVALID_REQUEST", "message": "protocol mismatch", "details": {"expected": 4}})
-        hello = frame("hello")
-        hello["payload"]["server"]["bootId"] = self.boot_id
-        hello["payload"]["auth"]["scopes"] = params["scopes"]
+        if not params["minProtocol"] <= self.protocol <= params["maxProtocol"]:
+            details = {"expectedProtocol": self.protocol}
+            raise Refusal({"code": "INVALID_REQUEST", "message": "protocol mismatch", "details": details})
         auth = params["auth"]
-        if self.pairing:
-            device = _verified(params, nonce)
-            if device not in self.paired:
-                raise Refusal(self._ask_to_pair(device))
-            hello["payload"]["auth"]["deviceToken"] = f"device-token-of-{device[:8]}"
-        elif auth.get("token") != self.token:
+        if self.protocol == 3 and auth.keys() - {"token", "password"}:
+            raise Refusal(
+                {"code": "INVALID_REQUEST", "message": "invalid connect params: at /auth: unexpected property"}
+            )
+        device = _verified(params, nonce, self.protocol) if self.pairing else ""
+        known = {self.token, *(_device_token(each) for each in self.paired if each == device)}
+        if not known & {auth.get("token"), auth.get("deviceToken")}:
             raise Refusal(answer("error.token"))
+        if self.pairing and device not in self.paired:
+            raise Refusal(self._ask_to_pair(device))
+        return self._hello(params["scopes"], _device_token(device) if device else "")
+
+    def _hello(self, scopes: list[str], device_token: str) -> Json:
+        hello = frame("hello", protocol=self.protocol)
+        hello["payload"]["server"]["bootId"] = self.boot_id
+        hello["payload"]["auth"]["scopes"] = scopes
+        if device_token:
+            hello["payload"]["auth"]["deviceToken"] = device_token
+        if self.protocol == 3:
+            del hello["payload"]["server"]["bootId"]
         return hello
 
     def _ask_to_pair(self, device: str) -> Json:
         known = {id_: request for request, id_ in self.asked_to_pair.items()}
         request = known.get(device) or str(uuid.uuid4())
         self.asked_to_pair[request] = device
-        details = {"code": "PAIRING_REQUIRED", "requestId": request}
+        details = {"requestId": request} | ({"code": "PAIRING_REQUIRED"} if self.protocol > 3 else {})
         return {"code": "NOT_PAIRED", "message": "pairing required", "details": details}
 
     async def _serve(self, socket: ServerConnection, asked: Json) -> None:
@@ -177,7 +197,7 @@ class FakeGateway:
         methods: dict[str, Callable[..., Any]] = {
             "agent.wait": self._wait, "tasks.list": self._tasks, "chat.history": self._history,
             "sessions.abort": self._abort, "send": self._send, "conversations.list": self._conversations,
-            "conversations.send": self._ledgered,
+            "conversations.send": self._ledgered, "chat.abort": self._abort_chat,
         }  # fmt: skip
 
         async def say(**more: Any) -> None:
@@ -189,8 +209,12 @@ class FakeGateway:
 
         await asyncio.sleep(self.wait_before_answer_s)
         try:
+            if method in self.busy:
+                raise Refusal({"code": "UNAVAILABLE", "message": "temporarily unavailable"})
             if method == "agent":
                 await self._agent(params, say)
+            elif method not in methods or (self.protocol == 3 and method in NEWER):
+                raise Refusal({"code": "INVALID_REQUEST", "message": f"unknown method: {method}"})
             else:
                 await say(ok=True, payload=await methods[method](params))
         except Refusal as refusal:
@@ -290,7 +314,9 @@ class FakeGateway:
         ended = work.result()["payload"]
         if ended["status"] == "ok":
             reply = {"disposition": "visible", "text": ended["result"]["payloads"][0]["text"]}
-            return answer("wait.ok", runId=run, terminalReply=reply)
+            return answer("wait.ok", runId=run) | (
+                {"terminalReply": reply} if self.protocol > 3 else {"terminalReply": None}
+            )
         if ended["status"] == "error":
             return {"runId": run, "status": "error", "error": ended["summary"]}
         return answer("wait.aborted", runId=run)
@@ -304,6 +330,8 @@ class FakeGateway:
 
     async def _history(self, params: Json) -> Json:
         messages = self.history.get(params["sessionKey"], [])[-params.get("limit", 50) :]
+        if self.protocol == 3:
+            messages = [{name: each[name] for name in each if name != "idempotencyKey"} for each in messages]
         return {"sessionKey": params["sessionKey"], "messages": messages}
 
     async def _abort(self, params: Json) -> Json:
@@ -313,6 +341,10 @@ class FakeGateway:
         self._memory.aborted.add(params["runId"])
         work.cancel()
         return answer("abort", abortedRunId=params["runId"])
+
+    async def _abort_chat(self, params: Json) -> Json:
+        """It knows the runs of `chat.send` only, and so none of ours."""
+        return {"ok": True, "aborted": False, "runIds": []}
 
     # --- messages
 
@@ -384,18 +416,31 @@ def _about(name: str, run: str, session: str) -> Json:
     return frame(name, runId=run, sessionKey=session)
 
 
-def _verified(params: Json, nonce: str) -> str:
-    """The id of a device whose signature is right."""
+def _device_token(device: str) -> str:
+    return f"device-token-of-{device[:8]}"
+
+
+def _verified(params: Json, nonce: str, protocol: int) -> str:
+    """The id of a device whose signature is right; newer gateways take the older form as well."""
     device, client = params.get("device") or {}, params["client"]
     raw = _unpad(device["publicKey"])
     token = params["auth"].get("token") or params["auth"].get("deviceToken") or ""
     scopes = ",".join(params["scopes"])
-    signed = ["v3", device["id"], client["id"], client["mode"], params["role"], scopes, str(device["signedAt"]), token]
-    payload = "|".join([*signed, nonce, client["platform"], ""])
-    Ed25519PublicKey.from_public_bytes(raw).verify(_unpad(device["signature"]), payload.encode())
+    signed = [device["id"], client["id"], client["mode"], params["role"], scopes, str(device["signedAt"]), token, nonce]
+    forms = ["|".join(["v2", *signed])] + (["|".join(["v3", *signed, client["platform"], ""])] if protocol > 3 else [])
+    if not any(_is_signed(raw, _unpad(device["signature"]), each) for each in forms):
+        raise Refusal({"code": "INVALID_REQUEST", "message": "device signature invalid"})
     assert device["id"] == hashlib.sha256(raw).hexdigest()
     assert device["nonce"] == nonce
     return str(device["id"])
+
+
+def _is_signed(raw: bytes, signature: bytes, payload: str) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(raw).verify(signature, payload.encode())
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _unpad(text: str) -> bytes:

@@ -45,6 +45,28 @@ async def test_a_message_is_sent_once_whoever_asks_again(tmp_path: Path) -> None
         assert fake.messages == [("42", "cloud offline")]
 
 
+async def test_it_is_sent_once_even_where_our_own_records_are_gone(tmp_path: Path) -> None:
+    async with fake_gateway() as fake:
+        async with desk(fake, tmp_path / "one") as out:
+            assert await tell(out, "first") == SENT  # by send
+            assert await tell(out, "second") == SENT  # by the ledger, which knows the chat by now
+        await fake.restart()
+        async with desk(fake, tmp_path / "two") as out:
+            assert await tell(out, "first") == SENT
+            assert await tell(out, "second") == SENT
+        assert len(fake.messages) == 2
+        assert len(fake.calls("send")) == 1
+
+
+async def test_a_ledger_that_cannot_answer_just_now_is_not_gone_around(tmp_path: Path) -> None:
+    async with fake_gateway() as fake, desk(fake, tmp_path) as out:
+        fake.busy.add("conversations.list")
+        assert (await tell(out))["error"]["kind"] == "unavailable"
+        assert not fake.messages
+        fake.busy.clear()
+        assert await tell(out) == SENT
+
+
 async def test_a_chat_that_the_gateway_has_met_is_written_to_by_its_ledger(tmp_path: Path) -> None:
     async with fake_gateway() as fake, desk(fake, tmp_path) as out:
         fake.chats.add("42")

@@ -118,6 +118,18 @@ def of_history(payload: Any, key: str) -> Told:
     return Told(arrived, answer)
 
 
+def latest_answer(payload: Any) -> str:
+    """The answer to the last word of a session, for gateways whose history names no keys."""
+    answer = ""
+    messages = mapping(payload).get("messages")
+    for each in messages if isinstance(messages, list) else []:
+        message = mapping(each)
+        answer = "" if message.get("role") == "user" else answer
+        if message.get("role") == "assistant":
+            answer = _finished_words(message) or answer
+    return answer
+
+
 def _finished_words(message: Mapping[str, Any]) -> str:
     return words_of(message.get("content")) if message.get("stopReason") in {"stop", "length"} else ""
 

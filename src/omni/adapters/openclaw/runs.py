@@ -27,6 +27,7 @@ from omni.adapters.openclaw.outcome import (
     UNKNOWN,
     Ending,
     Told,
+    latest_answer,
     of_final,
     of_history,
     of_refusal,
@@ -205,7 +206,7 @@ class Run:
             return ending
         tasks = await _tasks(link, session, run)
         if tasks is None:
-            return UNKNOWN
+            return await _of_aged(link, session, ending)
         if tasks and tasks[0].runs:
             if tasks[0].run_id != run:
                 self._note(run=tasks[0].run_id, boot=link.boot_id)
@@ -259,8 +260,7 @@ class Run:
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 link = await self._gateway.link(STOP_WITHIN_S)
-                params = {"key": self._notes.session, "runId": self._notes.run}
-                await link.ask("sessions.abort", params, STOP_WITHIN_S)
+                await _tell_to_stop(link, self._notes.session, self._notes.run)
                 while True:
                     ending = await _known(link, self._notes.run)
                     if ending.kind == "unknown":
@@ -354,6 +354,26 @@ async def _known(link: Link, run: str) -> Ending:
         return of_wait(await link.ask("agent.wait", {"runId": run, "timeoutMs": KNOWN_MS}, ASK_S))
     except Refused:
         return UNKNOWN
+
+
+async def _of_aged(link: Link, session: str, ending: Ending) -> Ending:
+    """The ending where the gateway has no list of tasks (protocol 3): its `agent.wait` tells no text."""
+    if ending.kind != "done":
+        return ending
+    try:
+        said = await link.ask("chat.history", {"sessionKey": session, "limit": HISTORY_MESSAGES}, ASK_S)
+    except Refused:
+        return ending
+    return msgspec.structs.replace(ending, words=latest_answer(said))
+
+
+async def _tell_to_stop(link: Link, session: str, run: str) -> None:
+    try:
+        await link.ask("sessions.abort", {"key": session, "runId": run}, STOP_WITHIN_S)
+    except Refused as refusal:
+        if not refusal.message.startswith("unknown method"):
+            raise
+        await link.ask("chat.abort", {"sessionKey": session, "runId": run}, STOP_WITHIN_S)  # all that protocol 3 has
 
 
 async def _tasks(link: Link, session: str, run: str) -> list[RunTask] | None:

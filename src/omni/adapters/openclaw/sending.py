@@ -115,6 +115,8 @@ class Sending:
             return await self._by_ledger(link, message, before)
         if before.way == "send":
             return await self._again(link, message, before)
+        if await self._is_mirrored(link, message.key):  # our own record is gone, or another process sent it
+            return {"state": "sent"}
         reference = await _chat(link, self._gateway.settings.agent, message)
         if reference:
             now = self._note(message, Sent("ledger", link.boot_id, reference))
@@ -212,14 +214,19 @@ def _tried(key: str, n: int) -> str:
 
 
 async def _chat(link: Link, agent: str, message: Message) -> str:
-    """The gateway's own name of a chat that it has met; empty where it has not, or will not say."""
+    """The gateway's own name of a chat that it has met; empty where it has not, or where we may not ask.
+
+    Raises Refused where it cannot say just now: the same key must not go one way today and another tomorrow.
+    """
     if LEDGER_SCOPE not in link.scopes:
         return ""
     try:
         said = await link.ask(
             "conversations.list", {"agentId": agent, "channel": message.channel, "limit": 200}, CHATS_S
         )
-    except Refused:
+    except Refused as refusal:
+        if refusal.fault.code == "UNAVAILABLE":
+            raise
         return ""
     meant = {message.to, f"{message.channel}:{message.to}"}
     chats = mapping(said).get("conversations")
