@@ -209,17 +209,19 @@ class FakeGateway:
 
         await asyncio.sleep(self.wait_before_answer_s)
         try:
-            if method in self.busy:
-                raise Refusal({"code": "UNAVAILABLE", "message": "temporarily unavailable"})
+            self._check_busy(method)
             if method == "agent":
                 await self._agent(params, say)
-            elif method not in methods or (self.protocol == 3 and method in NEWER):
-                raise Refusal({"code": "INVALID_REQUEST", "message": f"unknown method: {method}"})
             else:
-                await say(ok=True, payload=await methods[method](params))
+                known = {} if self.protocol == 3 and method in NEWER else methods
+                await say(ok=True, payload=await known.get(method, _unknown(method))(params))
         except Refusal as refusal:
             more = {"payload": refusal.payload} if refusal.payload else {}
             await say(ok=False, error=refusal.error, **more)
+
+    def _check_busy(self, method: str) -> None:
+        if method in self.busy:
+            raise Refusal({"code": "UNAVAILABLE", "message": "temporarily unavailable"})
 
     async def _tell(self, event: Json) -> None:
         for each in list(self._memory.sockets):
@@ -414,6 +416,13 @@ def _mark(message: str) -> tuple[str, str]:
 
 def _about(name: str, run: str, session: str) -> Json:
     return frame(name, runId=run, sessionKey=session)
+
+
+def _unknown(method: str) -> Callable[..., Any]:
+    async def refuse(params: Json) -> Json:
+        raise Refusal({"code": "INVALID_REQUEST", "message": f"unknown method: {method}"})
+
+    return refuse
 
 
 def _device_token(device: str) -> str:
