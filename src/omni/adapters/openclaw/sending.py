@@ -12,7 +12,7 @@ the gateway that took it still lives, or after the session of ours has been sear
 before anything is sent.
 
 A channel that fails (Telegram answers 502) is no end: OpenClaw keeps such a message as queued, gives it up without
-sending it, and its ledger ends at `unknown`. Where the gateway itself has told us of the failure, the message is begun
+sending it, and its ledger ends at `unknown`; it repeats its first answer for five minutes before it says so. Where the gateway itself has told us of the failure, the message is begun
 again under a key of its own. What remains is a gateway killed between the channel's taking a message and its own note
 of it: nobody knows, and such a message is `uncertain` and `settled` and not sent a second time.
 """
