@@ -166,9 +166,7 @@ def test_only_the_notice_on_its_way_can_be_delayed() -> None:
     behind = list(stem.state.outbox)[1]
     assert stem.put(cmd.Delivered(behind, ok=False)) == []
     assert names(stem.put(cmd.Delivered(behind, ok=True))) == ["system.notice_delivered"]
-    assert [m.facts for m in stem.to("notifier")] == [
-        {"task": "a"}
-    ]  # said twice, told once
+    assert [m.facts for m in stem.to("notifier")] == [{"task": "a"}]  # said twice, told once
 
 
 def test_the_same_wish_is_told_once_and_different_ones_each() -> None:

@@ -201,5 +201,5 @@ def test_an_executor_that_stopped_in_order_says_when_it_can_go_on() -> None:
         (None, True, None),
     ],
 )
-def test_a_whole_executor_may_rest(said: Any, adapter_said: bool, paused: cmd.ExecutorPaused | None) -> None:  # noqa: FBT001
+def test_a_whole_executor_may_rest(said: Any, adapter_said: bool, paused: cmd.ExecutorPaused | None) -> None:
     assert pause_of("claude", Answer((), said), adapter=adapter_said) == paused
