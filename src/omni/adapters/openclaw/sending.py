@@ -11,10 +11,11 @@ So the ledger is used wherever the chat is in it. A chat's first message goes by
 the gateway that took it still lives, or after the session of ours has been searched. Which way a key went is on disk
 before anything is sent.
 
-A channel that fails (Telegram answers 502) is no end: OpenClaw keeps such a message as queued, gives it up without
-sending it, and its ledger ends at `unknown`; it repeats its first answer for five minutes before it says so. Where the gateway itself has told us of the failure, the message is begun
-again under a key of its own. What remains is a gateway killed between the channel's taking a message and its own note
-of it: nobody knows, and such a message is `uncertain` and `settled` and not sent a second time.
+A channel that fails (Telegram answers 502) is no end: OpenClaw keeps such a message as queued and gives it up without
+sending it; its ledger repeats `queued` for five minutes, and then says `unknown`. Where the gateway itself has told us
+of the failure, the message is begun again under a key of its own. What remains is a gateway killed between the
+channel's taking a message and its own note of it: nobody knows, and such a message is `uncertain` and `settled` and
+not sent a second time.
 """
 
 from __future__ import annotations
