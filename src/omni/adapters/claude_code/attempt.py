@@ -20,7 +20,8 @@ from omni.adapters.service import Stop, Tell, Work
 from omni.adapters.workspaces import Place
 from omni.executors import children
 
-TELL_EVERY_S = 0.15  # hands pass on fewer than ten a second, and drop the rest: the last one matters most
+TELL_EVERY_S = 0.3  # hands pass on fewer than ten a second, and drop the rest
+REPEAT_S = 2.0  # the last of many matters most, and a busy machine may have bunched it with one before
 _SESSIONS = uuid.UUID("0f6d1c52-7d4e-5b0e-9a55-9d2f3a3f6c11")  # for handles that are no UUID
 
 
@@ -147,9 +148,10 @@ class Attempt:
             await asyncio.gather(telling, return_exceptions=True)
 
     async def _tell_on(self, life_sign_s: float) -> None:
+        words: list[str] = []
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), life_sign_s)
+                await asyncio.wait_for(self._news.wait(), min(REPEAT_S, life_sign_s) if words else life_sign_s)
             self._news.clear()
             words, self._untold = self._untold, []
             silent_s = asyncio.get_running_loop().time() - self._heard_at
