@@ -26,7 +26,7 @@ from omni.domain.values import RepairSettings
 from omni.notify.messenger import MessengerSink
 from omni.notify.notifier import Notifier
 from omni.notify.plan import make_sinks, telling
-from omni.notify.sinks import NotTold, Sink, Told
+from omni.notify.sinks import Gone, NotTold, Sink, Told
 from omni.runtime.ports import SystemClock
 
 SERVER = Path(__file__).with_name("servers") / "messenger.py"
@@ -112,6 +112,14 @@ async def test_only_the_word_sent_means_told(structured: Any) -> None:
         return Answer(structured)
 
     with pytest.raises(NotTold, match="done"):
+        await MessengerSink("chat", use_tool, channel="a", target="b").deliver(Told("k", "degraded", "words", 1))
+
+
+async def test_what_nobody_will_ever_know_is_given_up_and_holds_up_nothing_behind_it() -> None:
+    async def use_tool(*call: Any) -> Answer:
+        return Answer({"state": "uncertain", "settled": True, "why": "it was killed while it sent this"})
+
+    with pytest.raises(Gone, match="killed while"):
         await MessengerSink("chat", use_tool, channel="a", target="b").deliver(Told("k", "degraded", "words", 1))
 
 

@@ -2,6 +2,7 @@
 
     send_message {channel, to, text, key}  ──▶  {"state": "sent"}         told
                                                 {"state": "uncertain"}    not known: asked again later
+                                                … with "settled": true    never to be known: given up
                                                 an error, or silence      not told: asked again later
 
 The key is the notice's and this sink's, and the same at every try. The messenger sends nothing twice under one key, so
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from omni.domain.values import NoticeSink
-from omni.notify.sinks import NotTold, Told
+from omni.notify.sinks import Gone, NotTold, Told
 
 NAME = "messenger"
 TOOL = "send_message"
@@ -47,12 +48,12 @@ class MessengerSink:
         self.spec = NoticeSink(NAME, people=True, owner=bool(channel and target), addressed=True)
 
     async def deliver(self, notice: Told) -> None:
-        """Have it sent; raises unless the messenger says that it was."""
+        """Have it sent; raises unless the messenger says that it was: Gone where asking again would tell nothing."""
         channel, target = _address(notice.to) if notice.to else self._owner
         arguments = {"channel": channel, "to": target, "text": notice.text, "key": f"{notice.key}:{NAME}"}
         answer = await self._use_tool(self._executor, TOOL, arguments, WITHIN_S)
-        if answer.is_error or _state(answer) != "sent":
-            raise NotTold(_words(answer))
+        if answer.is_error or _said(answer, "state") != "sent":
+            raise (Gone if _is_settled(answer) else NotTold)(_words(answer))
 
 
 def _address(to: str) -> tuple[str, str]:
@@ -60,13 +61,19 @@ def _address(to: str) -> tuple[str, str]:
     return channel, target
 
 
-def _state(answer: ToolAnswer) -> str:
+def _said(answer: ToolAnswer, name: str) -> Any:
     said = answer.structured
-    return str(said.get("state", "")) if isinstance(said, Mapping) else ""
+    return said.get(name, "") if isinstance(said, Mapping) else ""
+
+
+def _is_settled(answer: ToolAnswer) -> bool:
+    """Whether nobody will ever know more of it than now."""
+    return not answer.is_error and _said(answer, "state") == "uncertain" and _said(answer, "settled") is True
 
 
 def _words(answer: ToolAnswer) -> str:
     text = " ".join(str(block["text"]) for block in answer.blocks if block.get("type") == "text" and "text" in block)
     if answer.is_error:
         return text or f"{TOOL} failed"
-    return f"{TOOL} answered {_state(answer) or 'without a state'}: {text}".rstrip(": ")
+    why = str(_said(answer, "why") or text)
+    return f"{TOOL} answered {_said(answer, 'state') or 'without a state'}: {why}".rstrip(": ")
