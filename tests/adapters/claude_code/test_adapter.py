@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,10 @@ async def test_what_is_wished_to_stop_before_it_began_is_not_begun(yard: Yard) -
 
 async def test_recovery_ends_what_a_record_names_and_forgets_the_keys(yard: Yard) -> None:
     """The process was started by nobody that lives: found by its marker, as after a kill of the adapter."""
-    bench = Bench(yard)
-    env = {**os.environ, "OMNI_RUN": "marker-of-a-run", "STUB_STATE": str(yard.state)}
+    bench, marker = Bench(yard), uuid.uuid4().hex
+    env = {**os.environ, "OMNI_RUN": marker, "STUB_STATE": str(yard.state)}
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(300)", env=env)
-    bench.records.write(
-        Record("h-t", "t:1", "t", "running", notes={"session": "s", "begun": True, "marker": "marker-of-a-run"})
-    )
+    bench.records.write(Record("h-t", "t:1", "t", "running", notes={"session": "s", "begun": True, "marker": marker}))
     (yard.data / "adapters" / "claude" / "runs" / "left.json").write_text("{}")
     assert await bench.adapter.recover() == 1
     assert await child.wait() != 0
