@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -99,13 +100,62 @@ def test_a_task_with_a_key_of_the_clients_own_is_never_given_for_a_call_without_
     assert ask(desk, "b") == "b"
 
 
-def test_trying_again_makes_a_new_task_within_the_window() -> None:
+def fail(desk: Desk, task_id: str) -> None:
+    desk.fail(task_id)
+
+
+def cancel(desk: Desk, task_id: str) -> None:
+    desk.put(cmd.CancelTask("q", task_id, "cli"))
+    desk.put(cmd.ReportCancelled(task_id, 1))
+
+
+def stop(desk: Desk, task_id: str) -> None:
+    """Ask it to end; its executor has yet to answer."""
+    desk.put(cmd.CancelTask("q", task_id, "cli"))
+
+
+@pytest.mark.parametrize("in_vain", [fail, cancel, stop])
+def test_what_was_done_in_vain_is_no_answer_to_another_call(in_vain: Callable[[Desk, str], None]) -> None:
+    desk = Desk(worker())
+    ask(desk, "a")
+    in_vain(desk, "a")
+    assert ask(desk, "b") == "b"
+    assert ask(desk, "c") == "b"
+    in_vain(desk, "b")
+    assert ask(desk, "d") == "d"
+
+
+def test_a_question_that_is_open_is_the_answer_to_the_same_call() -> None:
+    """Its attempt may have done the work: only a person may have it done again."""
+    desk = Desk(worker(on_crash="ask"))
+    ask(desk, "a")
+    desk.interrupt("a")
+    assert desk.task("a").state is TaskState.HELD
+    assert (ask(desk, "b"), desk.events) == ("a", [])
+
+
+def test_what_finished_before_its_cancel_arrived_counts() -> None:
+    desk = Desk(worker())
+    ask(desk, "a")
+    stop(desk, "a")
+    desk.succeed("a")
+    assert ask(desk, "b") == "a"
+
+
+def test_a_task_that_is_tried_again_by_name_stands_for_the_one_that_failed() -> None:
     desk = Desk(worker())
     ask(desk, "a")
     desk.fail("a")
-    desk.put(cmd.RetryTask("q", "a", "b", CLIENT))
+    desk.put(cmd.RetryTask("q", "a", "b", "cli"))
     assert desk.task("b").spec.retry_of == "a"
-    assert ask(desk, "c") == "a"
+    desk.at += WINDOW_MS
+    assert ask(desk, "c") == "b"
+    desk.fail("b")
+    desk.put(cmd.RetryTask("q", "b", "d", "cli"))
+    desk.at += WINDOW_MS
+    assert ask(desk, "e") == "d"
+    desk.fail("d")
+    assert ask(desk, "f") == "f"
 
 
 def test_the_index_is_the_same_from_the_log_from_a_snapshot_and_from_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:

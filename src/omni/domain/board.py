@@ -95,6 +95,14 @@ class Board:
         ids = self.asked.get((client, digest))
         return self.tasks[next(reversed(ids))] if ids else None
 
+    def newest_retry(self, task: Task) -> Task:
+        """The newest task that was made to try this one again, directly or in turn; itself if there is none."""
+        family = {task.id: task}
+        for each in self.tasks.values():  # in the order in which they were created: no retry before what it repeats
+            if each.spec.retry_of in family:
+                family[each.id] = each
+        return self.tasks[next(reversed(family))]
+
     def free_slots(self, executor: str) -> int:
         """How many more attempts an executor may be given."""
         spec = self.executors.get(executor)

@@ -29,6 +29,7 @@ from omni.domain.values import (
     RoutingSettings,
     TaskError,
     TaskSpec,
+    TaskState,
 )
 
 GATEWAY = "gateway"
@@ -102,13 +103,23 @@ def _create(board: Board, message: cmd.CreateTask, at: Millis) -> Outcome:
 
 
 def _repeated(board: Board, message: cmd.CreateTask, fingerprint: str, at: Millis) -> Task | None:
-    """The task that a client which repeats itself has asked for already, ended or not."""
+    """The task that a client which repeats itself has asked for already, unless that was in vain."""
     if not message.repeat_within_ms or message.spec.own_key:
         return None
     earlier = board.newest_asked(message.client, fingerprint)
-    if earlier is None or abs(at - earlier.created_at) > message.repeat_within_ms:  # abs: clocks are set back, too
+    if earlier is not None and _in_vain(earlier):
+        earlier = board.newest_retry(earlier)
+    if earlier is None or _in_vain(earlier):
         return None
-    return earlier
+    recent = abs(at - earlier.created_at) <= message.repeat_within_ms  # abs: clocks are set back, too
+    return earlier if recent else None
+
+
+def _in_vain(task: Task) -> bool:
+    """Whether nothing comes of it any more. What is held may yet, and may have done its work: only a person knows."""
+    if task.state is TaskState.COMPLETED:
+        return False
+    return task.ended or task.cancel_requested
 
 
 def _cancel(board: Board, message: cmd.CancelTask, at: Millis) -> Outcome:
