@@ -264,9 +264,20 @@ def test_a_stated_time_weeks_ahead_is_not_believed() -> None:
     assert (desk.task("a").retry_at or 0) - desk.at == attempt.PAUSE_CAP_MS
 
 
-def test_what_waits_an_hour_beyond_the_stated_time_becomes_a_question() -> None:
+def test_a_second_pause_that_is_longer_than_the_first_is_no_question() -> None:
+    """The limit of five hours is over, and before this task's turn another one ran into that of the week."""
     desk = running(on_crash="resume")
     rest(desk, for_ms=3_600_000)
-    desk.note("claude", ExecutorHealth("paused", "its account's limit"))
-    desk.at = (desk.task("a").retry_at or 0) + 3_600_001
+    desk.note("worker", ExecutorHealth("paused", "its account's limit of the week"))
+    desk.at = (desk.task("a").retry_at or 0) + 3 * 86_400_000
+    assert desk.put(cmd.TimerFired("a")) == []
+    assert names(desk.note("worker", ExecutorHealth("ready"))) == ["router.executor_noted", "attempt.planned"]
+    assert desk.task("a").attempts[-1].resume
+
+
+def test_what_waits_longer_than_any_pause_beyond_the_stated_time_becomes_a_question() -> None:
+    desk = running(on_crash="resume")
+    rest(desk, for_ms=3_600_000)
+    desk.note("worker", ExecutorHealth("paused", "its account's limit"))
+    desk.at = (desk.task("a").retry_at or 0) + attempt.PAUSE_CAP_MS + 1
     assert names(desk.put(cmd.TimerFired("a"))) == ["task.held"]

@@ -49,6 +49,18 @@ def test_what_runs_is_suspended_and_its_executor_asked_to_pause() -> None:
     assert [s.message for s in desk.sends] == [cmd.PauseAttempt("a", 1, "worker")]
 
 
+def test_what_its_executor_paused_goes_on_when_the_cloud_is_back_however_long_that_took() -> None:
+    desk = desk_with(worker(on_crash="resume"))
+    desk.create("a")
+    mode(desk, "BRAINSTEM")
+    desk.put(cmd.ReportInterrupted("a", 1, "it paused", resumable=True, orderly=True))
+    assert desk.task("a").state is TaskState.WAITING
+    desk.at += 5 * 3_600_000
+    mode(desk, "NORMAL")
+    assert desk.started == [("a", 2)]
+    assert desk.task("a").attempts[-1].handle == desk.task("a").attempts[0].handle
+
+
 def test_what_stands_in_a_queue_or_a_backoff_waits_too() -> None:
     desk = desk_with(worker(max_concurrency=1))
     desk.create("a")

@@ -185,13 +185,15 @@ def uncertain(task: Task) -> bool:
 def too_old(task: Task, at: Millis) -> bool:
     """Whether the last attempt began so long ago that its work is not repeated unasked.
 
-    One that its executor stopped in order, to go on at a stated time, is measured from that time.
+    One that its executor stopped in order goes on from where it was: it may wait for a cloud that is gone, or for a
+    further limit of an account, as long beyond its time as any pause lasts.
     """
     last = task.last
     if last is None:
         return False
-    since = max(last.planned_at, task.retry_at or 0) if last.orderly else last.planned_at
-    return at - since > ASK_AFTER_MS
+    if last.orderly:
+        return at - max(last.planned_at, task.retry_at or 0) > PAUSE_CAP_MS
+    return at - last.planned_at > ASK_AFTER_MS
 
 
 def question(attempt: Attempt, evidence: str) -> Held:
