@@ -166,14 +166,6 @@ def read_step(event: str, payload: Any) -> Step | None:
     return Step(run_id, "other", "OpenClaw has begun" if begun else "")
 
 
-def session_of(event: str, payload: Any) -> tuple[str, str]:
-    """(session key, run id) that an event belongs to; empty strings where it does not say."""
-    said = mapping(payload)
-    if event == "task":
-        said = mapping(said.get("task"))
-    return text_of(said.get("sessionKey")), text_of(said.get("runId"))
-
-
 def mapping(value: Any) -> Json:
     """The value where it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
