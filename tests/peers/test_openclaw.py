@@ -36,7 +36,7 @@ def omni(tmp_path_factory: pytest.TempPathFactory, messages: MessagesProcess) ->
             done = works.daemon.run("init", "--openclaw", "--apply", within_s=120)
             assert done.returncode == 0, done.stderr
             house.up()
-            until(lambda: _connected(works), 90, "the daemon reaches the gateway")
+            until(lambda: _connected(works), ANSWERED_WITHIN_S, "the daemon reaches the gateway")
             yield works, house
     finally:
         works.close()
@@ -101,4 +101,4 @@ def _answers(house: OpenClawHouse) -> list[str]:
 
 def _connected(works: Works) -> bool:
     found = [each for each in works.status()["executors"] if each["name"] == "openclaw"]
-    return bool(found) and found[0]["state"] in {"ready", "connected"}
+    return bool(found) and found[0]["health"]["state"] == "ready"
