@@ -68,6 +68,30 @@ FAULTS = {
         "mcp_servers.m.url",
         "link-local or metadata address",
     ),
+    "metadata url of a moltworker": (
+        "mcp_servers:\n  moltworker:\n    url: wss://169.254.169.254/",
+        3,
+        "mcp_servers.moltworker.url",
+        "link-local or metadata address",
+    ),
+    "status page at a metadata address": (
+        "mcp_servers:\n  moltworker:\n    url: wss://m.example.org\n    options: {status_url: 'http://169.254.169.254/'}",
+        4,
+        "mcp_servers.moltworker.options.status_url",
+        "link-local or metadata address",
+    ),
+    "moltworker without an address": (
+        "mcp_servers: {moltworker: {}}",
+        1,
+        "mcp_servers.moltworker.url",
+        "a Moltworker has an address",
+    ),
+    "moltworker in the clear": (
+        "mcp_servers: {moltworker: {url: 'ws://m.example.org'}}",
+        1,
+        "mcp_servers.moltworker.url",
+        "unencrypted; use https:// or wss://",
+    ),
     "ws for a proxy": ("lite_llm_url: ws://h", 1, "lite_llm_url", "http://host or https://host"),
     "file url": ("mcp_servers: {m: {url: 'file:///etc', tool: t}}", 1, "mcp_servers.m.url", "is not a URL"),
     "api base of a model": (

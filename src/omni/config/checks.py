@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from omni.config.adapters import OPTIONS
-from omni.config.addresses import is_loopback, url_problem
+from omni.config.addresses import is_local, is_loopback, url_problem
 from omni.config.build import Builder
 from omni.config.executors import (
+    GATEWAYS,
     MEMORY,
     PLACEHOLDER,
     PLACEHOLDERS,
@@ -93,6 +94,8 @@ def _servers(config: Config) -> Iterator[Problem]:
         path: Path = ("mcp_servers", name)
         yield from _reach(path, name, server)
         yield from _options(path, adapter_of(name, server), server)
+        if adapter_of(name, server) in GATEWAYS:
+            yield from _gateway(path, adapter_of(name, server), server)
         yield from _template((*path, "arguments"), server.arguments)
         for index, kind in enumerate(server.types or ()):
             if not kind.strip():
@@ -108,6 +111,25 @@ def _options(path: Path, adapter: str, server: McpServer) -> Iterator[Problem]:
     builder = Builder({})
     builder.record(server.options, kind, (*path, "options"))
     yield from builder.problems
+
+
+def _gateway(path: Path, adapter: str, server: McpServer) -> Iterator[Problem]:
+    """What is shown to a gateway elsewhere is secret, so the way there must be encrypted."""
+    status = server.options.get("status_url")
+    if isinstance(status, str) and status:
+        yield from _url((*path, "options", "status_url"), status)
+    if adapter == "moltworker" and not (server.url or server.command):
+        yield Problem((*path, "url"), "a Moltworker has an address: https://… or wss://…")
+    elif adapter == "moltworker" and _in_the_clear(server.url):
+        yield Problem((*path, "url"), "would send its headers and token unencrypted; use https:// or wss://")
+
+
+def _in_the_clear(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    if url_problem(url, ("http", "ws")):
+        return False
+    return not is_local(urlsplit(url).hostname or "")
 
 
 def _reach(path: Path, name: str, server: McpServer) -> Iterator[Problem]:
