@@ -153,7 +153,7 @@ async def launched(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: int = asyncio.subprocess.PIPE
 ) -> asyncio.subprocess.Process:
     """A program with this whole environment, in a session of its own, that ends with us; or ExecutorUnavailable."""
-    line = _launched([_program(argv[0], env.get("PATH", ""), cwd), *argv[1:]])
+    line = _launched([find_program(argv[0], env.get("PATH", ""), cwd), *argv[1:]])
     try:
         return await asyncio.create_subprocess_exec(
             *line, stdin=stdin, stdout=-1, stderr=-1, env=env, cwd=cwd or None, start_new_session=True,
@@ -181,7 +181,8 @@ def sweep(data_dir: Path, owner: str) -> int:
     return ended
 
 
-def _program(name: str, path: str, cwd: str) -> str:
+def find_program(name: str, path: str, cwd: str = "") -> str:
+    """The full path of a program; ExecutorUnavailable where it, or the directory to run it in, is not there."""
     if "/" in name:
         found = str(Path(cwd or ".", name).expanduser().absolute())
         found = found if os.access(found, os.X_OK) else ""

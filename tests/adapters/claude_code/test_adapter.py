@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.claude_code.yard import STUB, Yard
+from tests.adapters.claude_code.yard import NAME, STUB, Yard
+from tests.executors.bench import workbench
 
 from omni.adapters.claude_code.adapter import ClaudeCode
 from omni.adapters.records import Record, Records
@@ -103,3 +104,10 @@ async def test_an_attempt_that_never_began_cannot_go_on(yard: Yard) -> None:
     record = bench.records.write(Record("h-t", "t:1", "t", "planned"))
     assert not (await bench.adapter.look_up(record, "h-t", "t:1")).resumable
     await bench.adapter.close()
+
+
+async def test_without_the_program_it_takes_no_tasks_and_says_what_is_missing(yard: Yard) -> None:
+    async with workbench(yard.data, yard.executor(binary="no-such-claude")) as bench:
+        seen = await bench.lost(NAME)
+    assert "the command 'no-such-claude' was not found" in seen.detail
+    assert "install Claude Code" in seen.detail
