@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from omni.adapters.records import store
 from omni.domain.errors import ConfigError
 
 KEY_FILE = "device.pem"
@@ -49,7 +49,7 @@ class Device:
     def keep_token(self, token: str) -> None:
         """Make the token durable."""
         if token and token != self.token:
-            _write_private(self._directory / TOKEN_FILE, token.encode())
+            store(self._directory / TOKEN_FILE, token.encode())
 
     def forget_token(self) -> None:
         """A token that was refused opens nothing."""
@@ -84,7 +84,7 @@ class Device:
         path = self._directory / KEY_FILE
         if not path.exists():
             key = Ed25519PrivateKey.generate()
-            _write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            store(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         try:
             found = load_pem_private_key(path.read_bytes(), None)
         except ValueError as error:
@@ -96,15 +96,6 @@ class Device:
 
 def _unreadable(path: Path) -> ConfigError:
     return ConfigError(f"the device key in {path} cannot be read: remove it, then approve this device anew")
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _unpadded(data: bytes) -> str:
