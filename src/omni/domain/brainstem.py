@@ -99,7 +99,7 @@ def _up_with_these_sinks(draft: Draft, crashed: dict[str, str] | None) -> None:
     draft.state = after
     draft.note(*outbox.unserved(after))
     if crashed:
-        outbox.tell(draft, "restarted_after_crash", crashed)
+        outbox.tell(draft, cmd.Tell("restarted_after_crash", crashed))
     draft.sends += owed(after)
 
 
@@ -133,14 +133,16 @@ def _follow(state: SystemState, note: cmd.NoteMode, draft: Draft) -> None:
         draft.note(ev.Suspended(note.reason), ev.LocalModelChanged("asked"))
         draft.send(LOCAL, cmd.WakeLocal())
     for kind in _TOLD[before, after]:
-        outbox.tell(draft, kind, {"mode": after, "before": before, "cause": note.cause, "reason": note.reason})
+        outbox.tell(
+            draft, cmd.Tell(kind, {"mode": after, "before": before, "cause": note.cause, "reason": note.reason})
+        )
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------
 
 
 def _tell(state: SystemState, wish: cmd.Tell, draft: Draft) -> None:
-    outbox.tell(draft, wish.kind, wish.facts, wish.dedup, wish.to)
+    outbox.tell(draft, wish)
 
 
 def _delivered(state: SystemState, answer: cmd.Delivered, draft: Draft) -> None:
@@ -159,7 +161,7 @@ def _pursue(state: SystemState, reason: str, draft: Draft) -> None:
         draft.wake_in(wait_ms, REPAIR_TIMER)
     elif not settings.executor:
         if not state.nobody_told:
-            outbox.tell(draft, "no_repair", {"reason": reason})
+            outbox.tell(draft, cmd.Tell("no_repair", {"reason": reason}))
     elif state.repairs >= settings.attempts:
         _give_up(state, draft)
     elif wait_ms := _wait_ms(state, draft.at):
@@ -201,7 +203,7 @@ def _repair_ended(state: SystemState, outcome: str, draft: Draft) -> None:
 def _give_up(state: SystemState, draft: Draft) -> None:
     if not state.given_up:
         draft.note(ev.RepairGivenUp(state.repairs))
-        outbox.tell(draft, "repair_given_up", {"attempts": str(state.repairs), "reason": state.reason})
+        outbox.tell(draft, cmd.Tell("repair_given_up", {"attempts": str(state.repairs), "reason": state.reason}))
 
 
 def _wait_ms(state: SystemState, at: Millis) -> int:
@@ -246,7 +248,7 @@ def _while_leaving(state: SystemState, seen: cmd.LocalObserved, draft: Draft) ->
     if state.sleep_tries + 1 < SLEEP_TRIES:
         draft.wake_in(SLEEP_AGAIN_MS, LOCAL_TIMER)
     else:
-        outbox.tell(draft, "local_model_stays", {"detail": seen.detail})
+        outbox.tell(draft, cmd.Tell("local_model_stays", {"detail": seen.detail}))
 
 
 # --- timers ---------------------------------------------------------------------------------------------------------

@@ -322,12 +322,14 @@ class Tell(Message, frozen=True):
     """To Brainstem: the user should hear of this. The same `dedup`, where there is one, makes one notice only.
 
     With `to` ("channel:target") it is an answer for whoever asked there: only that address hears it, at any hour.
+    `about` is the log position of what it tells of, 0 where it stands in no log; these come in order of it.
     """
 
     kind: str
     facts: dict[str, str] = {}
     dedup: str = ""
     to: str = ""
+    about: int = 0
 
 
 class DrillNoted(Message, frozen=True):

@@ -425,7 +425,7 @@ class NoticeQueued(Event, frozen=True, tag="system.notice_queued"):
     """Something that the user is to be told; `key` tells one notice from another wherever it is delivered.
 
     `dedup` is the word of whoever asked for it: while it is remembered, the same word makes no second notice. With `to`
-    it is owed to that one address, else to every sink of the boot.
+    it is owed to that one address, else to every sink of the boot. `about` is the log position of what it tells of.
     """
 
     key: str
@@ -433,6 +433,7 @@ class NoticeQueued(Event, frozen=True, tag="system.notice_queued"):
     facts: dict[str, str] = {}
     dedup: str = ""
     to: str = ""
+    about: int = 0
 
 
 class NoticeDelivered(Event, frozen=True, tag="system.notice_delivered"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import nlargest
 
 import msgspec
 
@@ -16,7 +15,7 @@ BRAINSTEM = "brainstem"
 HOUR_MS: Millis = 3_600_000
 ANSWER_CHARS = 3_000  # chats take some 4,000; the whole of it is in the task
 TITLE_CHARS = 80
-ANSWERS_OWED = 500  # Brainstem remembers more than this, so that none of them is told twice
+ANSWERS_OWED = 500  # no crash loses more
 _TOLD = ENDED | {TaskState.HELD}
 
 
@@ -30,13 +29,16 @@ def of(tasks: Iterable[Task], *, failures: bool) -> list[Send]:
 
 
 def owed(tasks: Iterable[Task]) -> list[Send]:
-    """How repairs went, what waits for a person, and the newest answers, for a Brainstem that may have missed them."""
-    known = list(tasks)
-    told = (task for task in known if task.client == BRAINSTEM or _asks(task))
-    awaited = (task for task in known if task.spec.reply_to and task.state in _TOLD)
-    answers = nlargest(ANSWERS_OWED, awaited, key=lambda task: task.position)
-    news = [each for task in told if task.state in _TOLD for each in _of(task, failures=False)]
-    news += [each for task in reversed(answers) for each in _answer(task)]
+    """How repairs went, what waits for a person, and the newest answers, for a Brainstem that may have missed them.
+
+    In the order in which they were said at first, as Brainstem wants it (`Tell.about`).
+    """
+    known = sorted((task for task in tasks if task.state in _TOLD), key=lambda task: task.queued)
+    answers = {task.id for task in [task for task in known if task.spec.reply_to][-ANSWERS_OWED:]}
+    news: list[cmd.RepairReported | cmd.Tell] = []
+    for task in known:
+        news += _of(task, failures=False) if task.client == BRAINSTEM or _asks(task) else []
+        news += _answer(task) if task.id in answers else []
     return [Send(BRAINSTEM, each) for each in news]
 
 
@@ -54,7 +56,7 @@ def _of(task: Task, *, failures: bool) -> list[cmd.RepairReported | cmd.Tell]:
     if task.client == BRAINSTEM:
         return [cmd.RepairReported(task.id, str(task.state), said)]
     if failures and task.state is TaskState.FAILED:
-        return [cmd.Tell("task_failed", {"task": task.id, "reason": said}, f"failed:{task.id}")]
+        return [cmd.Tell("task_failed", {"task": task.id, "reason": said}, f"failed:{task.id}", about=task.queued)]
     return []
 
 
@@ -63,7 +65,7 @@ def _answer(task: Task) -> list[cmd.Tell]:
     if not task.spec.reply_to or (task.client and task.cancelled_by == task.client):
         return []
     facts = {"task": task.id, "state": str(task.state), "text": _text(task)}
-    return [cmd.Tell("task_answer", facts, f"answer:{task.id}:{_mark(task)}", task.spec.reply_to)]
+    return [cmd.Tell("task_answer", facts, f"answer:{task.id}:{_mark(task)}", task.spec.reply_to, task.queued)]
 
 
 def _mark(task: Task) -> str:
@@ -105,7 +107,8 @@ def _held(task: Task) -> cmd.Tell:
             "budget_reached",
             {**facts, "cap": task.capped.cap if task.capped else "budget"},
             f"budget:{task.updated_at // HOUR_MS}",
+            about=task.queued,
         )
     if task.held.kind == "no_executor":
-        return cmd.Tell("task_held", facts, f"nobody:{task.held.reason}")
-    return cmd.Tell("task_held", facts, f"held:{task.id}:{task.queued}")
+        return cmd.Tell("task_held", facts, f"nobody:{task.held.reason}", about=task.queued)
+    return cmd.Tell("task_held", facts, f"held:{task.id}:{task.queued}", about=task.queued)

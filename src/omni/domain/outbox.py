@@ -10,6 +10,9 @@ each other, so that a sink that is dead holds up nobody.
        └── quiet hours: in the lanes that reach people only their exceptions are due; at the end the rest, in order
 
 What was sent and got no answer is sent again after a restart; whoever receives a key twice has told it already.
+
+Whoever wants something told says it again after a restart, too, under the same name. Names are remembered, the newest
+REMEMBERED of them; of what stood in the log before those that are forgotten, everything has been heard.
 """
 
 from __future__ import annotations
@@ -38,17 +41,17 @@ ANSWER = "task_answer"
 ANSWER_CHARS = 3_500
 
 
-def tell(draft: Draft, kind: str, facts: dict[str, str], dedup: str = "", to: str = "") -> None:
-    """Queue a notice; its key is its place in the stream, which nothing else ever has."""
-    state = draft.state
-    if dedup and dedup in state.dedups:
+def tell(draft: Draft, wish: cmd.Tell) -> None:
+    """Queue a notice, unless it was heard of; its key is its place in the stream, which nothing else ever has."""
+    state, to = draft.state, wish.to
+    if wish.dedup and (wish.dedup in state.dedups or 0 < wish.about <= state.heard_to):
         return
     lanes = _lanes_for(state, draft, to)
     for lane in lanes:
         _make_room(draft, lane)
-    key = f"{kind}:{draft.version + len(draft.events) + 1}:{draft.at}"
-    notice = Notice(key, kind, _kept(kind, facts), draft.at, to)
-    draft.note(ev.NoticeQueued(key, kind, notice.facts, dedup, to))
+    key = f"{wish.kind}:{draft.version + len(draft.events) + 1}:{draft.at}"
+    notice = Notice(key, wish.kind, _kept(wish.kind, wish.facts), draft.at, to)
+    draft.note(ev.NoticeQueued(key, wish.kind, notice.facts, wish.dedup, to, wish.about))
     for lane in lanes:
         _begin(draft, lane, notice)
         draft.queued[lane] += 1

@@ -41,7 +41,8 @@ class SystemState:
         self.telling = Telling()
         self.outbox: OrderedDict[str, Notice] = OrderedDict()  # by key: what is owed to anybody
         self.lanes: dict[Lane, OrderedDict[str, int]] = {}  # keys in order, and how often each has failed there
-        self.dedups: OrderedDict[str, None] = OrderedDict()
+        self.dedups: OrderedDict[str, int] = OrderedDict()  # and where in the log that of which they tell stands
+        self.heard_to = 0  # what stands up to here in the log has been heard of, be its name forgotten or not
         self.settings = RepairSettings()
         self.repair = ""  # the task of the open one
         self.unwanted: OrderedDict[str, None] = OrderedDict()  # called off; until it has ended, its cancel may be lost
@@ -121,9 +122,9 @@ def _queued(state: SystemState, event: ev.NoticeQueued, at: Millis) -> None:
     _owe(state, notice)
     state.nobody_told = state.nobody_told or event.kind == "no_repair"
     if event.dedup:
-        state.dedups[event.dedup] = None
+        state.dedups[event.dedup] = event.about
         if len(state.dedups) > REMEMBERED:
-            state.dedups.popitem(last=False)
+            state.heard_to = max(state.heard_to, state.dedups.popitem(last=False)[1])
 
 
 def _gone(state: SystemState, event: ev.NoticeDelivered | ev.NoticeDropped, at: Millis) -> None:

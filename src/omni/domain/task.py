@@ -45,7 +45,7 @@ NO_CALLS = Meter()
 
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A task as of log position `position`. `queued` is the position at which it last joined its queue."""
+    """A task as of log position `position`; `queued` is where it last joined its queue, was held, or ended."""
 
     id: str
     spec: TaskSpec
@@ -202,16 +202,16 @@ def _attempt_cancelled(task: Task, event: ev.AttemptCancelled, at: Millis, posit
 
 
 def _completed(task: Task, event: ev.TaskCompleted, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.COMPLETED, "ended_at": at, "held": None, "retry_at": None}
+    return {"state": TaskState.COMPLETED, **_ended(at, position)}
 
 
 def _task_failed(task: Task, event: ev.TaskFailed, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.FAILED, "ended_at": at, "error": event.error, "held": None, "retry_at": None}
+    return {"state": TaskState.FAILED, "error": event.error, **_ended(at, position)}
 
 
 def _cancelled(task: Task, event: ev.TaskCancelled, at: Millis, position: int) -> Changes:
     by = task.cancelled_by or event.by
-    return {"state": TaskState.CANCELLED, "ended_at": at, "held": None, "retry_at": None, "cancelled_by": by}
+    return {"state": TaskState.CANCELLED, "cancelled_by": by, **_ended(at, position)}
 
 
 def _cancel_requested(task: Task, event: ev.CancelRequested, at: Millis, position: int) -> Changes:
@@ -234,6 +234,10 @@ def _call_refused(task: Task, event: ev.CallRefused, at: Millis, position: int) 
 
 def _nothing(task: Task, event: ev.LateOutcomeArrived, at: Millis, position: int) -> Changes:
     return {}
+
+
+def _ended(at: Millis, position: int) -> Changes:
+    return {"ended_at": at, "held": None, "retry_at": None, "queued": position}
 
 
 def _last(task: Task, state: AttemptState, **changes: Any) -> Changes:
