@@ -19,13 +19,15 @@ HANDLE = "5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f"
 class Weaver:
     """An adapter whose work ends when it is told to, with what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self.began: list[tuple[Work, Record | None]] = []
         self.answers: asyncio.Queue[Structured] = asyncio.Queue()
         self.stops: list[str | None] = []
 
     async def run(self, work: Work, before: Record | None, stop: Stop, tell: Tell) -> Structured:
         self.began.append((work, before))
+        self._records.write(Record(work.handle, work.key, work.task_id, "running", notes={"thread": "spun"}))
         answer = asyncio.create_task(self.answers.get())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({answer, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,8 +51,8 @@ class Weaver:
 
 class Bench:
     def __init__(self, directory: Path) -> None:
-        self.weaver = Weaver()
         self.records = Records(directory, SystemClock())
+        self.weaver = Weaver(self.records)
         self.service = Service(self.weaver, self.records)
 
     def run(self, key: str = "t:1", handle: str = HANDLE, **more: Any) -> asyncio.Task[Structured]:
@@ -162,7 +164,7 @@ async def test_what_was_only_cut_off_goes_on_when_it_is_called_again(bench: Benc
     assert await bench.run("t:1", resume=True) == {"text": "woven"}
     _, before = bench.weaver.began[1]
     assert before is not None
-    assert before.state == "planned"
+    assert before.state == "running"
 
 
 async def test_the_next_attempt_of_a_handle_sees_the_notes_of_the_one_before(bench: Bench) -> None:
@@ -203,3 +205,13 @@ def test_finished_attempts_are_forgotten_beyond_a_number_and_open_ones_never(tmp
     assert len(records.prune()) == 3
     assert records.find("open")
     assert len(records.all()) == KEPT + 1
+
+
+async def test_what_is_not_on_record_had_not_begun_and_may_be_handed_over_again(bench: Bench) -> None:
+    for _ in range(2):
+        found = await bench.service.look_up(HANDLE, "t:1")
+        assert found.state == "finished"
+        assert found.result["error"]["kind"] == "unavailable"
+        bench.records.write(Record(HANDLE, "t:1", "t", "planned"))
+    bench.records.write(Record(HANDLE, "t:1", "t", "running", notes={"place": "here"}))
+    assert (await bench.service.look_up(HANDLE, "t:1")).state == "unknown"

@@ -86,7 +86,11 @@ class Adapter(Protocol):
     """What does the work. Answers are the structured part of the result contract (`omni.executors.contract`)."""
 
     async def run(self, work: Work, before: Record | None, stop: Stop, tell: Tell) -> Structured:
-        """Do one attempt to its end, or end it in order when `stop` is wished. `before`: its record so far."""
+        """Do one attempt to its end, or end it in order when `stop` is wished. `before`: its record so far.
+
+        Before it starts anything it must write a record that is `running` and has notes: without one the attempt counts
+        as never begun, and is handed over again.
+        """
 
     async def look_up(self, record: Record | None, handle: str, key: str) -> Lookup:
         """What became of an attempt that does not run in this process and has not finished in its record."""
@@ -136,6 +140,8 @@ class Service:
         record = self._records.find(handle)
         if record and record.key == key and record.state == "finished" and record.outcome is not None:
             return Lookup("finished", dict(record.outcome))
+        if record is None or (record.state == "planned" and not record.notes):  # it stands there before anything starts
+            return Lookup("finished", failed("unavailable", "the attempt had not begun when Omni or the adapter ended"))
         return await self._adapter.look_up(record, handle, key)
 
     def pause(self, handle: str) -> None:

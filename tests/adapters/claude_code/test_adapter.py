@@ -98,11 +98,12 @@ async def test_recovery_ends_what_a_record_names_and_forgets_the_keys(yard: Yard
     await bench.adapter.close()
 
 
-async def test_an_attempt_that_never_began_cannot_go_on(yard: Yard) -> None:
+async def test_an_attempt_can_go_on_from_the_moment_that_its_session_is_on_record(yard: Yard) -> None:
     bench = Bench(yard)
-    assert not (await bench.adapter.look_up(None, "h-t", "t:1")).resumable
-    record = bench.records.write(Record("h-t", "t:1", "t", "planned"))
-    assert not (await bench.adapter.look_up(record, "h-t", "t:1")).resumable
+    record = bench.records.write(Record("h-t", "t:1", "t", "running", notes={"session": str(uuid.uuid4())}))
+    assert (await bench.adapter.look_up(record, "h-t", "t:1")).resumable
+    odd = bench.records.write(Record("h-t", "t:1", "t", "running", notes={"session": 7}))
+    assert not (await bench.adapter.look_up(odd, "h-t", "t:1")).resumable
     await bench.adapter.close()
 
 

@@ -77,8 +77,11 @@ class ClaudeCode:
             self._in_background(self._tidy())
 
     async def look_up(self, record: Record | None, handle: str, key: str) -> Lookup:
-        """Nothing runs that is not in this process, and nobody knows how it ended; but its session can go on."""
-        return Lookup("unknown", None, notes_of(record).begun)
+        """Nothing runs that is not in this process, and nobody knows how it ended; but its session can go on.
+
+        One that is not there was never begun: the CLI writes the prompt down before it asks a model. Then a new one is.
+        """
+        return Lookup("unknown", None, bool(notes_of(record).session))
 
     async def recover(self) -> int:
         """End what an earlier process left running; how many processes that were. Before anything is run."""
