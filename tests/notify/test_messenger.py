@@ -16,23 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.domain.stem import Stem
 from tests.executors.bench import Bench, workbench
+from tests.notify.stage import Stage
 
 from omni.config import Config, McpServer, NotifyConfig
-from omni.domain import commands as cmd
 from omni.domain import events as ev
-from omni.domain.values import RepairSettings
+from omni.domain.values import Mode
 from omni.notify.messenger import MessengerSink
-from omni.notify.notifier import Notifier
-from omni.notify.plan import make_sinks, telling
+from omni.notify.plan import make_sinks
 from omni.notify.sinks import Gone, NotTold, Sink, Told
 from omni.runtime.ports import SystemClock
 
 SERVER = Path(__file__).with_name("servers") / "messenger.py"
-NOBODY = RepairSettings(attempts=0)
 ROUNDS = 50
-TIMER_S = 0.05
+MODES: tuple[Mode, ...] = ("BRAINSTEM", "NORMAL")
 FATES = ("before", "between", "after", "uncertain", "broken", "outside", "", "")
 
 
@@ -123,56 +120,6 @@ async def test_what_nobody_will_ever_know_is_given_up_and_holds_up_nothing_behin
         await MessengerSink("chat", use_tool, channel="a", target="b").deliver(Told("k", "degraded", "words", 1))
 
 
-class Stage:
-    """Brainstem by its rules, a real notifier and real hands; the timers of the outbox ring early."""
-
-    def __init__(self, bench: Bench, home: Path) -> None:
-        self.home = home
-        self.loop = asyncio.get_running_loop()
-        self.config = config(home)
-        self.sinks = make_sinks(self.config, bench.hands.use_tool, SystemClock())[-1:]
-        self.stem = Stem(NOBODY, telling(self.config.notify, self.sinks))
-        self.post = bench.post
-        self.answers: asyncio.Queue[cmd.Delivered] = asyncio.Queue()
-        self.post.register("brainstem", self._heard)
-        self.notifier = self._notifier()
-
-    def _notifier(self) -> Notifier:
-        return Notifier(self.config.notify, self.post, sinks=self.sinks)
-
-    def _heard(self, sender: str, messages: Any) -> None:
-        for message in messages:
-            self.answers.put_nowait(message)
-
-    def put(self, message: Any) -> None:
-        self.stem.put(message)
-        self.carry()
-
-    def carry(self) -> None:
-        for send in self.stem.sends:
-            if isinstance(send.message, cmd.Deliver):
-                self.notifier.receive(send.message)
-            elif isinstance(send.message, cmd.WakeIn):
-                self.loop.call_later(TIMER_S, self.put, cmd.TimerFired(send.message.key))
-
-    async def restart(self) -> None:
-        """A new daemon: it remembers what the log says, and nothing of what it told."""
-        await self.notifier.stop()
-        self.notifier = self._notifier()
-        self.stem.start(NOBODY)
-        self.carry()
-
-    async def settle(self) -> None:
-        async with asyncio.timeout(60):
-            while self.stem.state.outbox:
-                self.put(await self.answers.get())
-
-    async def kill(self, after_s: float) -> None:
-        await asyncio.sleep(after_s)  # at any moment: that is the point
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int((self.home / "pid").read_text()), signal.SIGKILL)
-
-
 async def test_over_fifty_outages_with_a_messenger_that_dies_at_random_both_words_arrive_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,11 +127,11 @@ async def test_over_fifty_outages_with_a_messenger_that_dies_at_random_both_word
     monkeypatch.setattr("omni.executors.connection.STABLE_S", 0.0)  # else each death makes the next pause longer
     chance = random.Random(20)
     async with connected(tmp_path) as (bench, _):
-        stage = Stage(bench, tmp_path)
+        stage = Stage(bench, config(tmp_path))
         for _ in range(ROUNDS):
-            for mode in ("BRAINSTEM", "NORMAL"):
-                killer = await strike(stage, chance)
-                stage.put(cmd.NoteMode(mode, reason="as observed", cleared=True))
+            for mode in MODES:
+                killer = await strike(tmp_path, chance)
+                stage.turn(mode)
                 if chance.random() < 0.1:
                     await stage.restart()
                 await stage.settle()
@@ -193,14 +140,20 @@ async def test_over_fifty_outages_with_a_messenger_that_dies_at_random_both_word
     judge(stage, tmp_path)
 
 
-async def strike(stage: Stage, chance: random.Random) -> asyncio.Task[None]:
+async def strike(home: Path, chance: random.Random) -> asyncio.Task[None]:
     """Choose how the messenger meets the next notice."""
     fate = chance.choice(FATES)
     if fate == "outside":
-        return asyncio.create_task(stage.kill(chance.random() * 0.02))
+        return asyncio.create_task(kill(home, chance.random() * 0.02))
     if fate:
-        (stage.home / "fate").write_text(fate)
+        (home / "fate").write_text(fate)
     return asyncio.create_task(asyncio.sleep(0))
+
+
+async def kill(home: Path, after_s: float) -> None:
+    await asyncio.sleep(after_s)  # at any moment: that is the point
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int((home / "pid").read_text()), signal.SIGKILL)
 
 
 def judge(stage: Stage, home: Path) -> None:
