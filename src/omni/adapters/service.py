@@ -20,7 +20,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NoReturn, Protocol, TypeAlias
 
 import anyio
 import mcp_types as types
@@ -300,8 +300,7 @@ def serve(name: str, lifespan: Lifespan, tools: Callable[[Any], Mapping[str, Ext
     """
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve(name, lifespan, tools))
-    sys.stdout.flush()
-    os._exit(0)  # a thread that still reads stdin would keep the process
+    _leave()
 
 
 async def _serve(name: str, lifespan: Lifespan, tools: Callable[[Any], Mapping[str, ExtraTool]]) -> None:
@@ -309,7 +308,8 @@ async def _serve(name: str, lifespan: Lifespan, tools: Callable[[Any], Mapping[s
     told = msgspec.json.decode(os.environ[OPTIONS_VARIABLE], type=Options)
     records = Records(Path(os.environ[STATE_VARIABLE]) / "attempts", clock)
     records.prune()
-    async with lifespan(told, records, clock) as adapter:
+    async with contextlib.AsyncExitStack() as own:
+        adapter = await own.enter_async_context(lifespan(told, records, clock))
         service = Service(adapter, records)
         server = make_server(name, service, tools(adapter))
         async with _until_signal() as ended, stdio_server() as (read, write), _closing(read, service) as mine:
@@ -318,6 +318,14 @@ async def _serve(name: str, lifespan: Lifespan, tools: Callable[[Any], Mapping[s
             await service.end()
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
+            if ended.is_set():
+                await own.aclose()
+                _leave()  # to close `stdio_server` is to wait for the next line
+
+
+def _leave() -> NoReturn:
+    sys.stdout.flush()
+    os._exit(0)  # a thread that still reads stdin would keep the process
 
 
 @contextlib.asynccontextmanager

@@ -83,6 +83,14 @@ async def test_the_kept_token_opens_the_gateway_alone_until_the_device_is_remove
             assert (await bench.run("molt", "[[text:back]]", "t2")).result.content == "back"
 
 
+async def test_a_device_that_is_removed_while_it_is_connected_is_said_at_once(tmp_path: Path) -> None:
+    async with cloud() as (gateway, relay), workbench(tmp_path, molt(relay)) as bench:
+        await paired(bench, gateway)
+        bench.heard.clear()
+        gateway.forget_devices()
+        assert "needs pairing: " in (await bench.lost("molt")).detail
+
+
 async def test_a_run_of_an_older_gateway_is_found_again_after_a_dropped_socket(tmp_path: Path) -> None:
     async with cloud(3) as (gateway, relay), workbench(tmp_path, molt(relay)) as bench:
         await paired(bench, gateway)

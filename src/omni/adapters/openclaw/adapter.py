@@ -18,7 +18,7 @@ from pathlib import Path
 
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import Away
-from omni.adapters.openclaw.gateway import Gateway
+from omni.adapters.openclaw.gateway import GONE, Gateway
 from omni.adapters.openclaw.moltworker import Patience, titled
 from omni.adapters.openclaw.outcome import structured
 from omni.adapters.openclaw.runs import AWAY_S, Run, looked_up, noted
@@ -109,9 +109,11 @@ async def _reached(gateway: Gateway) -> None:
 
 
 async def _watch(gateway: Gateway) -> None:
-    """End the process, in order, once the gateway has been away for too long."""
+    """End the process, in order, once the gateway has been away for too long, or a person has to let us in."""
     await gateway.given_up(AWAY_S + LAST_ANSWERS_S)
-    away = await gateway.explained(TimeoutError()) if gateway.settings.status_url else gateway.why_away
+    away = gateway.why_away
+    if away.kind == GONE and gateway.settings.status_url:  # the next handshake has no answer yet
+        away = await gateway.explained(TimeoutError())
     _farewell(_said(gateway, away))
     os.kill(os.getpid(), signal.SIGTERM)
 

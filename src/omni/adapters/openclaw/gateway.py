@@ -47,6 +47,8 @@ ROLE = "operator"
 SCOPES = ("operator.read", "operator.write")
 LEDGER_SCOPE = "operator.admin"  # for `conversations.send`; who holds the gateway's own token may ask for it
 PAIRING = "needs_pairing"
+GONE = "gone"
+BARRED = frozenset({PAIRING, "unauthorised"})  # no waiting helps: a person has to do something
 DEVICE_CODES = ("DEVICE_", "AUTH_DEVICE_TOKEN")
 TOKEN_WORDS = ("unauthorized", "invalid or missing token")  # the gateway's own, and what a Moltworker makes of them
 REQUEST_S = 15.0
@@ -154,7 +156,7 @@ class Gateway:
         self._link: Link | None = None
         self._there, self._absent = asyncio.Event(), asyncio.Event()
         self._absent.set()
-        self._tried = asyncio.Event()
+        self._tried, self._barred = asyncio.Event(), asyncio.Event()
         self._away = Away(f"OpenClaw's gateway at {settings.url} was not tried yet")
         self._away_since = self._there_since = asyncio.get_running_loop().time()
         self._listeners: set[tuple[str, asyncio.Queue[Frame]]] = set()
@@ -182,7 +184,7 @@ class Gateway:
                     failures = 0
                     self._arrived(link)
                     await link.lost.wait()
-                    self._gone(Away(f"OpenClaw's gateway at {self.settings.url} went away: {link.reason}"))
+                    self._gone(Away(f"OpenClaw's gateway at {self.settings.url} went away: {link.reason}", GONE))
             except Away as away:
                 self._gone(away)
             await asyncio.sleep(min(BACKOFF_CAP_S, BACKOFF_S * 2**failures))
@@ -205,13 +207,15 @@ class Gateway:
             raise self._away
 
     async def given_up(self, after_s: float) -> None:
-        """Return when there has been no connection for so long without a break."""
+        """Return when there has been no connection for so long without a break, or when only a person can help."""
         while True:
             await self._absent.wait()
             try:
                 async with asyncio.timeout(max(0.0, after_s - self.away_s)):
-                    await self._there.wait()
+                    await _either(self._there, self._barred)
             except TimeoutError:
+                return
+            if self._barred.is_set():
                 return
 
     @contextlib.contextmanager
@@ -240,6 +244,7 @@ class Gateway:
         self._there_since = asyncio.get_running_loop().time()
         self._there.set()
         self._absent.clear()
+        self._barred.clear()
         self._tried.set()
 
     def _gone(self, why: Away) -> None:
@@ -249,6 +254,8 @@ class Gateway:
         self._there.clear()
         self._absent.set()
         self._away = why
+        if why.kind in BARRED:
+            self._barred.set()
         self._tried.set()
 
     @contextlib.asynccontextmanager
@@ -359,6 +366,16 @@ def _credentials(settings: Settings, device: Device | None) -> dict[str, str]:
     if settings.aged:
         token, own = token or own, ""
     return {name: value for name, value in (("token", token), ("deviceToken", own)) if value}
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waits = [asyncio.ensure_future(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 async def _challenge(socket: ClientConnection) -> Json:
