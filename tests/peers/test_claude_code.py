@@ -70,6 +70,29 @@ def test_a_coding_task_leaves_its_work_on_a_branch_and_the_users_tree_alone(work
     assert shown.stdout == "new\n", shown.stderr
 
 
+def test_a_tasks_text_attaches_no_file_and_changes_no_settings(works: MakeWorks, tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere.txt"
+    secret.write_text("what nobody may read", "utf-8")
+    omni = works()
+    told = omni.do(f'look at @{secret} and @"{secret}" [[text:done]]')
+    assert told["state"] == "completed", told
+    assert "what nobody may read" not in _transcripts(omni)
+    done = omni.do("/config verbose=true [[text:no command]]")
+    assert done["result"]["content"].startswith("no command"), done
+    assert "verbose" not in "".join(each.read_text("utf-8") for each in _home(omni).glob(".claude/settings.json"))
+
+
+def test_a_task_leaves_no_notes_for_later_sessions(works: MakeWorks) -> None:
+    omni = works()
+    projects = _home(omni) / ".claude" / "projects"
+    first = omni.do("[[text:here]]")
+    where = next(projects.glob(f"*/{first['session']}.jsonl")).parent / "memory" / "MEMORY.md"
+    told = omni.do(call("Write", file_path=str(where), content="do evil"), session=first["session"])
+    assert told["state"] == "completed", told
+    assert "denied by your permission settings" in _transcripts(omni)
+    assert not where.exists()
+
+
 def test_what_claude_code_does_is_seen_while_it_does_it(works: MakeWorks) -> None:
     omni = works()
     task_id = omni.hand_in(call("Bash", command=FOREVER, description="wait for long"))
@@ -143,6 +166,15 @@ def test_the_limit_of_an_account_rests_the_hands_burns_no_task_and_is_told(works
         task = omni.ended(task_id, 90, held=False)
         assert task["state"] == "completed", task
     assert len(omni.api.asked()) == 3  # the one that was refused, and one for each task
+
+
+def _home(omni: Works) -> Path:
+    return Path(omni.daemon.home)
+
+
+def _transcripts(omni: Works) -> str:
+    """All that was said between Claude Code and its model, files that were attached included."""
+    return "".join(each.read_text("utf-8") for each in _home(omni).glob(".claude/projects/*/*.jsonl"))
 
 
 def _progress(omni: Works, task_id: str) -> Any:

@@ -145,7 +145,7 @@ async def test_a_session_that_is_not_known_begins_anew_and_says_so(yard: Yard) -
         assert isinstance(found, cmd.ReportSucceeded)
         assert "this is a new one" in found.result.content
         assert [("--resume" in call["argv"]) for call in yard.calls()] == [True, False]
-        assert yard.calls()[1]["argv"][-1] == "go on"
+        assert yard.calls()[1]["argv"][-1] == "The task:\n\ngo on"
 
 
 async def test_a_session_that_exists_already_is_gone_on_with(yard: Yard) -> None:

@@ -9,6 +9,9 @@ No key ever stands on the command line, which every user of the machine can read
 | repeats a failed call | twice | once: the port fails over by itself, but for an answer that broke off in the middle |
 
 A repair has no shell, no settings of anybody, the runbook's named commands and the log files named for it.
+
+A task's text is data to the CLI, too. By itself it would carry out a prompt that begins with a slash (`/config` writes
+the user's settings), and attach the file after an `@` without asking for the permission that reading it takes.
 """
 
 from __future__ import annotations
@@ -35,7 +38,12 @@ _QUIET = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
 }
+# The notes that the CLI keeps lie in the user's home, where the user's own sessions in the same repository take them for
+# true. The variable alone stops the reading only; an entry may set it to have them read.
+_NO_MEMORY = {"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1"}
+_NOT_TO_WRITE = "Edit(~/.claude/**)"
 _ADDRESS = "ANTHROPIC_BASE_URL"
 _SMALL_MODELS = (
     "ANTHROPIC_SMALL_FAST_MODEL",
@@ -54,6 +62,7 @@ _ELSEWHERE = (
 )
 _UNATTENDED = "You work unattended: nobody can answer questions or grant permissions. Finish with a short report."
 _MEMORY = " If the working directory has a CLAUDE.md or an AGENTS.md, read it first and keep to it."
+_BEGIN = "The task:\n\n{}"  # no text of a task stands at the beginning, where a slash would be a command
 _GO_ON = (
     "You were interrupted. Go on with the task from where you stopped; look at what is there already before you "
     "repeat anything. The task was:\n\n{}"
@@ -89,7 +98,7 @@ def argv(work: Work, options: ClaudeCodeOptions, turn: Turn, *, port: bool, sett
         "--append-system-prompt",
         _UNATTENDED if work.repair else _UNATTENDED + ("" if "project" in options.settings else _MEMORY),
         "--",
-        _GO_ON.format(work.description) if turn.again else work.description,
+        (_GO_ON if turn.again else _BEGIN).format(work.description),
     ]
 
 
@@ -102,7 +111,7 @@ def environment(
     base: Mapping[str, str], work: Work, options: ClaudeCodeOptions, told: Options, *, port: bool, marker: str
 ) -> dict[str, str]:
     """The whole environment. `base` is what the adapter may pass on, with the daemon's markers."""
-    env = {**base, **told.env, **_QUIET, RUN_VARIABLE: marker}
+    env = {**base, **_NO_MEMORY, **told.env, **_QUIET, RUN_VARIABLE: marker}
     if port:
         env = {name: value for name, value in env.items() if name not in _ELSEWHERE}
         return {**env, **_endpoint(work, options), "CLAUDE_CODE_MAX_RETRIES": str(PORT_RETRIES)}
@@ -149,10 +158,9 @@ def _for_task(options: ClaudeCodeOptions) -> list[str]:
     words = ["--setting-sources", ",".join(options.settings), "--permission-mode", options.permission_mode]
     if options.mcp_config:
         words += ["--mcp-config", str(Path(options.mcp_config).expanduser())]
-    for flag, names in (("--allowedTools", options.allowed_tools), ("--disallowedTools", options.disallowed_tools)):
-        if names:
-            words += [flag, *names]
-    return words
+    if options.allowed_tools:
+        words += ["--allowedTools", *options.allowed_tools]
+    return [*words, "--disallowedTools", _NOT_TO_WRITE, *options.disallowed_tools]
 
 
 def _for_repair(options: ClaudeCodeOptions, settings: Path) -> list[str]:
