@@ -25,11 +25,11 @@ CHAT = "42"
 S = TypeVar("S", ev.NoticeDelivered, ev.NoticeDelayed, ev.NoticeDropped)
 OFFLINE, RESTORED = "Cloud offline, tasks suspended", "Cloud restored"
 MODE_WITHIN_S = 60.0
-GREETED_WITHIN_S = 120.0
+GREETED_WITHIN_S = 400.0  # the first turn of an agent takes a minute and more on a busy machine
 UP_WITHIN_S = 600.0
 TOLD_WITHIN_S = 1800.0  # a notice that has failed often is tried again after 12.5 minutes at most
 CALM_S = 15.0  # the longest that a gateway is left in peace
-PACE_S = 16.0  # the longest between two changes of the weather
+PACE_S = 10.0  # the longest between two changes of the weather
 NEAR_S = 0.1  # how near to a message a kill is that aims at it
 
 
