@@ -38,6 +38,18 @@ def ended_with(story: Story, **result: Any) -> Story:
     return hear(story, whole)[0]
 
 
+@pytest.mark.parametrize("ended", [Ended("exited", -9), Ended("exited", None)])
+def test_a_run_that_was_killed_before_its_first_word_is_tried_again(ended: Ended) -> None:
+    found = verdict(Story(), ended, OWN)
+    assert (found["error"]["kind"], found["resumable"]) == ("interrupted", True)
+
+
+def test_a_run_that_ended_by_itself_before_its_first_word_has_failed_unless_its_session_had_begun() -> None:
+    assert verdict(Story(), Ended("exited", 1, "no such option"), OWN)["error"]["kind"] == "failed"
+    resumed = Circumstances("s", port=False, now=NOW, resumed=True)
+    assert verdict(Story(), Ended("exited", 1), resumed)["error"]["kind"] == "interrupted"
+
+
 def test_the_story_of_a_run_is_told_line_by_line() -> None:
     story, lines = told("answer")
     assert lines == ["begun", "Using a tool.", "Bash echo hello", "All done."]

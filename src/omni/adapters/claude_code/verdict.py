@@ -10,7 +10,7 @@
 | 401, 403 | `failed`, with what to do |
 | 402 through the port, its own limit of cost | `over_budget` |
 | too many turns, any other error | `failed`, in its words |
-| silent, killed, no `result` | `interrupted`, resumable; `failed` when it never began |
+| silent, killed, no `result` | `interrupted`, resumable; `failed` when it ended by itself and never began |
 
 A limit is an account's when the CLI says so (`usage_limit_reached`), or in its wording. With a key, and so through the
 port, the same refusal is an ordinary 429.
@@ -77,7 +77,7 @@ def verdict(story: Story, ended: Ended, where: Circumstances) -> Structured:
     if ended.why == "idle":
         return _interrupted("Claude Code was silent for too long; it was interrupted, and its session can go on")
     if result is None:
-        return _died(story, ended)
+        return _died(story, ended, where)
     return {"session": where.session, **_erred(story, result, where)}
 
 
@@ -176,10 +176,12 @@ def _interrupted(message: str, **more: Any) -> Structured:
     return {**failed("interrupted", message, **more), "resumable": True}
 
 
-def _died(story: Story, ended: Ended) -> Structured:
+def _died(story: Story, ended: Ended, where: Circumstances) -> Structured:
+    """Without a result. What was killed is not to blame, and what has begun before is not given up."""
     how = f"Claude Code ended without a result (exit code {ended.code})"
     words = f"{how}: {ended.said[-1000:]}" if ended.said else how
-    return _interrupted(words) if story.begun else failed("failed", words)
+    killed = ended.code is None or ended.code < 0
+    return _interrupted(words) if story.begun or where.resumed or killed else failed("failed", words)
 
 
 def _erred(story: Story, result: Mapping[str, Any], where: Circumstances) -> Structured:
