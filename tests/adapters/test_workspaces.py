@@ -542,6 +542,26 @@ async def test_repositories_and_files_that_git_cannot_add_do_not_cost_the_rest(t
     assert "embedded git repository: inner" in found.note
 
 
+async def test_no_program_that_a_nested_repository_names_is_run(tmp_path: Path) -> None:
+    repo, ran = repository(tmp_path / "repo"), tmp_path / "ran"
+    inner = repository(repo / "inner")
+    git(repo, "add", "inner")
+    git(repo, "commit", "--quiet", "-m", "nest")
+    ours = workspaces(tmp_path)
+    place = await ours.place(str(repo), TASK, None)
+    shutil.rmtree(Path(place.path) / "inner")
+    shutil.copytree(inner, Path(place.path) / "inner")
+    nested = Path(place.path) / "inner"
+    git(nested, "config", "filter.evil.clean", f"touch {ran}; cat")
+    (nested / ".gitattributes").write_text("* filter=evil\n")
+    (nested / "a.txt").write_text("changed\n")
+    (Path(place.path) / "made.txt").write_text("made\n")
+    changes = await ours.changes(place)
+    assert changes
+    assert changes.files == 1
+    assert not ran.exists()
+
+
 async def work_for_ever(tmp_path: Path, repo: Path, chance: random.Random) -> None:
     """What the killed process does: tasks, one after the other, some of them going on from the one before."""
     ours, earlier = workspaces(tmp_path, keep=2), None

@@ -8,6 +8,7 @@ Only plumbing that leaves the user's tree alone: of the repository itself, nothi
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from omni.adapters.workspaces.model import MAX_DIFF_BYTES, WorkspaceError
 
 BRANCHES = "omni/"
 MAX_SAME_NAME = 1_000
+MAX_INDEX_BYTES = 256 * 1024 * 1024
+_NESTED = "160000 "  # the mode of a repository in the index of another
 _COUNTS = re.compile(rb"^(\d+|-)\t(\d+|-)\t", re.MULTILINE)
 
 
@@ -134,6 +137,7 @@ async def save(common: str, root: Path, branch: str, message: str, lock: int) ->
     """
     unlock(common, root)
     git = await without_filters(inside(common, root, lock))
+    await _leave_nested(git, root)
     added = await git.run("add", "--all", "--ignore-errors", "--", ".", ok=(0, 1), limit_s=LONG_S)
     head = await git.text("rev-parse", "--verify", "HEAD^{commit}")
     tree = await git.text("write-tree")
@@ -142,6 +146,19 @@ async def save(common: str, root: Path, branch: str, message: str, lock: int) ->
     else:
         commit = await git.text("commit-tree", tree, "-p", head, "-m", message)
     return await _name(git, root, branch, commit), _left_out(added.words)
+
+
+async def _leave_nested(git: Git, root: Path) -> None:
+    """Keep repositories inside this one as they are in the index: git would run in them, by their own configuration."""
+    listed = await git.run("ls-files", "--stage", "-z", limit_s=LONG_S, most=MAX_INDEX_BYTES)
+    entries = (each for each in os.fsdecode(listed.data).split("\0") if each.startswith(_NESTED))
+    for path in [each.partition("\t")[2] for each in entries]:
+        if _is_or_links(root / path / ".git"):
+            await git.run("update-index", "--assume-unchanged", "--", path)
+
+
+def _is_or_links(path: Path) -> bool:
+    return os.path.lexists(path)
 
 
 def _left_out(words: str) -> str:
