@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from tests.failover.scene import KEYS, Scene
@@ -46,7 +46,8 @@ FAULTS: dict[str, dict[str, int]] = {
     "clock": {"set": 1},
     "life of the proxy": {"killed": 3, "frozen": 3, "frozen, then killed": 1},
 }
-GROUPS = {"clouds": ("north", "south"), "life of the proxy": ("proxy",)}  # parts of the table that are others together
+# Parts of the table that are others together.
+GROUPS = {"clouds": ("north", "south"), "life of the proxy": ("proxy",), "sky": ("proxy", "north", "south")}
 PARTS = {"proxy": 8, "north": 4, "south": 4, "ollama": 1, "daemon": 2, "clouds": 4}
 STEPS_S = (-7 * 86_400, -86_400, -7_200, -600, -30, -3, 3, 30, 600, 7_200, 86_400)
 WALL_CLOCK, CLOCK_FILE = Path(__file__).with_name("wall_clock.c"), "clock"
@@ -79,12 +80,18 @@ class Planned(NamedTuple):
     lasts_s: float
 
 
-def schedule(seed: int, seconds: float, parts: dict[str, int], longest_s: float = 12.0) -> Iterator[Planned]:
+def schedule(
+    seed: int,
+    seconds: float,
+    parts: dict[str, int],
+    longest_s: float = 12.0,
+    faults: dict[str, dict[str, int]] = FAULTS,
+) -> Iterator[Planned]:
     """Faults for so many seconds, always the same for the same seed."""
     chance, at = random.Random(seed), 0.0
     while at < seconds:
         part = chance.choices(list(parts), list(parts.values()))[0]
-        what = chance.choices(list(FAULTS[part]), list(FAULTS[part].values()))[0]
+        what = chance.choices(list(faults[part]), list(faults[part].values()))[0]
         pause_s = min(chance.expovariate(1 / 1.2), 6.0)
         yield Planned(pause_s, part, what, chance.choice(ANSWERS), min(0.3 + chance.expovariate(1 / 3), longest_s))
         at += pause_s
@@ -132,10 +139,13 @@ class Weather:
             self.history.append(Fault(part, what, began, float("inf")))
             self.under_way[part] += 1
             try:
-                await _RULES[fault.what](self, part, fault)
+                await self._rule(fault.what)(self, part, fault)
             finally:
                 self.under_way[part] -= 1
                 self.history[open_end] = Fault(part, what, began, time.monotonic())
+
+    def _rule(self, what: str) -> Callable[[Any, str, Planned], Awaitable[None]]:
+        return _RULES[what]
 
     # --- the faults of fakes --------------------------------------------------------------------------------------
 
