@@ -16,9 +16,10 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from omni.adapters.openclaw.absence import GONE
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import Away
-from omni.adapters.openclaw.gateway import GONE, Gateway
+from omni.adapters.openclaw.gateway import Gateway
 from omni.adapters.openclaw.moltworker import Patience, titled
 from omni.adapters.openclaw.outcome import structured
 from omni.adapters.openclaw.runs import AWAY_S, Run, looked_up, noted

@@ -16,9 +16,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 import omni
+from omni.adapters.openclaw.absence import BARRED, GONE, spoils_token, turned_away, unreached
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import (
     MAX_FRAME_BYTES,
@@ -46,11 +47,6 @@ MODE = "backend"
 ROLE = "operator"
 SCOPES = ("operator.read", "operator.write")
 LEDGER_SCOPE = "operator.admin"  # for `conversations.send`; who holds the gateway's own token may ask for it
-PAIRING = "needs_pairing"
-GONE = "gone"
-BARRED = frozenset({PAIRING, "unauthorised"})  # no waiting helps: a person has to do something
-DEVICE_CODES = ("DEVICE_", "AUTH_DEVICE_TOKEN")
-TOKEN_WORDS = ("unauthorized", "invalid or missing token")  # the gateway's own, and what a Moltworker makes of them
 REQUEST_S = 15.0
 CLOSE_S = 1.0
 PING_S = 20.0
@@ -312,52 +308,17 @@ class Gateway:
         try:
             link.hello = read_hello(await link.ask("connect", params, self.settings.connect_s))
         except Refused as refusal:
-            raise self._turned_away(refusal) from refusal
+            if device is not None and spoils_token(refusal):
+                device.forget_token()
+            raise turned_away(self.settings, refusal) from refusal
         if device is not None:
             device.keep_token(link.hello.auth.device_token)
-
-    def _turned_away(self, refusal: Refused) -> Away:
-        """Why the gateway does not let us in, and what a person can do."""
-        url, code, words = self.settings.url, refusal.code, refusal.message.lower()
-        if code in {"PAIRING_REQUIRED", "NOT_PAIRED"} and "identity required" not in words:
-            return Away(f"OpenClaw's gateway at {url} does not know this device yet: {self._pairing(refusal)}", PAIRING)
-        if self._device is not None and (code.startswith(DEVICE_CODES) or "device token" in words):
-            self._device.forget_token()
-        if "PROTOCOL" in code or "protocol mismatch" in words:
-            low, high = self.settings.protocols
-            told = f"OpenClaw's gateway at {url} speaks another protocol than {low} to {high}: {refusal.message}"
-            return Away(f"{told}; see `options.protocols`", "protocol")
-        if code.startswith("AUTH_") or any(each in words for each in TOKEN_WORDS):
-            told = f"OpenClaw's gateway at {url} does not accept the token: {refusal.message}"
-            name = "MOLTBOT_GATEWAY_TOKEN" if self.settings.admin_url else "gateway.auth.token"
-            return Away(f"{told}; set `options.token` to its {name}", "unauthorised")
-        return Away(f"OpenClaw's gateway at {url} refused the connection: {refusal.message}", "refused")
-
-    def _pairing(self, refusal: Refused) -> str:
-        """How a person lets this device in."""
-        id_ = text_of(mapping(refusal.fault.details).get("requestId")) or "REQUEST_ID"
-        if self.settings.admin_url:
-            return f"approve request {id_} on {self.settings.admin_url}, or run `openclaw devices approve {id_}` there"
-        return f"run `openclaw devices approve {id_}` there"
 
     async def explained(self, error: Exception) -> Away:
         """Why there is no connection, as far as anybody can say."""
         if self.settings.status_url:
             return await diagnosed(self.settings, error, self._patience)
-        return self._plain(error)
-
-    def _plain(self, error: Exception) -> Away:
-        url = self.settings.url
-        start = ": start it with `openclaw gateway run`" if self.settings.near else ""
-        if isinstance(error, ConnectionRefusedError):
-            return Away(f"OpenClaw's gateway at {url} refused the connection{start}")
-        if isinstance(error, InvalidStatus):
-            status = error.response.status_code
-            kind = "unauthorised" if status in {401, 403} else "offline"
-            return Away(f"what is at {url} answered HTTP {status} and is no gateway that can be spoken to", kind)
-        if isinstance(error, TimeoutError):
-            return Away(f"OpenClaw's gateway at {url} did not answer within {self.settings.connect_s:g} s{start}")
-        return Away(f"OpenClaw's gateway at {url} cannot be reached: {str(error) or type(error).__name__}{start}")
+        return unreached(self.settings, error)
 
 
 def _credentials(settings: Settings, device: Device | None) -> dict[str, str]:

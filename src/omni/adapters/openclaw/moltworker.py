@@ -11,6 +11,7 @@ takes minutes to start. So a connection that failed says little; with the status
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -66,7 +67,8 @@ class Patience:
         began, seen = self._noted()
         if not 0 <= now - seen <= ANOTHER_START_S:
             began = now
-        self._path.write_text(f"{began} {now}", "ascii")
+        with contextlib.suppress(OSError):  # a full disk must not hide the reason
+            self._path.write_text(f"{began} {now}", "ascii")
         return now - began > self._limit_s
 
     def renew(self) -> None:
@@ -109,6 +111,7 @@ async def asked(settings: Settings) -> Status:
     headers = settings.headers if origin(url) == origin(settings.url) else {}
     try:
         async with (
+            asyncio.timeout(STATUS_S),
             httpx.AsyncClient(
                 verify=ssl.create_default_context(), trust_env=not is_near(url), follow_redirects=False
             ) as client,
@@ -120,7 +123,7 @@ async def asked(settings: Settings) -> Status:
                 if len(body) > MAX_STATUS_BYTES:
                     break
             return read_status(answer.status_code, answer.headers.get("content-type", ""), body)
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         return Status("unknown", f"its status gave no answer within {STATUS_S:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return Status("offline", reason(error))
