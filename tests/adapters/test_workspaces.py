@@ -349,6 +349,25 @@ def test_what_was_made_read_only_is_removed_and_links_are_not_followed(tmp_path:
     assert (tmp_path / "outside/file").exists()
 
 
+def test_what_is_deep_or_locked_all_the_way_down_is_removed(tmp_path: Path) -> None:
+    tree, here = tmp_path / "tree", Path.cwd()
+    tree.mkdir()
+    os.chdir(tree)
+    for _ in range(3_000):  # further than a path can name, and than Python recurses
+        os.mkdir("d")  # noqa: PTH102 - relative to where we are
+        os.chdir("d")
+    os.chdir(here)
+    (tree / "locked/locked/locked").mkdir(parents=True)
+    os.mkfifo(tree / "pipe")
+    for name in ("locked/locked/locked", "locked/locked", "locked"):
+        (tree / name).chmod(0)
+    wipe(tree)
+    assert not tree.exists()
+    os.mkfifo(tree)
+    wipe(tree)
+    assert not tree.exists()
+
+
 async def test_eight_tasks_at_once_in_one_repository(tmp_path: Path) -> None:
     repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
 

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,20 +151,39 @@ def _written_s(path: Path) -> float:
 
 def wipe(path: Path) -> None:
     """Remove a directory with all that is in it, also what was made read-only; follows no symbolic link."""
-    if path.is_symlink() or path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
         path.unlink(missing_ok=True)
     elif path.exists():
-        shutil.rmtree(path, onerror=_by_force)
+        try:
+            shutil.rmtree(path)
+        except (OSError, RecursionError):  # no right to write; deeper than Python or a path can go
+            with contextlib.suppress(FileNotFoundError):  # somebody else removes it, too
+                _by_force(path)
 
 
-def _by_force(remove: Callable[..., Any], path: str, why: Any) -> None:
-    """Once more, with the right to write. What still cannot be removed raises OSError."""
-    if isinstance(why[1], FileNotFoundError):
-        return
-    for each in (Path(path).parent, Path(path)):
-        if not each.is_symlink():
-            each.chmod(each.stat().st_mode | stat.S_IRWXU)
-    if Path(path).is_dir() and not Path(path).is_symlink():
-        shutil.rmtree(path)
-    else:
-        Path(path).unlink(missing_ok=True)
+def _by_force(top: Path) -> None:
+    """Move every directory up before it is emptied, and take the right to. What still stays raises OSError."""
+    waiting = [top]
+    while waiting:
+        directory = waiting.pop()
+        directory.chmod(stat.S_IRWXU)
+        waiting += _moved_up(directory, top)
+        if directory != top:
+            directory.rmdir()
+    top.rmdir()
+
+
+def _moved_up(directory: Path, top: Path) -> list[Path]:
+    """Empty a directory; the directories that were in it."""
+    with os.scandir(directory) as found:
+        entries = list(found)
+    inner = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+    for each in entries:
+        if not each.is_dir(follow_symlinks=False):
+            Path(each.path).unlink(missing_ok=True)
+    return [_renamed(Path(each), top / secrets.token_hex(8)) for each in inner]
+
+
+def _renamed(directory: Path, to: Path) -> Path:
+    directory.chmod(stat.S_IRWXU)  # its entry for the directory above is written, too
+    return directory.rename(to)
