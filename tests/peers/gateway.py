@@ -26,14 +26,15 @@ class Refused(Exception):
 class GatewayClient:
     """One connection as a local backend; what is asked is answered before the next is asked."""
 
-    def __init__(self, house: OpenClawHouse) -> None:
+    def __init__(self, house: OpenClawHouse, *scopes: str) -> None:
         self._open = contextlib.ExitStack()
         self._door = self._open.enter_context(connect(house.ws, max_size=2**26, proxy=None))
         self._ids = itertools.count(1)
         self.events: list[Json] = []
         assert self._next(ANSWERED_WITHIN_S)["event"] == "connect.challenge"
         client = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
-        who = {"role": "operator", "scopes": ["operator.read", "operator.write"], "auth": {"token": TOKEN}, "caps": []}
+        asked = ["operator.read", "operator.write", *scopes]
+        who = {"role": "operator", "scopes": asked, "auth": {"token": TOKEN}, "caps": []}
         self.hello = self.ask("connect", minProtocol=4, maxProtocol=4, client=client, **who)
 
     @property
@@ -77,6 +78,11 @@ class GatewayClient:
     def send(self, text: str, key: str, session: str) -> Json:
         """Send a message to the chat with Ada."""
         return self.ask("send", channel="telegram", to="42", message=text, idempotencyKey=key, sessionKey=session)
+
+    def chats(self) -> list[str]:
+        """The chats of Telegram that it has met; wants the scope operator.admin."""
+        told = self.ask("conversations.list", agentId="main", channel="telegram", limit=50)
+        return [each["target"] for each in told["conversations"]]
 
     def tasks(self, session: str) -> dict[str, str]:
         """The state of every run of a session, by run."""

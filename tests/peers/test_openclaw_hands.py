@@ -74,7 +74,7 @@ class Hands(Works):
 
     def _is_connected(self) -> bool:
         found = [each for each in self.status()["executors"] if each["name"] == "openclaw"]
-        return bool(found) and found[0]["state"] in {"ready", "connected"}
+        return bool(found) and found[0]["health"]["state"] == "ready"
 
 
 @pytest.fixture(scope="module")
