@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 OUTCOMES = {
     "attempt.succeeded": "won",
     "attempt.failed": "failed",
@@ -89,6 +91,12 @@ class Life:
     suspended: bool = False  # it waits for the cloud; what else is true of it stays true
     joined: int = 0
     not_before: int | None = None
+    created_at: int = 0
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing comes of it any more, so that the same wish is another task."""
+        return self.terminal in {"task.failed", "task.cancelled"} or (self.cancel and not self.terminal)
 
     @property
     def open(self) -> bool:
@@ -101,6 +109,7 @@ class Judge:
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self.keys: dict[str, str] = {}
+        self.asked: dict[Any, Life] = {}  # the newest by client and payload
         self.versions: dict[str, int] = {}
         self.position = 0
         self.slots: dict[str, int] = {}
@@ -224,6 +233,18 @@ class Judge:
         if key:
             assert key not in self.keys, f"key {key} made both {self.keys[key]} and {life.id}"
             self.keys[key] = life.id
+        life.created_at = row.at_ms
+        self._asked_for(life, row)
+
+    def _asked_for(self, life: Life, row: Any) -> None:
+        """A client that repeats itself has made no second task of what goes on, is done, or waits for a word."""
+        if life.spec.idempotency_key or not row.event.digest:
+            return
+        wish = row.event.client, msgspec.json.encode(life.spec)
+        earlier, self.asked[wish] = self.asked.get(wish), life
+        within_ms = msgspec.json.decode(row.input)["message"].get("repeat_within_ms", 0)
+        if earlier is not None and abs(row.at_ms - earlier.created_at) <= within_ms:
+            assert earlier.in_vain, f"{life.id} is {earlier.id} once more, which is {earlier.terminal or earlier.state}"
 
     def _routed(self, life: Life, row: Any, before: str) -> None:
         if before == "held":

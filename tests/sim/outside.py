@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from omni.domain import commands as cmd
 from omni.domain.task import Task
 from omni.domain.values import Result, TaskError, TaskSpec
@@ -283,8 +285,8 @@ class Client:
 
     def _told(self, question: Any, task: Task) -> None:
         match question:
-            case cmd.Submit(_, task_id, spec):
-                self._accepted(task_id, spec, task)
+            case cmd.Submit(_, task_id, spec, _, _, within_ms):
+                self._accepted(task_id, spec, task, within_ms)
             case cmd.CancelTask(_, task_id):
                 assert task.id == task_id
                 assert task.ended or task.cancel_requested, f"{task_id}: cancel acknowledged, and not noted"
@@ -298,11 +300,12 @@ class Client:
         if getattr(question, "until_end", False):
             assert task.ended or task.state == "held", f"{task.id}: answered as {task.state}, before its end"
 
-    def _accepted(self, task_id: str, spec: TaskSpec, task: Task) -> None:
-        assert task.spec == spec, f"{task_id} was acknowledged as something else"
-        self.acknowledged[task.id] = spec
+    def _accepted(self, task_id: str, spec: TaskSpec, task: Task, within_ms: int) -> None:
+        asked = replace(task.spec, retry_of=None) if within_ms else task.spec  # one that was tried again stands for it
+        assert asked == spec, f"{task_id} was acknowledged as something else"
+        self.acknowledged[task.id] = task.spec
         if not spec.idempotency_key:
-            assert task.id == task_id
+            assert within_ms or task.id == task_id
             return
         first_spec, first_id = self.keys.setdefault(spec.idempotency_key, (spec, task.id))
         assert (first_spec, first_id) == (spec, task.id), f"{spec.idempotency_key} stands for two tasks"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from omni.domain import commands as cmd
-from omni.domain.values import PROXY, HealthSettings, KeyRole, NoticeSink, Telling
+from omni.domain.values import PROXY, HealthSettings, KeyRole, NoticeSink, QuietHours, Telling
 from omni.domain.verdict import Verdict
 
 Post = Callable[[str, str, Any], None]  # to, sender, message
@@ -17,6 +17,7 @@ Post = Callable[[str, str, Any], None]  # to, sender, message
 CLOUDS = ("anthropic", "openrouter")
 SETTINGS = HealthSettings(proxy=True, clouds=CLOUDS, primary_keys=CLOUDS, backup_keys=CLOUDS)
 TELLING = Telling((NoticeSink("log"), NoticeSink("chat", people=True, addressed=True)))
+NIGHT = QuietHours(22 * 60, 7 * 60, ("executor_paused", "cloud_offline", "cloud_restored"))
 PROXY_MOODS = {"up": Verdict.OK, "dead": Verdict.REFUSED, "frozen": Verdict.HUNG}
 CLOUD_MOODS = {
     "up": Verdict.OK,

@@ -11,22 +11,27 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.sim.conftest import make_scratch
+from tests.sim.sky import NIGHT, TELLING
 from tests.sim.world import EXECUTORS, KINDS, World
 
 from omni.domain import commands as cmd
-from omni.domain.values import Decision, Mode, Result, RoutingSettings, TaskError
+from omni.domain.values import Decision, Mode, Result, RoutingSettings, TaskError, Telling
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
 
 NAMES = [e.name for e in EXECUTORS]
 Pick = st.integers(0, 255)
+Act = st.tuples(Pick, Pick)
+Steps = st.sampled_from(["begin", "begin", "succeed", "fail", "die", "rest"])
 Picks = st.lists(Pick, min_size=1, max_size=20)
 Key = st.sampled_from([None, None, None, "k1", "k2"])
 Text = st.sampled_from(["say hello", "count the files"])
 Executor = st.sampled_from([None, None, None, *NAMES, "nobody"])
 Moments = st.sampled_from(["before append", "after append", "before send", "after send"])
 DiskFaults = st.sampled_from(["disk full", "lost commit", "kept commit"])
+Chat = st.sampled_from([None, "telegram:1", "telegram:2", "telegram:2"])
 HOUR_MS = 3_600_000
+WITHIN_MS = 600_000
 
 
 def without(name: str) -> RoutingSettings:
@@ -46,7 +51,7 @@ class Storm(RuleBasedStateMachine):
 
     @initialize(picks=Picks)
     def begin(self, picks: list[int]) -> None:
-        self.world = World(self.directory)
+        self.world = World(self.directory, telling=Telling(TELLING.sinks, NIGHT))
         self.world.everyone_ready()
         self.messages(picks)
 
@@ -58,11 +63,33 @@ class Storm(RuleBasedStateMachine):
         key=Key,
         executor=Executor,
         priority=st.integers(0, 9),
+        chat=Chat,
         wait=st.booleans(),
     )
-    def submit(self, kind: str, text: str, key: str | None, executor: str | None, priority: int, *, wait: bool) -> None:
+    def submit(
+        self,
+        kind: str,
+        text: str,
+        key: str | None,
+        executor: str | None,
+        priority: int,
+        chat: str | None,
+        *,
+        wait: bool,
+    ) -> None:
         given = {"executor": executor, "priority": priority if key is None else 5, "idempotency_key": key}
-        self.world.submit(kind, text, wait=wait, **given)
+        self.world.submit(kind, text, wait=wait, reply_to=chat if key is None else None, **given)
+
+    @rule(kind=st.sampled_from(["general", "coding"]), steps=st.lists(Steps, max_size=4), pick=Pick)
+    def a_model_says_it_again(self, kind: str, steps: list[str], pick: int) -> None:
+        """The same words, whatever has become of them meanwhile."""
+        for step in [*steps, ""]:
+            self.world.submit(kind, within_ms=WITHIN_MS, reply_to="telegram:1")
+            self.world.settle(pick)
+            calls = self.world.hands.calls[-1:]
+            for call in [c for c in calls if step in c.steps(self.world.ledger)]:
+                self.world.take(call, step)
+            self.world.settle(pick)
 
     @rule(kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=6), picks=Picks)
     def submit_many(self, kinds: list[str], picks: list[int]) -> None:
@@ -100,7 +127,7 @@ class Storm(RuleBasedStateMachine):
 
     # --- executors ------------------------------------------------------------------------------------------------
 
-    @rule(acts=st.lists(st.tuples(Pick, Pick), min_size=1, max_size=12), picks=Picks)
+    @rule(acts=st.lists(Act, min_size=1, max_size=12), picks=Picks)
     def executors_act(self, acts: list[tuple[int, int]], picks: list[int]) -> None:
         for pick, what in acts:
             self.world.act(pick, what)
@@ -153,6 +180,21 @@ class Storm(RuleBasedStateMachine):
             self.world.observe(executor, ok=False)
             self.messages(picks)
 
+    @rule(executor=st.sampled_from(NAMES), ms=st.sampled_from([0, 1_000, 90_000, 5 * HOUR_MS, 400 * HOUR_MS]))
+    def executor_rests(self, executor: str, ms: int) -> None:
+        if executor in self.world.names:
+            self.world.rests(executor, ms)
+
+    @rule(deaf=st.booleans())
+    def the_chat(self, *, deaf: bool) -> None:
+        self.world.sky.deaf = deaf
+
+    @rule(picks=Picks, twice=st.booleans())
+    def notices_are_taken(self, picks: list[int], *, twice: bool) -> None:
+        for pick in picks:
+            self.world.sky.answer(pick, twice=twice)
+        self.messages(picks)
+
     @rule(mode=st.sampled_from(["NORMAL", "DEGRADED", "BRAINSTEM", "BRAINSTEM"]), picks=Picks)
     def the_mode_turns(self, mode: Mode, picks: list[int]) -> None:
         self.world.turns(mode)
@@ -189,6 +231,17 @@ class Storm(RuleBasedStateMachine):
         self.world.everyone_ready()
         if settle:
             self.world.settle(survivors)
+
+    @rule(picks=Picks, survivors=Pick)
+    def crash_amid_news(self, picks: list[int], survivors: int) -> None:
+        """Everything that runs is done, and only some have heard of it."""
+        self.world.submit(reply_to="telegram:2")
+        self.world.settle(survivors)
+        for step in ("begin", "succeed"):
+            for call in [c for c in self.world.hands.calls if step in c.steps(self.world.ledger)]:
+                self.world.take(call, step)
+        self.messages(picks)
+        self.crash(survivors, None, settle=False)
 
     @rule(moment=Moments, after=st.integers(0, 4), picks=Picks)
     def crash_soon(self, moment: str, after: int, picks: list[int]) -> None:

@@ -36,7 +36,7 @@ from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, TaskSpec
+from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, TaskSpec, Telling
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -190,13 +190,15 @@ class World:
         compare: bool = True,
         armed: tuple[str, int] | None = None,
         watched: bool = False,
+        telling: Telling = TELLING,
     ) -> None:
         self.directory = directory
         self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
         self.watched = watched  # the mode is HealthMonitor's, from what the sky shows; else it is the test's
         self.settings = settings or RoutingSettings(EXECUTORS, watched=watched)
         self.sky = Sky(self._from_above)
-        self.over = Overseer()
+        self.telling = telling
+        self.over = Overseer(telling)
         self.clock = VirtualClock()
         self.failpoints = Failpoints()
         if armed:
@@ -288,7 +290,7 @@ class World:
 
     def _announce(self) -> None:
         repair = RepairSettings("retrier" if self.watched else "", backoff_ms=1_000, backoff_cap_ms=8_000)
-        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair, telling=TELLING)
+        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair, telling=self.telling)
         if self.watched:
             self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, SETTINGS),))
         self.post.send("brainstem", "daemon", (up,))
@@ -393,12 +395,20 @@ class World:
         self._count += 1
         return f"{prefix}-{self._count:04}"
 
-    def submit(self, kind: str = "general", description: str = "say hello", *, wait: bool = False, **spec: Any) -> str:
-        """A client hands in a task; its id, if it is accepted as a new one."""
+    def submit(
+        self,
+        kind: str = "general",
+        description: str = "say hello",
+        *,
+        wait: bool = False,
+        within_ms: int = 0,
+        **spec: Any,
+    ) -> str:
+        """A client hands in a task; its id, if it is accepted as a new one. `within_ms`: the client repeats itself."""
         task_id = self.new_name("t")
         self.client.seen.append(task_id)
         task = TaskSpec(description, type=kind, **spec)
-        self.ask(cmd.Submit(self.new_name("r"), task_id, task, "client", wait))
+        self.ask(cmd.Submit(self.new_name("r"), task_id, task, "client", wait, within_ms))
         return task_id
 
     def ask(self, message: Any) -> str:
@@ -509,6 +519,7 @@ class World:
                 given_up = sum(t.outcome == "unsent" for t in life.tries) >= 8
                 able = {e.name for e in self.settings.executors if {life.spec.type, "general"} & {*e.types}}
                 assert given_up or life.spec.executor not in {None, *self.names} or not able, f"{life.id} is stranded"
+        self.over.all_answered(self.judge.lives.values(), self.sky)
         for which, work in self.ledger.work.items():
             life = self.judge.lives[work.task_id]
             assert which[1] <= len(life.tries), f"{which} was begun, and the log knows nothing of it"
