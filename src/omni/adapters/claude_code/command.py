@@ -40,8 +40,8 @@ _QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
 }
-# The notes that the CLI keeps lie in the user's home, where the user's own sessions in the same repository take them for
-# true. The variable alone stops the reading only; an entry may set it to have them read.
+# The notes that the CLI keeps lie in the user's home, where the user's own sessions in the same repository take them
+# for true. The variable alone stops the reading only; an entry may set it to have them read.
 _NO_MEMORY = {"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1"}
 _NOT_TO_WRITE = "Edit(~/.claude/**)"
 _ADDRESS = "ANTHROPIC_BASE_URL"

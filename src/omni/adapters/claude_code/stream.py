@@ -35,7 +35,7 @@ def event_of(line: bytes) -> Event | None:
     """The event on a line; None for anything else."""
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a model may nest a tool's input as it likes
         return None
     return found if isinstance(found, dict) else None
 

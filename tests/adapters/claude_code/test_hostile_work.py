@@ -1,0 +1,34 @@
+"""Work that would break whoever looks at it: its answer comes all the same, and nothing of it stays."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.adapters.claude_code.yard import NAME, STUB, Yard
+from tests.executors.bench import workbench
+
+from omni.domain import commands as cmd
+
+DEEP = """
+import os
+here = os.getcwd()
+for _ in range(3000):
+    os.mkdir("d")
+    os.chdir("d")
+os.chdir(here)
+"""
+NESTED = 'print(\'{"type":"assistant","message":{"content":\' + "[" * 5000 + "]" * 5000 + "}}", flush=True)'
+LINKED = 'import os; os.symlink("/", "root"); os.mkfifo("pipe")'
+
+
+@pytest.mark.parametrize("first", [DEEP, NESTED, LINKED], ids=["deep", "nested", "linked"])
+async def test_an_answer_comes_whatever_was_said_and_made_before_it(yard: Yard, tmp_path: Path, first: str) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!{sys.executable}\n{first}\nimport os, sys\nos.execv({str(STUB)!r}, sys.argv)\n", "utf-8")
+    program.chmod(0o755)
+    async with workbench(yard.data, yard.executor(binary=str(program))) as bench:
+        found = await bench.run(NAME, "[[write]]")
+    assert isinstance(found, cmd.ReportSucceeded), found
+    assert found.result.structured["workspace"]["files"] == 1
