@@ -70,12 +70,16 @@ def test_a_task_runs_behind_the_relay_after_the_device_is_approved(far: Far, hou
     assert any(each.headers.get("Upgrade") for each in far.relay.seen)
 
 
-def test_a_device_that_is_removed_is_asked_to_pair_again(far: Far, house: OpenClawHouse) -> None:
+@pytest.mark.parametrize(
+    "words", [("remove", "ID"), ("revoke", "--device", "ID", "--role", "operator")], ids=["removed", "revoked"]
+)
+def test_a_device_that_a_person_has_shut_out_is_asked_to_pair_again(
+    far: Far, house: OpenClawHouse, words: tuple[str, ...]
+) -> None:
     approve(far, house)
     device = _device_id(far)
-    done = house.run("devices", "remove", device)
+    done = house.run("devices", *(device if each == "ID" else each for each in words))
     assert done.returncode == 0, done.stderr + done.stdout
-    far.until_said("needs pairing")
     approve(far, house)
     (task_id,) = far.submit("[[text:back again]]", type="gpu")
     assert far.ended(task_id, DONE_WITHIN_S)["result"]["content"] == "back again"
