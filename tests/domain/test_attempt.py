@@ -11,6 +11,7 @@ from tests.domain.given import Desk, names, worker
 from omni.domain import attempt
 from omni.domain import commands as cmd
 from omni.domain.values import ExecutorHealth, Result, TaskError, TaskState
+from omni.domain.view import decision_view, timestamp
 
 
 def running(**traits: Any) -> Desk:
@@ -229,6 +230,14 @@ def test_an_attempt_that_its_executor_stopped_in_order_goes_on_at_the_stated_tim
     assert desk.task("a").retry_at == desk.at + 5 * 3_600_000
     start = go_on(desk)
     assert (start.n, start.handle, start.key, start.resume) == (2, handle, "a:1", True)
+
+
+def test_why_it_waits_is_that_it_was_stopped_and_until_when() -> None:
+    desk = running(on_crash="resume")
+    rest(desk, for_ms=5 * 3_600_000)
+    seen = decision_view(desk.task("a"), [])
+    assert seen["attempts"][-1]["error"]["message"] == "the account's limit is reached"
+    assert seen["retry_at"] == timestamp(desk.at + 5 * 3_600_000)
 
 
 def test_stops_in_order_use_up_no_attempt() -> None:

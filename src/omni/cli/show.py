@@ -133,11 +133,13 @@ def _held(answer: dict[str, Any]) -> list[str]:
 
 
 def _went(answer: dict[str, Any]) -> list[str]:
-    return [
+    attempts = [
         f"  attempt {a['n']}: {a['state']} by {one_line(a['executor'])}, {_took(a)}"
         + (f": {one_line(a['error']['message'])}" if a.get("error") else "")
         for a in answer.get("attempts") or ()
     ]
+    waits = answer.get("retry_at") and answer["state"] != "waiting"
+    return [*attempts, *([f"  next try {local_time(answer['retry_at'])}"] if waits else [])]
 
 
 def _indented(lines: list[str]) -> list[str]:

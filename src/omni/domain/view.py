@@ -78,7 +78,7 @@ def event_view(row: Row) -> dict[str, Any]:
 
 
 def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:
-    """The newest routing decision and those before it, how the attempts went, and what a held task waits for."""
+    """The newest routing decision and those before it, how the attempts went, and what or until when it waits."""
     made = [_decision_view(row) for row in recorded if isinstance(row.event, TaskRouted)]
     view = task_view(task)
     return {
@@ -88,6 +88,7 @@ def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:
         "earlier": made[:-1],
         "held": view["held"],
         "attempts": view["attempts"],
+        "retry_at": view["retry_at"],
     }
 
 

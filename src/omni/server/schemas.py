@@ -212,6 +212,7 @@ class ExplanationShape(Shape, frozen=True):
     earlier: list[DecisionShape]
     held: HeldShape | None
     attempts: list[AttemptShape]
+    retry_at: Annotated[Time | None, Meta(description="When its next attempt begins, if it waits for that.")]
 
 
 def schema_of(shape: type[msgspec.Struct]) -> dict[str, Any]:
