@@ -39,6 +39,7 @@ SEND_TOOL = "send_message"
 SEND_S = 45.0
 THERE_S = 5.0
 CHATS_S = 10.0
+CHATS = 100  # it refuses to list more at once
 QUEUED = "OUTBOUND_DELIVERY_QUEUED"
 RECOVERY_S = 60.0  # after its start a gateway may still be sending what it had queued
 HISTORY_MESSAGES = 200
@@ -223,7 +224,7 @@ async def _chat(link: Link, agent: str, message: Message) -> str:
         return ""
     try:
         said = await link.ask(
-            "conversations.list", {"agentId": agent, "channel": message.channel, "limit": 200}, CHATS_S
+            "conversations.list", {"agentId": agent, "channel": message.channel, "limit": CHATS}, CHATS_S
         )
     except Refused as refusal:
         if refusal.fault.code == "UNAVAILABLE":
