@@ -9,6 +9,7 @@ import pytest
 from tests.adapters.claude_code.yard import NAME, STUB, Yard
 from tests.executors.bench import workbench
 
+from omni.adapters.workspaces.claims import wipe
 from omni.domain import commands as cmd
 
 DEEP = """
@@ -32,3 +33,4 @@ async def test_an_answer_comes_whatever_was_said_and_made_before_it(yard: Yard, 
         found = await bench.run(NAME, "[[write]]")
     assert isinstance(found, cmd.ReportSucceeded), found
     assert found.result.structured["workspace"]["files"] == 1
+    wipe(Path(found.result.structured["workspace"]["path"]))  # who clears the tests' directories does not get so deep

@@ -116,7 +116,7 @@ def read_frame(data: str | bytes) -> Frame | None:
     """The frame, or None for what is none: a newer gateway may say more than we know."""
     try:
         return msgspec.json.decode(data, type=Frame)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -174,6 +174,11 @@ def mapping(value: Any) -> Json:
 def text_of(value: Any) -> str:
     """The value where it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
+
+
+def whole_of(value: Any) -> int:
+    """The value where it is a whole number, else 0."""
+    return value if type(value) is int else 0
 
 
 def words_of(content: Any) -> str:

@@ -23,6 +23,7 @@ from omni.adapters.openclaw.absence import BARRED, GONE, spoils_token, turned_aw
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import (
     MAX_FRAME_BYTES,
+    MAX_WORDS,
     Away,
     Fault,
     Frame,
@@ -37,6 +38,7 @@ from omni.adapters.openclaw.frames import (
     read_hello,
     request,
     text_of,
+    whole_of,
 )
 from omni.adapters.openclaw.moltworker import Patience, diagnosed
 from omni.adapters.openclaw.settings import Settings
@@ -183,6 +185,10 @@ class Gateway:
                     self._gone(Away(f"OpenClaw's gateway at {self.settings.url} went away: {link.reason}", GONE))
             except Away as away:
                 self._gone(away)
+            except Exception as error:  # whatever a gateway says, the next one may be another
+                self._gone(
+                    Away(f"OpenClaw's gateway at {self.settings.url} cannot be understood: {error!r}"[:MAX_WORDS])
+                )
             await asyncio.sleep(min(BACKOFF_CAP_S, BACKOFF_S * 2**failures))
             failures = min(failures + 1, 10)
 
@@ -303,7 +309,7 @@ class Gateway:
         if device is not None:
             params["device"] = device.sign(
                 client=CLIENT, mode=MODE, role=ROLE, scopes=scopes, token=token, platform=sys.platform,
-                nonce=text_of(challenge.get("nonce")), ts=int(challenge.get("ts") or 0), aged=self.settings.aged,
+                nonce=text_of(challenge.get("nonce")), ts=whole_of(challenge.get("ts")), aged=self.settings.aged,
             )  # fmt: skip
         try:
             link.hello = read_hello(await link.ask("connect", params, self.settings.connect_s))
