@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.actors.lookout import ANSWER_MS, BOTH, CLOUDS, MINUTE, RULES, SECOND, Lookout
+from tests.actors.lookout import ANSWER_MS, BOTH, CLOUDS, HOUR, MINUTE, RULES, SECOND, Lookout
 from tests.sim.conftest import make_scratch
 
 from omni.actors.health_monitor import HealthMonitor
@@ -66,6 +66,27 @@ def lookout(make: MakeLookout) -> Lookout:
 
 
 # --- executors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("jump_ms", "state"), [(-30 * 24 * HOUR, "ready"), (-MINUTE, "paused"), (HOUR, "ready")])
+def test_a_rest_ends_when_a_clock_that_was_far_ahead_is_put_right(jump_ms: int, state: str) -> None:
+    monitor, at = HealthMonitor(), 1_700_000_000_000
+    known = monitor.initial()
+
+    def put(message: cmd.Message, at: int, mono: int) -> list[Any]:
+        outcome = monitor.handle(known, cmd.Envelope("m", at, mono, "test", message))
+        for stream, event in outcome.events:
+            monitor.evolve(known, stream, event, at, 1)
+        return [send.message for send in outcome.sends if send.to == "timers"]
+
+    put(cmd.StartWatch("boot", BOTH), at, 1_000)
+    put(cmd.ExecutorObserved("peer", ok=True), at, 1_000)
+    put(cmd.ExecutorPaused("peer", HOUR, "session limit"), at, 1_000)
+    wakes = put(cmd.Observed(CLOUDS[0], "ping", "ok"), at + jump_ms, 1_000)
+    for wake in [each for each in wakes if each.key == "pause:peer"]:
+        assert wake == cmd.WakeIn("health", 0, "pause:peer")
+        put(cmd.TimerFired(wake.key), at + jump_ms, 1_000)
+    assert known.executors["peer"].health.state == state
 
 
 def test_health_is_told_with_the_time_since_when_it_holds() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.domain.given import Desk, worker
 
-from omni.cli.output import Output
-from omni.cli.show import local_time, why_lines
+from omni.cli.output import Output, local_time
+from omni.cli.show import why_lines
 from omni.domain import commands as cmd
 from omni.domain.view import decision_view
 

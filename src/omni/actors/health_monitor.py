@@ -63,7 +63,10 @@ class HealthMonitor(Quiet):
             return NOTHING
         jumped = _tick(state, envelope)
         outcome = handler(state, envelope.message, envelope, jumped=bool(jumped))
-        return Outcome([*_recorded(jumped), *outcome.events], outcome.sends) if jumped else outcome
+        if not jumped:
+            return outcome
+        void = executor_watch.jumped(state.executors, envelope.at)
+        return Outcome([*_recorded(jumped), *outcome.events], [*outcome.sends, *void])
 
     def settle(self, state: HealthState, envelope: cmd.Envelope) -> Outcome:
         if not state.health.boot:

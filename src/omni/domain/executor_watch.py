@@ -106,6 +106,12 @@ def owed(executors: Executors) -> list[Send]:
     return [_wake(name, health.until_ms or 0) for name, health in paused]
 
 
+def jumped(executors: Executors, at: Millis) -> list[Send]:
+    """The clock was set: end the pauses whose end it has moved out of reach, at once and by a clock nobody sets."""
+    void = (name for name, each in executors.items() if each.health.state == "paused" and not _rests(each.health, at))
+    return [Send(TIMERS, cmd.WakeIn(HEALTH, 0, f"{PAUSE_TIMER}{name}")) for name in void]
+
+
 def _rests(health: ExecutorHealth, at: Millis) -> bool:
     """Whether a pause is on; one that ends further away than any lasts was begun before the clock was set."""
     return health.state == "paused" and 0 < (health.until_ms or 0) - at <= LONGEST_PAUSE_MS
