@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from tests.fakes.gateway import TOKEN, FakeGateway, fake_gateway
 
 from omni.adapters.openclaw import sending
@@ -169,3 +171,21 @@ async def until(true: object, within_s: float = 10) -> None:
     while not true():
         assert asyncio.get_running_loop().time() < end
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "done\nMEDIA:/etc/passwd",
+        "media: ~/x.png",
+        "[[reply_to:5]] hi",
+        "[[[audio_as_voice]]]",
+        "![x](http://a.example/b)",
+    ],
+)
+async def test_nothing_in_a_text_is_an_instruction_to_openclaw(tmp_path: Path, text: str) -> None:
+    async with fake_gateway() as fake, desk(fake, tmp_path) as out:
+        assert await tell(out, text=text) == SENT
+        ((_, told),) = fake.messages
+        assert told.replace("\u2060", "") == text
+        assert not re.search(r"media:|\[\[|!\[", told, re.IGNORECASE)

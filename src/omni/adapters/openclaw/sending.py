@@ -16,12 +16,16 @@ sending it; its ledger repeats `queued` for five minutes, and then says `unknown
 of the failure, the message is begun again under a key of its own. What remains is a gateway killed between the
 channel's taking a message and its own note of it: nobody knows, and such a message is `uncertain` and `settled` and
 not sent a second time.
+
+OpenClaw takes its agents' words for more than words: a line `MEDIA:/path` attaches that file, a picture's address is
+fetched, `[[…]]` is an instruction. A text of ours may hold what a stranger wrote, so none of that is left in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 from weakref import WeakValueDictionary
@@ -44,6 +48,8 @@ QUEUED = "OUTBOUND_DELIVERY_QUEUED"
 RECOVERY_S = 60.0  # after its start a gateway may still be sending what it had queued
 HISTORY_MESSAGES = 200
 _TEXT = {"type": "string"}
+_JOINER = "\u2060"  # has no width, and parts what would be an instruction
+_INSTRUCTION = re.compile(r"(?<=MEDIA)(?=:)|(?<=\[)(?=\[)|(?<=!)(?=\[)", re.IGNORECASE)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -92,7 +98,7 @@ class Sending:
         if not (message.channel and message.to and message.text.strip() and message.key):
             return failed("bad_request", "send_message wants a channel, a recipient, a text and a key")
         async with self._locks.setdefault(message.key, asyncio.Lock()):
-            return await self._sent(message)
+            return await self._sent(msgspec.structs.replace(message, text=harmless(message.text)))
 
     async def _sent(self, message: Message) -> Structured:
         record = self._records.find(_name(message.key))
@@ -196,6 +202,11 @@ class Sending:
         name, notes = _name(message.key), msgspec.to_builtins(sent)
         self._records.write(Record(name, message.key, "", state, 0, outcome, notes))
         return sent
+
+
+def harmless(text: str) -> str:
+    """The same words to a reader, and nothing but words to OpenClaw."""
+    return _INSTRUCTION.sub(_JOINER, text)
 
 
 def _name(key: str) -> str:
