@@ -235,6 +235,9 @@ class FakeGateway:
         if session.split(":")[1] != params["agentId"] or params["agentId"] != "main":
             raise Refusal(answer("error.agent"))
         work = self._memory.runs.get(key)
+        if work is None and self._has_heard(session, key):
+            await say(ok=True, payload=_incomplete(key))
+            return
         if work is None:
             message = {"role": "user", "content": params["message"], "idempotencyKey": f"{key}:user"}
             self.history.setdefault(session, []).append(message)
@@ -242,6 +245,10 @@ class FakeGateway:
         await say(ok=True, payload=frame("accepted", runId=key, sessionKey=session)["payload"])
         ended = await asyncio.shield(work)
         await say(**{name: ended[name] for name in ("ok", "payload", "error") if name in ended})
+
+    def _has_heard(self, session: str, key: str) -> bool:
+        """Whether the session knows that key from before the start: such a request is refused."""
+        return any(each.get("idempotencyKey") == f"{key}:user" for each in self.history.get(session, []))
 
     def _start(self, session: str, run: str, message: str) -> asyncio.Task[Json]:
         task = answer("tasks.list")["tasks"][0]
@@ -372,6 +379,9 @@ class FakeGateway:
         return None
 
     async def _conversations(self, params: Json) -> Json:
+        if params.get("limit", 0) > 100:
+            words = "invalid conversations.list params: at /limit: must be <= 100"
+            raise Refusal({"code": "INVALID_REQUEST", "message": words})
         one = RECORDED["conversations.list"]["conversations"][0]
         chats = [one | {"conversationRef": f"conv_{to}", "target": f"{one['channel']}:{to}"} for to in self.chats]
         return {"conversations": chats}
@@ -412,6 +422,14 @@ class _Memory:
 def _mark(message: str) -> tuple[str, str]:
     found = MARK.search(message)
     return (found[1], found[2] or "") if found else ("text", "Hello from the gateway.")
+
+
+def _incomplete(run: str) -> Json:
+    """What a run comes to whose key a restarted gateway finds in the middle of its transcript."""
+    words = "Session transcript keyed user is outside the current turn"
+    meta = {"error": {"kind": "incomplete_turn", "message": words}}
+    result = {"payloads": [{"text": words, "isError": True}], "meta": meta}
+    return {"runId": run, "status": "error", "summary": words, "result": result}
 
 
 def _about(name: str, run: str, session: str) -> Json:

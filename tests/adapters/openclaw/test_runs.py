@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.executors.bench import Bench, workbench
-from tests.fakes.gateway import TOKEN, FakeGateway, fake_gateway
+from tests.fakes.gateway import LOST, TOKEN, FakeGateway, answer, fake_gateway
 
+from omni.adapters.records import Record, Records
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.domain.values import Route
+from omni.runtime.ports import SystemClock
 
 
 def claw(gateway: FakeGateway, **options: Any) -> ExecutorConfig:
@@ -76,6 +78,58 @@ async def test_a_paused_task_stops_and_goes_on_in_its_session_when_it_is_resumed
         assert (await bench.outcome("t")).result.content == "finished"
         assert gateway.ran == [("agent:main:omni-t", "t:1"), ("agent:main:omni-t", "t:2")]
         assert "cut off" in gateway.calls("agent")[-1]["message"]
+
+
+async def test_work_that_was_stopped_goes_on_under_a_key_of_its_own_as_the_gateway_answers_an_old_one_from_memory(
+    tmp_path: Path,
+) -> None:
+    """A repetition has the key of the attempt that it repeats."""
+    async with fake_gateway() as gateway, workbench(tmp_path, claw(gateway)) as bench:
+        await begun(bench, "[[slow:20]]")
+        bench.send(cmd.PauseAttempt("t", 1, "claw"))
+        assert isinstance(await bench.outcome("t"), cmd.ReportInterrupted)
+        for n in (2, 3):
+            bench.heard.clear()
+            bench.send(resumed("t", n, "[[slow:20]]" if n == 2 else "[[text:finished]]", key="t:1"))
+            if n == 2:
+                await bench.until(cmd.ProgressMade)
+                bench.send(cmd.PauseAttempt("t", 2, "claw"))
+                assert isinstance(await bench.outcome("t"), cmd.ReportInterrupted)
+        assert (await bench.outcome("t")).result.content == "finished"
+        assert gateway.ran == [("agent:main:omni-t", run) for run in ("t:1", "t:1#2", "t:1#3")]
+
+
+async def test_a_run_that_a_restart_has_lost_is_begun_again_under_a_key_of_its_own(tmp_path: Path) -> None:
+    """The gateway refuses the old one: it stands in the session already."""
+    async with fake_gateway() as gateway:
+        gateway.recovers_after_s = None
+        gateway.history["agent:main:omni-t"] = [{"role": "user", "content": "work", "idempotencyKey": "t:1:user"}]
+        cut_off = {"runId": "t:1", "status": "cancelled", "error": LOST}
+        gateway.tasks["agent:main:omni-t"] = [answer("tasks.list")["tasks"][0] | cut_off]
+        notes = {"session": "agent:main:omni-t", "run": "t:1", "key": "t:1", "asked": "t:1", "begins": 1, "sent": True}
+        Records(tmp_path / "adapters" / "claw" / "attempts", SystemClock()).write(
+            Record("h-t", "t:1", "t", "running", notes={**notes, "boot": gateway.boot_id})
+        )
+        async with workbench(tmp_path, claw(gateway)) as bench:
+            await bench.connected("claw")
+            bench.send(resumed("t", 2, "[[text:finished]]", key="t:1"))
+            assert (await bench.outcome("t")).result.content == "finished"
+        assert gateway.ran == [("agent:main:omni-t", "t:1#2")]
+
+
+async def test_a_stop_that_nobody_heard_of_is_no_failure_of_the_work_that_goes_on(tmp_path: Path) -> None:
+    """The gateway was told to stop the run, and went away before it said that it has."""
+    async with fake_gateway() as gateway, workbench(tmp_path, claw(gateway)) as bench:
+        await begun(bench, "[[slow:20]]")
+        gateway.busy = {"agent.wait", "tasks.list"}
+        bench.send(cmd.PauseAttempt("t", 1, "claw"))
+        lost = await bench.outcome("t", 30)
+        assert isinstance(lost, cmd.ReportInterrupted)
+        assert (lost.resumable, lost.orderly) == (True, False)
+        gateway.busy = set()
+        bench.heard.clear()
+        bench.send(resumed("t", 2, "[[text:finished]]", key="t:1"))
+        assert (await bench.outcome("t")).result.content == "finished"
 
 
 async def test_a_dropped_socket_does_not_run_the_work_twice(tmp_path: Path) -> None:
@@ -206,8 +260,8 @@ async def _approved_in(bench: Bench, gateway: FakeGateway, state: Path) -> None:
     assert (await bench.run("claw", "[[text:in]]")).result.content == "in"
 
 
-def resumed(task_id: str, n: int, description: str) -> cmd.StartAttempt:
+def resumed(task_id: str, n: int, description: str, key: str = "") -> cmd.StartAttempt:
     return cmd.StartAttempt(
-        task_id, n, Route("claw"), description, key=f"{task_id}:{n}", handle=f"h-{task_id}",
+        task_id, n, Route("claw"), description, key=key or f"{task_id}:{n}", handle=f"h-{task_id}",
         timeout_ms=30_000, idle_timeout_ms=30_000, resume=True,
     )  # fmt: skip

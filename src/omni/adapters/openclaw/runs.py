@@ -63,7 +63,10 @@ class Noted(msgspec.Struct, frozen=True):
     run: str = ""
     boot: str = ""
     key: str = ""  # of the attempt that began it
+    asked: str = ""  # the key of our request, as the session's history names it
+    begins: int = 0  # how often it was begun under the attempt's key
     sent: bool = False
+    stopping: bool = False  # whether it was we who wished it stopped
     tools: bool = False
 
 
@@ -141,7 +144,9 @@ class Run:
 
     def _worth_keeping(self, ending: Ending | None) -> Ending | None:
         """What an earlier attempt's run came to, unless that is why there is another attempt."""
-        if ending and ending.kind != "done" and self._notes.key != self._work.key:
+        if ending is None or ending.kind == "done":
+            return ending
+        if self._notes.key != self._work.key or (ending.kind == "aborted" and self._notes.stopping):
             self._over = True
             return None
         return ending
@@ -152,19 +157,20 @@ class Run:
         """Send the request once and wait for its end; None when the connection went meanwhile."""
         link = await self._there()
         again = self._notes.sent or self._work.resume
-        self._note(run=self._work.key, boot=link.boot_id, key=self._work.key, sent=True)
+        key = self._fresh_key()
+        self._note(run=key, asked=key, boot=link.boot_id, key=self._work.key, sent=True, stopping=False)
         params: Json = {
             "message": (_AGAIN if again else "") + self._work.description,
             "agentId": _agent_of(self._notes.session, self._gateway.settings.agent),
             "sessionKey": self._notes.session,
-            "idempotencyKey": self._work.key,
+            "idempotencyKey": key,
         }
         try:
             return of_final(await self._unless_stopped(link.ask("agent", params, self._left_s, self._accepted)))
         except Lost:
             return None
         except Away:
-            self._note(sent=False)  # the request was never written to the socket
+            self._unsent()  # the request was never written to the socket
             return None
         except Refused as refusal:
             return self._refused(refusal)
@@ -174,10 +180,22 @@ class Run:
         if isinstance(run_id, str) and run_id != self._notes.run:
             self._note(run=run_id)
 
+    def _fresh_key(self) -> str:
+        """A key that the gateway has not begun anything under: it answers an old one with what came of it, or, after a
+        restart, with an error. A repetition has the key of the attempt that it repeats.
+        """
+        begins = self._notes.begins + 1 if self._notes.key == self._work.key else 1
+        self._notes = msgspec.structs.replace(self._notes, begins=begins)
+        return self._work.key if begins == 1 else f"{self._work.key}#{begins}"
+
+    def _unsent(self) -> None:
+        """Nothing was begun under the last key."""
+        self._note(sent=False, begins=self._notes.begins - 1)
+
     def _refused(self, refusal: Refused) -> Ending:
         ending = of_refusal(refusal)
         if ending is None:
-            self._note(sent=False)
+            self._unsent()
             raise Unbegun(refusal) from refusal
         return ending
 
@@ -211,7 +229,7 @@ class Run:
             if tasks[0].run_id != run:
                 self._note(run=tasks[0].run_id, boot=link.boot_id)
             return UNKNOWN
-        told = await _history(link, session, self._notes.key)
+        told = await _history(link, session, self._notes.asked)
         if told.answer:
             return Ending("done", told.answer, run)
         ending = ending if ending.kind != "unknown" else of_tasks(tasks)
@@ -228,7 +246,7 @@ class Run:
         if there_s < patience_s:
             return UNKNOWN
         if not began:
-            self._note(sent=False)  # it never arrived, so it may be sent as if for the first time
+            self._unsent()  # it never arrived, so it may be sent as if for the first time
         return None
 
     # --- end
@@ -260,6 +278,7 @@ class Run:
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 link = await self._gateway.link(STOP_WITHIN_S)
+                self._note(stopping=True)
                 await _tell_to_stop(link, self._notes.session, self._notes.run)
                 while True:
                     ending = await _known(link, self._notes.run)
@@ -404,7 +423,7 @@ async def looked_up(gateway: Gateway, record: Record, within_s: float) -> Ending
             link = await gateway.link(within_s)
             ending = await _known(link, notes.run)
             if ending.kind == "done" and not ending.words:
-                told = await _history(link, notes.session, notes.key)
+                told = await _history(link, notes.session, notes.asked)
                 ending = msgspec.structs.replace(ending, words=told.answer)
             return ending
     except (TimeoutError, Away, Lost, Late, Refused):
