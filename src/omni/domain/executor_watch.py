@@ -68,7 +68,7 @@ def observe(executors: Executors, seen: cmd.ExecutorObserved, at: Millis) -> Out
     if resting or health == watched.health or (health.state == watched.health.state and not first):
         # The Router forgets health at each boot, so it is told even without an edge. Other words for the same state go
         # to people only: a failure that reads differently at each try would fill the log.
-        rest = [_wake(seen.executor, health.until_ms or at)] if health.state == "paused" else []
+        rest = _follows(seen.executor, health) if resting and first else []
         return Outcome((), [*_tell(seen.executor, watched.health, health, watched, watched.since), *rest])
     changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
     return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, health, watched, at))
@@ -80,12 +80,10 @@ def pause(executors: Executors, said: cmd.ExecutorPaused, at: Millis) -> Outcome
     until = at + min(max(said.for_ms, 0), LONGEST_PAUSE_MS)
     if _rests(watched.health, at) and until <= (watched.health.until_ms or 0) + SAME_PAUSE_MS:
         return NOTHING
-    health = ExecutorHealth("paused", f"{said.reason} (until {timestamp(until)})", until)
-    facts = {"executor": said.executor, "until": timestamp(until) or "", "reason": said.reason}
-    news = cmd.Tell("executor_paused", facts, f"paused:{said.executor}:{until}")
+    health = ExecutorHealth("paused", said.reason + _until(until), until)
     changed = ev.ExecutorHealthChanged(said.executor, health, (said.reason,))
     told = _tell(said.executor, health, health, watched, at)
-    return Outcome([(ev.HEALTH_STREAM, changed)], [*told, _wake(said.executor, until), Send(BRAINSTEM, news)])
+    return Outcome([(ev.HEALTH_STREAM, changed)], [*told, *_follows(said.executor, health)])
 
 
 def rung(executors: Executors, executor: str, at: Millis) -> Outcome:
@@ -101,9 +99,9 @@ def rung(executors: Executors, executor: str, at: Millis) -> Outcome:
 
 
 def owed(executors: Executors) -> list[Send]:
-    """The timers of all pauses: they were lost with the process."""
+    """What follows from all pauses: it may have been lost with the process."""
     paused = ((name, each.health) for name, each in executors.items() if each.health.state == "paused")
-    return [_wake(name, health.until_ms or 0) for name, health in paused]
+    return [send for name, health in paused for send in _follows(name, health)]
 
 
 def jumped(executors: Executors, at: Millis) -> list[Send]:
@@ -115,6 +113,19 @@ def jumped(executors: Executors, at: Millis) -> list[Send]:
 def _rests(health: ExecutorHealth, at: Millis) -> bool:
     """Whether a pause is on; one that ends further away than any lasts was begun before the clock was set."""
     return health.state == "paused" and 0 < (health.until_ms or 0) - at <= LONGEST_PAUSE_MS
+
+
+def _follows(executor: str, health: ExecutorHealth) -> list[Send]:
+    """A timer ends the pause, and the user hears of it; whoever hears it again knows it by its name."""
+    until = health.until_ms or 0
+    reason = health.reason.removesuffix(_until(until))
+    facts = {"executor": executor, "until": timestamp(until) or "", "reason": reason}
+    news = cmd.Tell("executor_paused", facts, f"paused:{executor}:{until}")
+    return [_wake(executor, until), Send(BRAINSTEM, news)]
+
+
+def _until(until: Millis) -> str:
+    return f" (until {timestamp(until)})"
 
 
 def _wake(executor: str, until: Millis) -> Send:
