@@ -21,6 +21,7 @@ from tests.notify.stage import Stage
 
 from omni.config import Config, McpServer, NotifyConfig
 from omni.domain import events as ev
+from omni.domain.errors import ExecutorUnavailable
 from omni.domain.values import Mode
 from omni.notify.messenger import MessengerSink
 from omni.notify.plan import make_sinks
@@ -91,6 +92,21 @@ async def until_told(sink: Sink, notice: Told) -> None:
                 await sink.deliver(notice)
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_a_messenger_that_does_not_start_is_told_of_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni.notify.messenger.WITHIN_S", 3.0)
+    server = McpServer(
+        command=sys.executable, args=("-c", "raise SystemExit('the chat is closed')"), tool="send_message"
+    )
+    whole = Config(mcp_servers={"chat": server}, notify=NotifyConfig(executor="chat", channel="a", target="b"))
+    async with workbench(tmp_path, *whole.executors.values()) as bench:
+        await bench.lost("chat")
+        sink = make_sinks(whole, bench.hands.use_tool, SystemClock())[-1]
+        with pytest.raises(ExecutorUnavailable, match="the chat is closed"):
+            await sink.deliver(Told("k", "degraded", "words", 1))
 
 
 class Answer:

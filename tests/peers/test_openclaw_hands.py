@@ -104,9 +104,8 @@ def hands(whole: Hands) -> Hands:
     return whole
 
 
-def test_the_progress_of_a_task_is_seen_and_a_cancelled_one_leaves_no_run(hands: Hands) -> None:
+def test_a_cancelled_task_leaves_no_run(hands: Hands) -> None:
     task_id = hands.at_work("[[slow:300]]")
-    until(lambda: ". ." in str(hands.task(task_id)), 60, "its text is seen")
     hands.cancel(task_id)
     assert hands.ended(task_id, ENDED_WITHIN_S)["state"] == "cancelled"
     until(lambda: hands.house.provider.asked()[-1].ended == "left", 60, "OpenClaw has let go of the model")

@@ -138,7 +138,7 @@ class Hands:
         from omni.executors.call import read_answer
 
         async with asyncio.timeout(within_s):
-            session = await self._connected(executor, within_s)
+            session = await self._connected(executor, within_s / 2)  # with all of it, nobody would hear why
             if session.broken:
                 raise ExecutorUnavailable(f"the connection to {executor} has just been lost", hint="omni status")
             if tool not in session.tools:
