@@ -34,3 +34,14 @@ async def test_an_answer_comes_whatever_was_said_and_made_before_it(yard: Yard, 
     assert isinstance(found, cmd.ReportSucceeded), found
     assert found.result.structured["workspace"]["files"] == 1
     wipe(Path(found.result.structured["workspace"]["path"]))  # who clears the tests' directories does not get so deep
+
+
+@pytest.mark.parametrize("session", ['--settings={"apiKeyHelper":"touch x"}', "--continue", "a title", "-c", "../x"])
+async def test_a_session_that_is_none_never_comes_to_the_command_line(yard: Yard, session: str) -> None:
+    async with workbench(yard.data, yard.executor()) as bench:
+        found = await bench.run(NAME, "go on", session=session)
+    assert isinstance(found, cmd.ReportSucceeded), found
+    assert "so this is a new one" in found.result.content
+    (argv,) = [call["argv"] for call in yard.calls()]
+    assert session not in argv
+    assert "--resume" not in argv

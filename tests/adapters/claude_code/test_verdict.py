@@ -154,9 +154,10 @@ def test_a_cost_at_an_invented_price_is_no_cost() -> None:
 
 
 def test_conversations_are_tried_in_order_and_each_once() -> None:
-    work = Work("d", "h", "k", earlier="e", resume=True)
+    earlier = "1d3b0a52-0000-4000-8000-00000000000e"
+    work = Work("d", "h", "k", earlier=earlier, resume=True)
     turns = turns_of(work, Notes(session="s"))
-    assert turns == [Turn("s", again=True), Turn("s", earlier="e"), Turn("s")]
+    assert turns == [Turn("s", again=True), Turn("s", earlier=earlier), Turn("s")]
     unknown, exited = told("unknown_session")[0], Ended("exited", 1)
     assert next_turn(turns, turns[:1], unknown, exited) == turns[1]
     assert next_turn(turns, turns[:2], unknown, exited) == turns[2]

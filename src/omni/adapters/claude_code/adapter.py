@@ -138,7 +138,7 @@ class ClaudeCode:
                 break
             turn = following
         outcome = verdict(attempt.story, ended, self._circumstances(attempt, turn))
-        anew = len(tried) > 1 and turn == turns[-1]
+        anew = turn == turns[-1] and (len(tried) > 1 or bool(attempt.work.earlier))
         return add_line(outcome, "[the earlier session was not found, so this is a new one]") if anew else outcome
 
     async def _one_run(self, attempt: Attempt, place: Place, turn: Turn) -> Ended:

@@ -63,10 +63,18 @@ def session_of(handle: str) -> str:
         return str(uuid.uuid5(_SESSIONS, handle))
 
 
+def is_session(text: str) -> bool:
+    """Whether a text can name a conversation. Whoever hands a task in chooses it, and another could be an option."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def turns_of(work: Work, notes: Notes) -> list[Turn]:
     """The conversations to try, best first: our own, if it was begun; a branch of the earlier one; a new one."""
     again = [Turn(notes.session, again=True)] if work.resume or notes.begun else []
-    branch = [Turn(notes.session, earlier=work.earlier)] if work.earlier else []
+    branch = [Turn(notes.session, earlier=work.earlier)] if is_session(work.earlier) else []
     return [*again, *branch, Turn(notes.session)]
 
 
