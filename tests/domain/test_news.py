@@ -59,6 +59,19 @@ def test_who_waits_for_an_executor_is_no_news_after_a_start() -> None:
     assert [send for send in desk.sends if send.to == "brainstem"] == []
 
 
+def test_a_budget_is_told_of_once_though_something_comes_late_in_another_hour() -> None:
+    one, desk = stem(), Desk(worker())
+    desk.create("a")
+    desk.fail("a", "over_budget")
+    assert hears(one, desk, "a") == ["budget_reached"]
+    desk.at += news.HOUR_MS
+    assert [type(event) for event in [*desk.succeed("a")]] == [ev.LateOutcomeArrived]
+    assert hears(one, desk, "a") == []
+    desk.create("b")
+    desk.fail("b", "over_budget")
+    assert hears(one, desk, "b") == ["budget_reached"]
+
+
 # --- Brainstem's memory of what it has heard ------------------------------------------------------------------------
 
 

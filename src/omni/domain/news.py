@@ -106,7 +106,7 @@ def _held(task: Task) -> cmd.Tell:
         return cmd.Tell(
             "budget_reached",
             {**facts, "cap": task.capped.cap if task.capped else "budget"},
-            f"budget:{task.updated_at // HOUR_MS}",
+            f"budget:{task.held_at // HOUR_MS}",
             about=task.queued,
         )
     if task.held.kind == "no_executor":

@@ -73,6 +73,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     meter: Meter = NO_CALLS
     capped: Capped | None = None
     cancelled_by: str = ""
+    held_at: Millis = 0  # the last time
 
     @property
     def stream(self) -> str:
@@ -126,7 +127,8 @@ def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Chan
 
 
 def _held(task: Task, event: ev.TaskHeld, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.HELD, "held": event.held, "retry_at": None, "queued": position, "capped": event.capped}
+    held: Changes = {"held": event.held, "capped": event.capped, "held_at": at}
+    return {"state": TaskState.HELD, "retry_at": None, "queued": position, **held}
 
 
 def _resolved(task: Task, event: ev.TaskResolved, at: Millis, position: int) -> Changes:
