@@ -59,6 +59,17 @@ def test_who_waits_for_an_executor_is_no_news_after_a_start() -> None:
     assert [send for send in desk.sends if send.to == "brainstem"] == []
 
 
+@pytest.mark.parametrize(("client", "repair"), [("brainstem", True), ("cli", False)])
+def test_a_repair_that_a_person_has_tried_again_is_a_repair(client: str, *, repair: bool) -> None:
+    """It may do what a repair may and no more, and makes no call through the proxy that it mends."""
+    desk = Desk(worker())
+    desk.put(cmd.CreateTask("", "r1", TaskSpec("bring it back"), client))
+    desk.fail("r1")
+    desk.put(cmd.RetryTask("q", "r1", "r2", "cli"))
+    (start,) = [send.message for send in desk.sends if isinstance(send.message, cmd.StartAttempt)]
+    assert (start.task_id, start.repair) == ("r2", repair)
+
+
 def test_a_budget_is_told_of_once_though_something_comes_late_in_another_hour() -> None:
     one, desk = stem(), Desk(worker())
     desk.create("a")

@@ -165,7 +165,8 @@ def _retry(board: Board, message: cmd.RetryTask, at: Millis) -> Outcome:
     if not task.ended:
         return _answer(message.request, task.id)  # it is on its way already
     again = msgspec.structs.replace(task.spec, idempotency_key=None, retry_of=task.id)
-    return _create(board, cmd.CreateTask(message.request, message.new_id, again, message.by), at)
+    client = task.client if task.client == orders.BRAINSTEM else message.by  # a repair stays one: it may do no more
+    return _create(board, cmd.CreateTask(message.request, message.new_id, again, client), at)
 
 
 # --- reports --------------------------------------------------------------------------------------------------------
