@@ -59,6 +59,7 @@ def kill(pids: Iterable[int]) -> None:
 async def test_cancels_leave_nothing(yard: Yard, n: int) -> None:
     yard.make_repository()
     async with workbench(yard.data, yard.executor(models="port")) as bench:
+        await bench.connected(NAME)
         for _, tasks in batches("c", n):
             await begin(bench, yard, tasks)
             for task_id in tasks:
@@ -74,6 +75,7 @@ async def test_kills_leave_nothing_and_every_attempt_goes_on(yard: Yard, n: int)
     """In turns of the adapter, and of the programs that it runs."""
     yard.make_repository()
     async with workbench(yard.data, yard.executor(models="port")) as bench:
+        await bench.connected(NAME)
         for batch, tasks in batches("k", n):
             known = len(yard.calls())
             await begin(bench, yard, tasks)
