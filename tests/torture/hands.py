@@ -32,10 +32,10 @@ from omni.runtime.ports import SystemClock
 
 Json = dict[str, Any]
 CLAUDE, CLAW = "claude", "claw"
-STOP_WITHIN_S = 6.0
 GONE_S = 4.0  # a cloud is given up after two failed rounds of checks; so long it has to be gone to be missed
 LIMITED_S = 2.0
 KEEP = 4  # finished worktrees
+TARGET_WITHIN_S, LOOK_S = 8.0, 0.1
 # Part of the scene → its faults and how often each is chosen.
 FAULTS = {
     "daemon": {"killed": 3, "ended": 2},
@@ -47,10 +47,15 @@ FAULTS = {
     "proxy": {"killed": 1},
     "sky": {"gone": 1},
 }
-PARTS = {"daemon": 3, "claude": 3, "claw": 3, "cli": 3, "gateway": 4, "account": 2, "proxy": 2, "sky": 2}
+PARTS = {"daemon": 2, "claude": 3, "claw": 3, "cli": 3, "gateway": 4, "account": 2, "proxy": 2, "sky": 2}
 MODULES = {"claude": "omni.adapters.claude_code", "claw": "omni.adapters.openclaw"}
 MIX = {"in the repository": 5, "anywhere": 2, "again": 2, "gateway": 6, "gateway again": 2, "model": 2, "refused": 1}
 RULES = {**HASTE, "dwell_cap_s": 2.0, "repair_attempts": 0}
+
+
+def stop_within_s() -> float:
+    """How long an orderly stop may take; longer where many wait for a processor."""
+    return 6.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 2)
 
 
 class HandsScene(Scene[FakeProxyProcess]):
@@ -185,11 +190,11 @@ class HandsWeather(Weather):
         self.stops.append(time.monotonic() - began)
 
     async def adapter_killed(self, part: str, fault: Planned) -> None:
-        for someone in self._processes(MODULES[part]):
+        for someone in await self._targets(MODULES[part]):
             self._strike(someone, signal.SIGKILL, f"{part} adapter killed")
 
     async def adapter_frozen(self, part: str, fault: Planned) -> None:
-        them = self._processes(MODULES[part])
+        them = await self._targets(MODULES[part])
         for someone in them:
             self._strike(someone, signal.SIGSTOP, f"{part} adapter frozen")
         await asyncio.sleep(min(fault.lasts_s, 6.0))
@@ -197,7 +202,7 @@ class HandsWeather(Weather):
             self._strike(someone, signal.SIGCONT, "")
 
     async def program_killed(self, part: str, fault: Planned) -> None:
-        them = sorted(self._processes(STUB.name))
+        them = sorted(await self._targets(STUB.name))
         if them:
             self._strike(them[int(fault.lasts_s * 1e6) % len(them)], signal.SIGKILL, "program killed")
 
@@ -231,6 +236,14 @@ class HandsWeather(Weather):
         await asyncio.sleep(for_s)
         trouble.unlink()
 
+    async def _targets(self, words: str) -> list[Someone]:
+        """The processes to strike; on a busy machine they may still be starting."""
+        for _ in range(int(TARGET_WITHIN_S / LOOK_S)):
+            if found := await asyncio.to_thread(self._processes, words):
+                return found
+            await asyncio.sleep(LOOK_S)
+        return []
+
     def _processes(self, words: str) -> list[Someone]:
         found = []
         for someone in self.scene.daemon.marked():
@@ -263,10 +276,10 @@ _RULES: dict[str, Callable[[Any, str, Planned], Awaitable[None]]] = {
 class HandsCrowd(Crowd):
     """Clients that give both executors work, go on with earlier sessions, cancel, decide, and try ended tasks again."""
 
-    def __init__(self, scene: HandsScene, model_key: str, seed: int, most: int) -> None:
+    def __init__(self, scene: HandsScene, model_key: str, seed: int, most: int, longest_ms: int) -> None:
         super().__init__(scene.daemon, model_key, seed)
         self._scene = scene
-        self._left = most
+        self._left, self._longest_ms = most, longest_ms
         self._sessions: dict[str, deque[tuple[str, str]]] = {CLAUDE: deque(maxlen=6), CLAW: deque(maxlen=6)}
 
     def _next_task(self) -> Json:
@@ -283,7 +296,7 @@ class HandsCrowd(Crowd):
             self._left -= 1
 
     def _work(self, kind: str) -> Json:
-        takes_ms = self.chance.randint(100, 4000)
+        takes_ms = self.chance.randint(100, self._longest_ms)
         mark = self.chance.choice(("takes", "takes", "litters"))
         here = {"workdir": str(self._scene.repository)}
         coding = {"executor": CLAUDE, "description": f"[[{mark}:{takes_ms}]]"}

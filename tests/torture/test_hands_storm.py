@@ -12,19 +12,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from tests.failover.scene import Scripted
 from tests.torture.daemon_process import until
-from tests.torture.hands import FAULTS, PARTS, STOP_WITHIN_S, HandsCrowd, HandsScene, HandsWeather, hands_scene
+from tests.torture.hands import FAULTS, PARTS, HandsCrowd, HandsScene, HandsWeather, hands_scene, stop_within_s
 from tests.torture.hands_reckoning import HandsReckoning
 from tests.torture.test_failover_storm import _log_findings
 from tests.torture.weather import Planned, schedule
 
 from omni.llm.keys import ModelKeys
 
-GATE_S, GATE_LONGEST_S, GATE_TASKS, GATE_SEED = 5.0, 1.5, 12, 5
-LONG_S, LONGEST_S, TASKS = 60.0, 6.0, 60
+
+class Size(NamedTuple):
+    """How much of everything: the weather's faults last up to `longest_s`, tasks up to `longest_ms`."""
+
+    seconds: float
+    longest_s: float
+    tasks: int
+    longest_ms: int
+
+
+GATE = Size(seconds=5.0, longest_s=1.5, tasks=12, longest_ms=2000)
+LONG = Size(seconds=60.0, longest_s=6.0, tasks=60, longest_ms=8000)
+GATE_SEED = 5
 NORMAL_WITHIN_S = 60.0
 REST_WITHIN_S = 300.0  # a run that the gateway has lost is waited for 45 s, each of three times, and backoffs
 IN_ORDER_WITHIN_S = 30.0
@@ -33,30 +45,30 @@ IN_ORDER_WITHIN_S = 30.0
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_squall_over_real_hands_loses_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    print(_storm(tmp_path, GATE_SEED, GATE_S, GATE_LONGEST_S, GATE_TASKS))  # noqa: T201 - shown when it fails
+    print(_storm(tmp_path, GATE_SEED, GATE))  # noqa: T201 - shown when it fails
 
 
 @pytest.mark.torture
 def test_storms_over_real_hands_lose_nothing_and_leave_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = os.environ.get("OMNI_STORM", "").split() or [f"{random.randrange(1 << 30)}:{LONG_S:g}"]
+    chosen = os.environ.get("OMNI_STORM", "").split() or [f"{random.randrange(1 << 30)}:{LONG.seconds:g}"]
     for number, (seed, seconds) in enumerate(each.split(":") for each in chosen):
         own = tmp_path / str(number)
         own.mkdir()
-        told = _storm(own, int(seed), float(seconds), LONGEST_S, TASKS)
+        told = _storm(own, int(seed), LONG._replace(seconds=float(seconds)))
         with capsys.disabled():
             print(f"\n{told}")  # noqa: T201 - the figures that this is run for
 
 
-def _storm(home: Path, seed: int, seconds: float, longest_s: float, tasks: int) -> str:
+def _storm(home: Path, seed: int, size: Size) -> str:
     around = Scripted(home)
     try:
         around.anew()
         with hands_scene(home, around) as scene:
-            storm = Storm(home, scene, seed, tasks)
-            asyncio.run(storm.run(schedule(seed, seconds, PARTS, longest_s, FAULTS)))
-            return f"seed {seed}, {seconds:g} s: {storm.told}"
+            storm = Storm(home, scene, seed, size)
+            asyncio.run(storm.run(schedule(seed, size.seconds, PARTS, size.longest_s, FAULTS)))
+            return f"seed {seed}, {size.seconds:g} s: {storm.told}"
     except BaseException as failure:
         failure.add_note(f"seed {seed}")
         raise
@@ -67,8 +79,8 @@ def _storm(home: Path, seed: int, seconds: float, longest_s: float, tasks: int) 
 class Storm:
     """One scene, its clients and its weather, from the first task to the verdict."""
 
-    def __init__(self, home: Path, scene: HandsScene, seed: int, tasks: int) -> None:
-        self.home, self.scene, self.seed, self.tasks = home, scene, seed, tasks
+    def __init__(self, home: Path, scene: HandsScene, seed: int, size: Size) -> None:
+        self.home, self.scene, self.seed, self.size = home, scene, seed, size
         self.weather = HandsWeather(scene)
         self.took: dict[str, float] = {}
         self.told = ""
@@ -76,7 +88,7 @@ class Storm:
     async def run(self, faults: Iterator[Planned]) -> None:
         await asyncio.to_thread(lambda: self.scene.start(within_s=60))
         key = ModelKeys.of(self.scene.daemon.data_dir).client_key("storm")
-        crowd = HandsCrowd(self.scene, key, self.seed, self.tasks)
+        crowd = HandsCrowd(self.scene, key, self.seed, self.size.tasks, self.size.longest_ms)
         began = time.monotonic()
         crowd.start(callers=1)
         await self.weather.blow(faults)
@@ -112,7 +124,7 @@ class Storm:
         wrong += _log_findings(self._lines())
         wrong += [f"the mode is {mode} at the end"] if mode != "NORMAL" else []
         wrong += [f"the daemon ended with {code}" for code in self.weather.codes if code]
-        wrong += [f"a stop took {took:.1f} s" for took in self.weather.stops if took > STOP_WITHIN_S]
+        wrong += [f"a stop took {took:.1f} s" for took in self.weather.stops if took > stop_within_s()]
         wrong += [f"{each} is left" for each in daemon.marked()]
         wrong += [*scene.strays(), *(f"{path} holds a key" for path in scene.keys_on_disk())]
         wrong += self._touched()
