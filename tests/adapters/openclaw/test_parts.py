@@ -153,6 +153,20 @@ def test_a_session_belongs_to_its_task() -> None:
     assert session_key("main", Work("do", "h", "u:1", earlier="a-session-of-claude")) == "agent:main:omni-h"
 
 
+@pytest.mark.parametrize(
+    "session",
+    [
+        "agent:main:main",
+        "agent:main:telegram:direct:42",
+        "agent:main:omni-notices",
+        "agent:other:omni-t",
+        "agent:main:omni-t:x",
+    ],
+)
+def test_no_task_gets_at_a_conversation_that_is_no_tasks(session: str) -> None:
+    assert session_key("main", Work("do", "h", "u:1", task_id="u", earlier=session)) == "agent:main:omni-u"
+
+
 async def test_a_request_is_away_before_it_is_sent_and_lost_after() -> None:
     async with fake_gateway() as fake:
         gateway = Gateway(Settings(url=fake.url, token=TOKEN), None)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -48,6 +49,7 @@ ASK_EVERY_S = 1.0
 TELL_EVERY_S = 0.5
 HISTORY_MESSAGES = 50
 LOST = "OpenClaw's gateway lost the run in a restart"
+_TASKS = re.compile(r"omni-(?!notices$)[0-9A-Za-z_.-]+")
 T = TypeVar("T")
 
 _AGAIN = (
@@ -71,8 +73,13 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 def session_key(agent: str, work: Work) -> str:
-    """The session of a task; a follow-up goes on in the one that it names."""
-    return work.earlier if work.earlier.startswith("agent:") else f"agent:{agent}:omni-{work.task_id or work.handle}"
+    """The session of a task; a follow-up goes on in the one that it names, if that is a task's of this agent.
+
+    Whoever hands a task in names it, and must get at no other agent, and at no conversation of the owner's.
+    """
+    ours, _, name = work.earlier.rpartition(":")
+    follows = ours == f"agent:{agent}" and _TASKS.fullmatch(name) is not None
+    return work.earlier if follows else f"agent:{agent}:omni-{work.task_id or work.handle}"
 
 
 def noted(record: Record | None) -> Noted:
