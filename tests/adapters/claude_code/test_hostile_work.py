@@ -45,3 +45,12 @@ async def test_a_session_that_is_none_never_comes_to_the_command_line(yard: Yard
     (argv,) = [call["argv"] for call in yard.calls()]
     assert session not in argv
     assert "--resume" not in argv
+
+
+async def test_a_text_that_no_command_line_takes_is_refused_or_taken_without_it(yard: Yard) -> None:
+    async with workbench(yard.data, yard.executor()) as bench:
+        assert isinstance(await bench.run(NAME, "nothing\0ness", "one"), cmd.ReportSucceeded)
+        found = await bench.run(NAME, "词" * 50_000, "two")
+    assert isinstance(found, cmd.ReportFailed), found
+    assert "146 KB" in str(found)
+    assert yard.calls()[0]["argv"][-1].endswith("nothing\ufffdness")

@@ -106,6 +106,8 @@ class ClaudeCode:
     async def _carry(self, attempt: Attempt) -> Structured:
         work = attempt.work
         earlier = notes_of(self._record_of(work.earlier)) if work.earlier else Notes()
+        if why := command.too_long(work):
+            return failed("bad_request", why)
         try:
             place = await self._place(attempt, earlier)
         except OmniError as error:

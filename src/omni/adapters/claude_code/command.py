@@ -32,6 +32,7 @@ ANY_MODEL = "auto"
 OWN_RETRIES = 2
 PORT_RETRIES = 1
 RUNBOOK = "runbook"
+MAX_TEXT_BYTES = 120 * 1024  # Linux takes 128 KiB for one word of a command line
 _BASE = ("-p", "--output-format", "stream-json", "--verbose", "--strict-mcp-config")
 _QUIET = {
     "DISABLE_AUTOUPDATER": "1",
@@ -98,8 +99,24 @@ def argv(work: Work, options: ClaudeCodeOptions, turn: Turn, *, port: bool, sett
         "--append-system-prompt",
         _UNATTENDED if work.repair else _UNATTENDED + ("" if "project" in options.settings else _MEMORY),
         "--",
-        (_GO_ON if turn.again else _BEGIN).format(work.description),
+        _prompt(work, turn),
     ]
+
+
+def too_long(work: Work) -> str:
+    """Why a task cannot be told to Claude Code; empty when it can."""
+    size = len(work.description.encode())
+    if size <= MAX_TEXT_BYTES:
+        return ""
+    return (
+        f"the task's text has {size // 1024} KB, and Claude Code can be told {MAX_TEXT_BYTES // 1024} KB: put the long "
+        "part into a file in the working directory, and name the file"
+    )
+
+
+def _prompt(work: Work, turn: Turn) -> str:
+    """The text without the one character that no command line takes."""
+    return (_GO_ON if turn.again else _BEGIN).format(work.description.replace("\0", "\ufffd"))
 
 
 def model_of(work: Work, options: ClaudeCodeOptions, *, port: bool) -> str:
@@ -131,7 +148,7 @@ def settings_of(work: Work, options: ClaudeCodeOptions, *, port: bool) -> dict[s
 def runbook_server(environ: Mapping[str, str]) -> dict[str, Any]:
     """The MCP configuration of a repair: the runbook with the commands that the daemon allows it, and nothing else."""
     env = {name: environ[name] for name in (RUNBOOK_VARIABLE, "PYTHONPATH") if name in environ}
-    env["ANTHROPIC_AUTH_TOKEN"] = ""  # which its commands would inherit
+    env |= dict.fromkeys(("ANTHROPIC_AUTH_TOKEN", *_ELSEWHERE), "")  # which its commands would inherit
     server = {"type": "stdio", "command": sys.executable, "args": ["-m", "omni.adapters.runbook"], "env": env}
     return {"mcpServers": {RUNBOOK: server}}
 
