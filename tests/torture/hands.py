@@ -80,6 +80,9 @@ class HandsScene(Scene[FakeProxyProcess]):
                 os.kill(someone.pid, signal.SIGCONT)
         super().close()
 
+    def has_hands(self) -> bool:
+        return all(each["health"]["state"] == "ready" for each in self.status()["executors"])
+
     # --- what is left ---------------------------------------------------------------------------------------------
 
     def ledger(self) -> list[Json]:
@@ -103,8 +106,13 @@ class HandsScene(Scene[FakeProxyProcess]):
         found = {line.removeprefix("worktree ") for line in told if line.startswith("worktree ")}
         return found - {str(self.repository.resolve())}
 
-    def branches(self) -> set[str]:
-        return set(self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/omni/").split())
+    def made(self) -> dict[str, str]:
+        """What was written on each of Omni's branches."""
+        branches = self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/omni/").split()
+        return {branch: self.git("show", f"{branch}:made.txt") for branch in branches if self._has_made(branch)}
+
+    def _has_made(self, branch: str) -> bool:
+        return "made.txt" in self.git("ls-tree", "--name-only", branch).splitlines()
 
     def strays(self) -> list[str]:
         """Worktrees and directories that nobody answers for, and claims that are half done."""

@@ -53,6 +53,7 @@ class HandsReckoning(Reckoning):
         self.specs: dict[str, TaskSpec] = {}
         self.planned: dict[str, dict[int, ev.AttemptPlanned]] = defaultdict(dict)
         self.words: dict[str, dict[int, Word]] = defaultdict(dict)
+        self.results: dict[str, Any] = {}
         self.count: Counter[str] = Counter()
         super().__init__(log, crowd, faults, home)
 
@@ -66,16 +67,17 @@ class HandsReckoning(Reckoning):
                 self.planned[task][event.n] = event
             case ev.AttemptSucceeded():
                 self.words[task][event.n] = Word("succeeded", at, event.session)
+                self.results[task] = event.result.structured
             case ev.AttemptFailed():
                 self.words[task][event.n] = Word("failed", at, event.error.message)
             case ev.AttemptInterrupted():
                 self.words[task][event.n] = Word("interrupted", at, event.evidence)
 
-    def reckon(self, ledger: list[Json], journal: list[Json], branches: set[str]) -> list[str]:
-        """Everything that is wrong."""
+    def reckon(self, ledger: list[Json], journal: list[Json], made: dict[str, str]) -> list[str]:
+        """Everything that is wrong. `made`: what was written on each branch."""
         rules = (
             self._told(), self._ends(), self._failed(), self._calls(), self._notices(), self._held(), self._broke(),
-            self._claude(ledger), self._branches(branches), self._claw(journal),
+            self._claude(ledger), self._branches(made), self._claw(journal),
         )  # fmt: skip
         return [*self.wrong, *(each for rule in rules for each in rule)]
 
@@ -187,14 +189,15 @@ class HandsReckoning(Reckoning):
             if word.word != "interrupted" or not deaf:
                 yield f"{run.task} was done in attempt {n} ({word.word}: {word.detail}) and run again in {run.n}"
 
-    def _branches(self, branches: set[str]) -> Iterator[str]:
-        """The work of each task that succeeded in the repository is on a branch."""
-        named = {each.rpartition("/")[2] for each in branches}
+    def _branches(self, made: dict[str, str]) -> Iterator[str]:
+        """The work of each task that succeeded in the repository is on the branch that was told."""
         for task, story in self.on(CLAUDE):
-            if story.end == "completed" and self.specs[task].workdir and "accept" not in story.decisions:
-                self.count["tasks in the repository"] += 1
-        if self.count["tasks in the repository"] and not named:
-            yield "no branch holds any work"
+            if not self.specs[task].workdir or task not in self.results:
+                continue
+            self.count["tasks done in the repository"] += 1
+            branch = str(((self.results[task] or {}).get("workspace") or {}).get("branch"))
+            if f"mark:{story.mark}" not in made.get(branch, ""):
+                yield f"{task} ({story.mark}) succeeded, and its work is not on {branch}, one of {sorted(made)}"
 
     # --- OpenClaw -------------------------------------------------------------------------------------------------
 
