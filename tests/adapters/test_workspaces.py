@@ -581,6 +581,17 @@ async def test_no_program_that_a_nested_repository_names_is_run(tmp_path: Path) 
     assert not ran.exists()
 
 
+async def test_line_ends_that_the_user_has_git_refuse_do_not_cost_the_work(tmp_path: Path) -> None:
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    git(repo, "config", "core.safecrlf", "true")
+    git(repo, "config", "core.autocrlf", "input")
+    place = await ours.place(str(repo), TASK, None)
+    (Path(place.path) / "mixed.txt").write_bytes(b"one\r\ntwo\n")
+    changes = await ours.changes(place)
+    assert changes
+    assert changes.files == 1
+
+
 async def work_for_ever(tmp_path: Path, repo: Path, chance: random.Random) -> None:
     """What the killed process does: tasks, one after the other, some of them going on from the one before."""
     ours, earlier = workspaces(tmp_path, keep=2), None

@@ -42,6 +42,7 @@ _OVERRIDES = {
     "core.fsmonitor": "false",
     "core.logAllRefUpdates": "false",
     "core.quotePath": "false",
+    "core.safecrlf": "false",
     "core.askPass": "",
     "credential.helper": "",
     "commit.gpgSign": "false",
