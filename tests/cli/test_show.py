@@ -6,9 +6,10 @@ import pytest
 from tests.domain.given import Desk, worker
 
 from omni.cli.output import Output, local_time
-from omni.cli.show import why_lines
+from omni.cli.show import task_lines, why_lines
 from omni.domain import commands as cmd
-from omni.domain.view import decision_view
+from omni.domain.values import TaskError
+from omni.domain.view import decision_view, task_view
 
 
 @pytest.mark.parametrize("orderly", [True, False])
@@ -26,6 +27,15 @@ def test_why_says_by_what_a_task_was_stopped_and_when_it_goes_on(*, orderly: boo
     desk.at = desk.task("a").retry_at or 0
     desk.put(cmd.TimerFired("a"))
     assert "next try" not in "".join(why_lines(Output(), decision_view(desk.task("a"), [row])))
+
+
+def test_an_error_of_several_lines_is_said_once_and_line_by_line() -> None:
+    desk = Desk(worker())
+    desk.create("a")
+    desk.put(cmd.ReportFailed("a", 1, TaskError("failed", "there is no directory /x\n  next: make it")))
+    lines = "\n".join(task_lines(Output(), task_view(desk.task("a")))).splitlines()
+    assert lines[-2:] == ["  error     there is no directory /x", "            next: make it"]
+    assert [each for each in lines if "attempt 1" in each and each.endswith("there is no directory /x")]
 
 
 class _Row:

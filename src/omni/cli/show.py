@@ -9,6 +9,7 @@ from typing import Any
 from omni.cli.output import Output, clean, local_time, one_line, table
 
 WAITING = "for the cloud; it goes on by itself when the cloud is back (omni status)"
+_MARGIN = " " * 12
 SHORT = 18  # the millisecond of creation and its counter: enough to be unique in practice
 
 
@@ -95,9 +96,20 @@ def _facts(task: dict[str, Any]) -> list[tuple[str, str]]:
 def _attempts(out: Output, task: dict[str, Any]) -> list[str]:
     return [
         f"  attempt {a['n']} {out.state(str(a['state']))} by {one_line(a['executor'])}, {_took(a)}"
-        + (f": {one_line(a['error']['message'])}" if a.get("error") else "")
+        + (f": {_because(a['error'], task.get('error'))}" if a.get("error") else "")
         for a in task.get("attempts") or ()
     ]
+
+
+def _because(error: dict[str, Any], final: dict[str, Any] | None) -> str:
+    """Why an attempt ended; only the first line where the task's own error says the whole below."""
+    words: str = error["message"]
+    return one_line(words.strip().partition("\n")[0] if final and final["message"] == words else words)
+
+
+def _lines(words: str) -> str:
+    """Each line as one, the further ones below the first."""
+    return f"\n{_MARGIN}".join(one_line(each) for each in words.splitlines() if each.strip())
 
 
 def _took(attempt: dict[str, Any]) -> str:
@@ -115,7 +127,7 @@ def _outcome(out: Output, task: dict[str, Any]) -> list[str]:
     elif task["state"] == "completed" and all(a["state"] != "succeeded" for a in task.get("attempts") or ()):
         lines.append("  accepted  by hand")
     if error := task.get("error"):
-        lines.append(f"  {out.style('error', 'bad')}     {one_line(error['message'])}")
+        lines.append(f"  {out.style('error', 'bad')}     {_lines(error['message'])}")
         lines += [f"  next      {one_line(error['hint'])}"] if error.get("hint") else []
     if result := task.get("result"):
         lines += ["", clean(result["content"])] if result.get("content") else []

@@ -118,6 +118,16 @@ def test_errors_that_come_as_success(result: dict[str, Any], kind: str) -> None:
     assert verdict(ended_with(Story(), **result), EXITED, PORT)["error"]["kind"] == kind
 
 
+@pytest.mark.parametrize(
+    "result", [{"api_error_status": 401}, {"api_error_status": None, "result": "Not logged in · Please run /login"}]
+)
+def test_who_is_not_logged_in_is_told_what_to_do(result: dict[str, Any]) -> None:
+    said = verdict(ended_with(Story(), **result), EXITED, OWN)["error"]["message"]
+    assert said.startswith("Claude Code is not logged in")
+    assert "start `claude` and type /login" in said
+    assert "omni task retry" in said
+
+
 def test_an_outage_after_work_had_begun_is_interrupted_and_not_in_order() -> None:
     found = verdict(ended_with(told("answer")[0], api_error_status=529), EXITED, PORT)
     assert found["error"]["kind"] == "interrupted"

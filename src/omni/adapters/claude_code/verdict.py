@@ -31,7 +31,8 @@ from omni.adapters.service import Reason, Structured, failed
 
 RATE_LIMIT_S = 60.0  # a 429 without a time
 MAX_DENIALS = 50
-_LOG_IN = "start `claude` and use /login, or give the entry a key in `env`; then omni resume"
+_LOG_IN = "start `claude` and type /login, or give the entry a key in `env`; then omni task retry ID"
+_NOT_LOGGED_IN = "Not logged in"  # no request was made, so there is no status
 _TURNED_AWAY = {
     True: "the model port did not take the key of this attempt",
     False: f"Claude Code is not logged in, or its key is not valid: {_LOG_IN}",
@@ -190,7 +191,7 @@ def _erred(story: Story, result: Mapping[str, Any], where: Circumstances) -> Str
         return _limited(story, words, where)
     if status == 429:
         return _later(story, where, "rate_limited", words, RATE_LIMIT_S)
-    if status in {401, 403}:
+    if status in {401, 403} or (status is None and words.startswith(_NOT_LOGGED_IN)):
         return failed("failed", f"{_TURNED_AWAY[where.port]} ({words})")
     if result.get("subtype") == "error_max_budget_usd" or (status == 402 and where.port):
         return failed("over_budget", words)
