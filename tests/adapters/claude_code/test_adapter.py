@@ -112,3 +112,5 @@ async def test_without_the_program_it_takes_no_tasks_and_says_what_is_missing(ya
         seen = await bench.lost(NAME)
     assert "the command 'no-such-claude' was not found" in seen.detail
     assert "install Claude Code" in seen.detail
+    assert os.environ["PATH"] not in seen.detail, "too long for a table and a chat"
+    assert "PATH" in seen.detail

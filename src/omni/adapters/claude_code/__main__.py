@@ -38,9 +38,9 @@ def _look_for(binary: str, told: Options) -> None:
     try:
         find_program(binary, path)
     except ExecutorUnavailable as error:
-        sys.stderr.write(
-            f"{error.message}: install Claude Code, or name it in `options.binary` (looked in {path})\n"
-        )
+        whose = "its entry's `env`" if "PATH" in told.env else "`omni serve`"
+        where = "" if os.sep in binary else f"; the PATH of {whose} counts"
+        sys.stderr.write(f"{error.message}: install Claude Code, or name it in `options.binary`{where}\n")
         raise SystemExit(1) from None
 
 
