@@ -376,7 +376,9 @@ class Hands:
         try:
             session = await self._session(name, stop, self._connect_s * ASK_PATIENCE)
         except ExecutorUnavailable as error:
-            return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}")
+            # Called again, such an adapter asks by itself what became of it, before it does anything.
+            resumable = name in self._configs and self._configs[name].adapter in RESUMING_ADAPTERS
+            return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}", resumable=resumable)
         if session is None:
             return cmd.ReportCancelled(task_id, n, confirmed=False)
         self._attempts[task_id, n].session = session
