@@ -76,18 +76,19 @@ async def open_adapter(told: Options, records: Records, clock: Clock) -> AsyncIt
     except ConfigError as error:
         raise _farewell(error.message) from error
     patience = Patience(state / "starting", settings.connect_s, clock) if settings.status_url else None
-    gateway = Gateway(settings, device, patience)
-    keeping = asyncio.create_task(gateway.keep())
+    gateway = Gateway(settings, device, patience, ledger=False)
+    sends = gateway if device else Gateway(settings, None)
+    keeping = [asyncio.create_task(each.keep()) for each in {gateway, sends}]
     watching = asyncio.create_task(_watch(gateway))
     try:
         await _reached(gateway)
         messages = Records(state / "messages", clock)
         messages.prune()
-        yield OpenClaw(gateway, records, Sending(gateway, messages))
+        yield OpenClaw(gateway, records, Sending(sends, messages))
     finally:
-        for task in (keeping, watching):
+        for task in (*keeping, watching):
             task.cancel()
-        await asyncio.gather(keeping, watching, return_exceptions=True)
+        await asyncio.gather(*keeping, watching, return_exceptions=True)
 
 
 def tools_of(adapter: OpenClaw) -> Mapping[str, ExtraTool]:

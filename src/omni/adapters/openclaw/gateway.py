@@ -145,10 +145,17 @@ class Link:
 
 
 class Gateway:
-    """The gateway as the adapter sees it: `link` while it is there, `Away` while it is not."""
+    """The gateway as the adapter sees it: `link` while it is there, `Away` while it is not.
 
-    def __init__(self, settings: Settings, device: Device | None, patience: Patience | None = None) -> None:
+    `ledger`: ask for the scope of the messages' ledger. It is the owner's, so runs that come over such a connection get
+    the owner's tools: no connection for tasks has it.
+    """
+
+    def __init__(
+        self, settings: Settings, device: Device | None, patience: Patience | None = None, *, ledger: bool = True
+    ) -> None:
         self.settings = settings
+        self._ledger = ledger and device is None
         self._patience = patience
         self._device = device
         self._link: Link | None = None
@@ -295,7 +302,7 @@ class Gateway:
     async def _greet(self, link: Link, challenge: Json) -> None:
         device = self._device
         token = self.settings.token or (device.token if device else "")
-        scopes = SCOPES if device else (*SCOPES, LEDGER_SCOPE)
+        scopes = (*SCOPES, LEDGER_SCOPE) if self._ledger else SCOPES
         low, high = self.settings.protocols
         params: Json = {
             "minProtocol": low,
