@@ -24,6 +24,7 @@ from omni.config import ExecutorConfig
 from omni.domain.commands import ExecutorObserved
 from omni.domain.errors import ExecutorUnavailable, OmniError
 from omni.executors.contract import LOOKUP_TOOL, PAUSE_TOOL, brief
+from omni.executors.streamable import UNREACHED
 from omni.executors.wire import Tapped, Wire
 
 CONNECT_S = 30.0  # a server may first have to be fetched by its launcher
@@ -198,8 +199,9 @@ async def _diagnosis(error: Exception, wire: Wire) -> str:
     found = cause(error)
     if isinstance(found, OmniError):
         return found.message
-    refused = "the server refused the connection: " if isinstance(found, MCPError) else ""
-    return await _reason(wire) or refused + explain(found)
+    said = explain(found)
+    answered = isinstance(found, MCPError) and not said.startswith(UNREACHED)
+    return await _reason(wire) or (f"the server refused the connection: {said}" if answered else said)
 
 
 async def _reason(wire: Wire) -> str:

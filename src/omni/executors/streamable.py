@@ -25,6 +25,7 @@ WRITE_S = 30.0
 _REFUSED = {400: "bad_request", 401: "unavailable", 403: "unavailable", 404: "unavailable", 405: "unavailable",
             413: "bad_request", 429: "rate_limited"}  # fmt: skip
 PROVEN = frozenset(_REFUSED.values())
+UNREACHED = ("cannot connect", "the connection broke")
 
 
 class Frank(httpx2.AsyncClient):
@@ -35,9 +36,9 @@ class Frank(httpx2.AsyncClient):
             response = await super().send(request, **options)
             return await _checked(request, response)
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
-            return _answer(request, 502, f"cannot connect: {_words(error)}", "unavailable")
+            return _answer(request, 502, f"{UNREACHED[0]}: {_words(error)}", "unavailable")
         except httpx2.RequestError as error:
-            return _answer(request, 502, f"the connection broke: {_words(error)}", "interrupted")
+            return _answer(request, 502, f"{UNREACHED[1]}: {_words(error)}", "interrupted")
 
 
 @asynccontextmanager
@@ -67,8 +68,18 @@ async def _checked(request: httpx2.Request, response: httpx2.Response) -> httpx2
     return _answer(request, status, what, _REFUSED.get(status, "interrupted"))
 
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _words(error: BaseException) -> str:
+    """The system's words where there are any: the client itself says only that all attempts failed."""
+    deepest = error
+    while beneath := _beneath(deepest):
+        deepest = beneath
+    if isinstance(deepest, ConnectionRefusedError):
+        return "connection refused"
+    return (isinstance(deepest, OSError) and deepest.strerror) or str(error) or type(error).__name__
+
+
+def _beneath(error: BaseException) -> BaseException | None:
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
 
 
 def _is_error(body: bytes) -> bool:
