@@ -69,7 +69,7 @@ def replay(name: str, resets_in_s: float = 3600) -> int:
     """The recording with today's times and this session's cost, and the exit code that goes with its end."""
     for event in events(name):
         if event["type"] == "rate_limit_event":
-            event["rate_limit_info"]["resetsAt"] = time.time() + resets_in_s  # noqa: TID251 - a program of its own
+            event["rate_limit_info"]["resetsAt"] = int(time.time() + resets_in_s)  # noqa: TID251 - a program of its own
         if event["type"] == "result" and event["total_cost_usd"]:
             event["total_cost_usd"] = spend(event["total_cost_usd"])
         say(event)
