@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from tests.fakes.gateway import RECORDED, TOKEN, fake_gateway
+from tests.fakes.gateway import RECORDED, TOKEN, FakeGateway, fake_gateway
 
+from omni.adapters.openclaw import runs
 from omni.adapters.openclaw.device import Device
 from omni.adapters.openclaw.frames import Away, Fault, Lost, Refused, read_frame, read_hello, read_step, read_tasks
 from omni.adapters.openclaw.gateway import Gateway
@@ -24,9 +25,11 @@ from omni.adapters.openclaw.outcome import (
 )
 from omni.adapters.openclaw.runs import session_key
 from omni.adapters.openclaw.settings import Settings, read_config, settings_of
-from omni.adapters.service import Work
+from omni.adapters.records import Records
+from omni.adapters.service import Stop, Work
 from omni.domain.errors import ConfigError
 from omni.executors.bundled import Options
+from omni.runtime.ports import SystemClock
 
 
 def test_recorded_ends_of_a_run_mean_what_happened() -> None:
@@ -201,3 +204,22 @@ async def test_a_gateway_is_given_up_only_after_it_was_away_without_a_break() ->
         assert "openclaw gateway run" in gateway.why_away.message
         keeping.cancel()
         await fake.up()
+
+
+async def test_an_attempt_is_answered_before_the_gateway_is_given_up_however_late_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "AWAY_S", 1.0)
+    gateway = Gateway(Settings(url=FakeGateway().url, token=TOKEN), None)
+    keeping = asyncio.create_task(gateway.keep())
+    with pytest.raises(Away):
+        await gateway.first()
+    records, work = Records(tmp_path, SystemClock()), Work("a task", "h-t", "t:1")
+    async with asyncio.timeout(runs.ASK_S / 2):
+        told = await runs.Run(gateway, records, work, None, Stop(), silence).carry()
+    assert told["error"]["kind"] == "unavailable", "nothing was begun, so nobody is to wonder about it"
+    keeping.cancel()
+
+
+async def silence(progress: float, total: float | None, text: str) -> None:
+    """Nobody listens."""

@@ -317,9 +317,12 @@ class Run:
     # --- helpers
 
     async def _there(self) -> Link:
-        """The connection, as soon as there is one. Raises Away when it takes too long."""
-        left_s = AWAY_S if self._notes.sent else ASK_S
-        return await self._unless_stopped(self._gateway.link(min(left_s, self._left_s)))
+        """The connection, as soon as there is one. Raises Away when it takes too long.
+
+        That is before the process gives the gateway up, so that whoever asks is answered: one that began late, too.
+        """
+        patience_s = min(AWAY_S if self._notes.sent else ASK_S, max(0.0, AWAY_S - self._gateway.away_s))
+        return await self._unless_stopped(self._gateway.link(min(patience_s, self._left_s)))
 
     @property
     def _left_s(self) -> float:
