@@ -135,14 +135,14 @@ class Hands:
 
         Raises ExecutorUnavailable when it is not connected or has no such tool, TimeoutError, or what the call raises.
         """
-        from omni.executors.call import read_answer
-
         async with asyncio.timeout(within_s):
             session = await self._connected(executor, within_s / 2)  # with all of it, nobody would hear why
             if session.broken:
                 raise ExecutorUnavailable(f"the connection to {executor} has just been lost", hint="omni status")
             if tool not in session.tools:
                 raise ExecutorUnavailable(f"{executor} has no tool {tool!r}", hint="omni status")
+            from omni.executors.call import read_answer  # not before: another thread loads what it needs at the start
+
             return read_answer(await session.client.call_tool(tool, dict(arguments)))
 
     async def stop(self) -> None:
