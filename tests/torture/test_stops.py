@@ -40,6 +40,15 @@ def other(tmp_path: Path) -> Iterator[DaemonProcess]:
     daemon.end()
 
 
+def test_a_daemon_that_has_stopped_does_not_wait_for_what_libraries_do_at_the_end(other: DaemonProcess) -> None:
+    """They take seconds to be taken apart on a busy machine; here one of them takes a minute."""
+    slow = "import atexit, sys, time\nif 'serve' in sys.orig_argv:\n    atexit.register(time.sleep, 60)\n"
+    (other.home / "sitecustomize.py").write_text(slow)
+    other.environ["PYTHONPATH"] = f"src:{other.home}"
+    other.start().ready()
+    assert other.terminate(20) == 0
+
+
 def test_sigterm_under_load_ends_in_good_order_and_the_next_start_begins_at_the_snapshot(house: House) -> None:
     book, judge = Book(1), Judge(house.daemon.data_dir)
     house.open_ws()

@@ -28,9 +28,12 @@ def serve(context: Context, *, accept_loss: bool) -> int:
         context.out.note(f"warning: {warning}")
     from omni.daemon import run
 
-    return run(
+    code = run(
         loaded, context.data_dir, accept_loss=accept_loss, on_ready=lambda _: context.out.note(_welcome(context))
     )
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)  # all is closed; taking the interpreter apart, with all of its libraries, takes seconds
 
 
 def token_show(context: Context) -> int:
