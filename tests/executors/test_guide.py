@@ -43,7 +43,7 @@ async def counting(program: Path) -> AsyncIterator[Bench]:
 
 async def begun(book: Path) -> None:
     for _ in range(1500):
-        if book.exists():
+        if await asyncio.to_thread(book.exists):
             return
         await asyncio.sleep(0.01)
     raise AssertionError("nothing was begun within 15 s")
