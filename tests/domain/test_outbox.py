@@ -12,7 +12,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain import outbox
 from omni.domain.system import evolve, initial
-from omni.domain.values import NoticeSink, QuietHours, RepairSettings, Telling
+from omni.domain.values import ExecutorHealth, NoticeSink, QuietHours, RepairSettings, Telling
 
 LOG, CHAT, HOOK = NoticeSink("log"), NoticeSink("chat", people=True, addressed=True), NoticeSink("hook", people=True)
 NIGHT = QuietHours(22 * 60, 7 * 60, ("cloud_offline", "cloud_restored"))
@@ -66,6 +66,27 @@ def test_a_sink_that_is_dead_holds_up_no_other() -> None:
     assert waiting(one, "chat") == [first, second]
     one.put(cmd.TimerFired("outbox:chat:"))
     assert out(one) == [("chat", first)]
+
+
+@pytest.mark.parametrize(
+    ("executor", "state", "again"), [("claw", "ready", True), ("claw", "failed", False), ("x", "ready", False)]
+)
+def test_what_its_executor_could_not_carry_goes_out_as_soon_as_that_is_back(
+    executor: str, state: Any, again: bool
+) -> None:
+    one = stem(LOG, NoticeSink("chat", people=True, executor="claw"))
+    first = held(one)
+    one.put(cmd.Delivered(first, ok=False, sink="chat"))
+    held(one)
+    one.put(cmd.NoteExecutor(executor, ExecutorHealth(state)))
+    assert out(one) == ([("chat", first)] if again else [])
+
+
+def test_what_is_on_its_way_for_the_first_time_is_not_sent_again_because_its_executor_is_back() -> None:
+    one = stem(NoticeSink("chat", people=True, executor="claw"))
+    held(one)
+    one.put(cmd.NoteExecutor("claw", ExecutorHealth("ready")))
+    assert out(one) == []
 
 
 def test_an_answer_of_a_sink_that_is_owed_nothing_changes_nothing() -> None:

@@ -145,6 +145,11 @@ def _tell(state: SystemState, wish: cmd.Tell, draft: Draft) -> None:
     outbox.tell(draft, wish)
 
 
+def _executor_noted(state: SystemState, note: cmd.NoteExecutor, draft: Draft) -> None:
+    if note.health.state == "ready":
+        outbox.back(state, note.executor, draft)
+
+
 def _delivered(state: SystemState, answer: cmd.Delivered, draft: Draft) -> None:
     outbox.answered(state, answer, draft)
 
@@ -286,6 +291,7 @@ _DECIDE: dict[type[Any], Callable[[SystemState, Any, Draft], None]] = {
     cmd.NoteMode: _noted,
     cmd.Tell: _tell,
     cmd.Delivered: _delivered,
+    cmd.NoteExecutor: _executor_noted,
     cmd.RepairReported: _repair_reported,
     cmd.DrillNoted: _drill_noted,
     cmd.LocalObserved: _local_observed,

@@ -71,7 +71,8 @@ def observe(executors: Executors, seen: cmd.ExecutorObserved, at: Millis) -> Out
         rest = _follows(seen.executor, health) if resting and first else []
         return Outcome((), [*_tell(seen.executor, watched.health, health, watched, watched.since), *rest])
     changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
-    return Outcome([(ev.HEALTH_STREAM, changed)], _tell(seen.executor, health, health, watched, at))
+    told = _tell(seen.executor, health, health, watched, at)
+    return Outcome([(ev.HEALTH_STREAM, changed)], [*told, Send(BRAINSTEM, cmd.NoteExecutor(seen.executor, health))])
 
 
 def pause(executors: Executors, said: cmd.ExecutorPaused, at: Millis) -> Outcome:

@@ -6,7 +6,7 @@ each other, so that a sink that is dead holds up nobody.
 
     queued ──Deliver──▶ delivered ──▶ the next of the lane
        ▲  ├──gone, or not ok after 24 h──▶ dropped ──▶ the next of the lane
-       │  └──not ok──▶ delayed ──30 s, 60 s … 10 min──▶ Deliver, under the same key
+       │  └──not ok──▶ delayed ──30 s, 60 s … 10 min, or its executor is back──▶ Deliver, under the same key
        └── quiet hours: in the lanes that reach people only their exceptions are due; at the end the rest, in order
 
 What was sent and got no answer is sent again after a restart; whoever receives a key twice has told it already.
@@ -79,6 +79,14 @@ def ring(state: SystemState, address: str, draft: Draft) -> None:
     """The time of a lane has come: what is due there goes out."""
     sink, _, to = address.partition(":")
     _go_on(draft, (sink, to))
+
+
+def back(state: SystemState, executor: str, draft: Draft) -> None:
+    """An executor that carries what is told is there again: what has failed before need not wait any longer."""
+    for lane, keys in state.lanes.items():
+        sink = _sink_of(state, lane)
+        if sink is not None and sink.executor == executor and any(keys.values()):
+            _go_on(draft, lane)
 
 
 def owed(state: SystemState) -> Iterator[Send]:

@@ -314,13 +314,14 @@ class NoticeSink(msgspec.Struct, frozen=True, gc=False):
     """One way to people. The name "" stands for whatever there is, as one queue: logs from before sinks had names.
 
     `people`: it reaches somebody who may be asleep; `owner`: it is owed every notice; `addressed`: it can tell a notice
-    to the one address that the notice names.
+    to the one address that the notice names; `executor`: which executor carries what it tells, if one does.
     """
 
     name: str
     people: bool = False
     owner: bool = True
     addressed: bool = False
+    executor: str = ""
 
 
 class QuietHours(msgspec.Struct, frozen=True, gc=False):

@@ -45,7 +45,8 @@ class MessengerSink:
         self._executor = executor
         self._use_tool = use_tool
         self._owner = (channel, target)
-        self.spec = NoticeSink(NAME, people=True, owner=bool(channel and target), addressed=True)
+        owned = bool(channel and target)
+        self.spec = NoticeSink(NAME, people=True, owner=owned, addressed=True, executor=executor)
 
     async def deliver(self, notice: Told) -> None:
         """Have it sent; raises unless the messenger says that it was: Gone where asking again would tell nothing."""
