@@ -38,6 +38,15 @@ def test_an_error_of_several_lines_is_said_once_and_line_by_line() -> None:
     assert [each for each in lines if "attempt 1" in each and each.endswith("there is no directory /x")]
 
 
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_stop_that_was_never_confirmed_is_said(*, confirmed: bool) -> None:
+    desk = Desk(worker())
+    desk.create("a")
+    desk.put(cmd.ReportCancelled("a", 1, confirmed=confirmed))
+    lines = "\n".join(task_lines(Output(), task_view(desk.task("a"))))
+    assert ("never confirmed" in lines) is not confirmed
+
+
 class _Row:
     """A recorded event."""
 

@@ -119,6 +119,7 @@ def evolve(task: Task, event: ev.TaskEvent, at: Millis, position: int) -> Task:
 
 
 Changes = dict[str, Any]
+_UNCONFIRMED = TaskError("unconfirmed", "the executor never confirmed the stop; its work may go on")
 
 
 def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Changes:
@@ -200,7 +201,7 @@ def _interrupted(task: Task, event: ev.AttemptInterrupted, at: Millis, position:
 
 
 def _attempt_cancelled(task: Task, event: ev.AttemptCancelled, at: Millis, position: int) -> Changes:
-    return _last(task, AttemptState.CANCELLED, ended_at=at)
+    return _last(task, AttemptState.CANCELLED, ended_at=at, error=None if event.confirmed else _UNCONFIRMED)
 
 
 def _completed(task: Task, event: ev.TaskCompleted, at: Millis, position: int) -> Changes:
