@@ -30,6 +30,8 @@ def peer(answer: Answer, **options: Any) -> Iterator[tuple[Client, list[dict[str
             said = answer(asked[-1])
             if said is None:
                 return
+            for params in said.pop("before", ()):
+                connection.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
             connection.send(json.dumps({"jsonrpc": "2.0", "id": asked[-1]["id"], **said}))
 
     with serve(converse, "127.0.0.1", 0, subprotocols=["mcp"], compression=None, **options) as server:  # type: ignore[list-item]
@@ -68,6 +70,17 @@ def test_the_meta_is_what_the_mcp_sdk_reads() -> None:
         types.CLIENT_INFO_META_KEY,
         types.CLIENT_CAPABILITIES_META_KEY,
     }
+
+
+def test_progress_is_heard_by_whoever_wants_it() -> None:
+    said = [{"progressToken": 1, "progress": 1, "message": "half way"}, {"progressToken": 1, "progress": 2}]
+    heard: list[str] = []
+    with peer(lambda _: {**ok({"x": 1}), "before": said}) as (client, asked):
+        assert client.call("wait_task", {}, on_progress=heard.append) == {"x": 1}
+        assert client.call("wait_task", {}) == {"x": 1}
+    assert heard == ["half way", ""]
+    tokens = [each["params"]["_meta"].get("progressToken") for each in asked]
+    assert tokens == [1, None]
 
 
 def test_arguments_that_say_nothing_are_left_out() -> None:

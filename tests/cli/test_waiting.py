@@ -16,10 +16,13 @@ FAILED = {"n": 1, "state": "failed", "executor": "helper", "error": {"message": 
 class Client:
     """A daemon's answers, one after the other."""
 
-    def __init__(self, *answers: dict[str, Any]) -> None:
+    def __init__(self, *answers: dict[str, Any], progress: tuple[str, ...] = ()) -> None:
         self._answers = list(answers)
+        self._progress = progress
 
-    def persist(self, _tool: str, _question: dict[str, Any], **_how: object) -> dict[str, Any]:
+    def persist(self, _tool: str, _question: dict[str, Any], *, on_progress: Any, **_how: object) -> dict[str, Any]:
+        for text in self._progress:
+            on_progress(text)
         return {"task": self._answers.pop(0)}
 
 
@@ -40,6 +43,16 @@ def test_that_a_task_waits_for_the_cloud_is_told_to_whoever_waits_for_it(capsys:
     client: Any = Client(task("waiting"), task("completed"))
     wait_for(client, task("waiting"), None, Output(as_json=False))
     assert capsys.readouterr().err.count("waiting by helper for the cloud; it goes on by itself") == 1
+
+
+def test_what_the_executor_says_of_its_work_is_told_once_for_each_look(capsys: pytest.CaptureFixture[str]) -> None:
+    own = f"Task {task('running')['id']} is running on helper."
+    client: Any = Client(task("running"), task("running"), task("completed"), progress=(own, "Read a.py", "Bash\nmake"))
+    wait_for(client, task("running"), None, Output(as_json=False))
+    said = capsys.readouterr().err
+    assert said.count("Bash make") == 1
+    assert "Read a.py" not in said
+    assert own not in said
 
 
 def test_a_task_that_waits_for_the_cloud_has_no_time_for_its_next_try() -> None:

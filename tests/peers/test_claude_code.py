@@ -96,7 +96,12 @@ def test_a_task_leaves_no_notes_for_later_sessions(works: MakeWorks) -> None:
 def test_what_claude_code_does_is_seen_while_it_does_it(works: MakeWorks) -> None:
     omni = works()
     task_id = omni.hand_in(call("Bash", command=FOREVER, description="wait for long"))
-    until(lambda: "Bash" in str(_progress(omni, task_id)), 40, "the call of the tool is told")
+    command = omni.daemon.command("task", "tail", task_id)
+    with subprocess.Popen(command, env=omni.daemon.environment, stderr=subprocess.PIPE, text=True) as tail:
+        assert tail.stderr
+        assert any("Bash" in line and "[[" not in line for line in tail.stderr)  # the task itself names it, too
+        omni.cancel(task_id)
+        assert omni.ended(task_id)["state"] == "cancelled"
 
 
 def test_a_cancelled_task_leaves_no_process(works: MakeWorks) -> None:
@@ -175,10 +180,6 @@ def _home(omni: Works) -> Path:
 def _transcripts(omni: Works) -> str:
     """All that was said between Claude Code and its model, files that were attached included."""
     return "".join(each.read_text("utf-8") for each in _home(omni).glob(".claude/projects/*/*.jsonl"))
-
-
-def _progress(omni: Works, task_id: str) -> Any:
-    return omni.task(task_id)
 
 
 def _repository(path: Path) -> Path:

@@ -53,16 +53,24 @@ class Client:
         self._open = ExitStack()
         self._next_id = 0
 
-    def call(self, tool: str, arguments: dict[str, Any], *, within_s: float = ANSWER_S) -> dict[str, Any]:
-        """Call a tool once and give its structured answer.
+    def call(
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        within_s: float = ANSWER_S,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Call a tool once and give its structured answer; `on_progress` hears what is said on the way to it.
 
         Raises DaemonUnreachable, ConnectionLost, NotAuthorised, NotFound, DaemonRefused, ProtocolError.
         """
         socket = self._socket or self._connect()
         self._next_id += 1
         try:
-            socket.send(msgspec.json.encode(request(tool, arguments, self._next_id)).decode())
-            answer = self._answer(socket, self._next_id, within_s)
+            asked = request(tool, arguments, self._next_id, progress=on_progress is not None)
+            socket.send(msgspec.json.encode(asked).decode())
+            answer = self._answer(socket, self._next_id, within_s, on_progress)
         except (ConnectionClosed, OSError) as error:  # TimeoutError is an OSError
             self.close()
             raise self._lost(error, within_s) from None
@@ -79,6 +87,7 @@ class Client:
         patience_s: float,
         within_s: float = ANSWER_S,
         on_lost: Callable[[OmniError], None] = lambda _: None,
+        on_progress: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Call a tool that may safely be called twice, again for `patience_s` after the daemon has gone away.
 
@@ -87,7 +96,7 @@ class Client:
         lost_at: float | None = None
         for turn in range(10_000):
             try:
-                return self.call(tool, arguments, within_s=within_s)
+                return self.call(tool, arguments, within_s=within_s, on_progress=on_progress)
             except DaemonUnreachable as error:
                 if lost_at is None and not isinstance(error, ConnectionLost):
                     raise
@@ -127,13 +136,17 @@ class Client:
             raise nobody(self.where, error) from None
         return self._socket
 
-    def _answer(self, socket: ClientConnection, wanted: int, within_s: float) -> dict[str, Any]:
+    def _answer(
+        self, socket: ClientConnection, wanted: int, within_s: float, on_progress: Callable[[str], None] | None
+    ) -> dict[str, Any]:
         until = time.monotonic() + within_s
         while True:
             raw = socket.recv(timeout=max(0.0, until - time.monotonic()))
             message = _decoded(raw, self.where)
             if message.get("id") == wanted:
                 return message
+            if on_progress and message.get("method") == "notifications/progress":
+                on_progress(str((message.get("params") or {}).get("message") or ""))
 
     def _lost(self, error: Exception, within_s: float) -> DaemonUnreachable:
         if isinstance(error, TimeoutError):
@@ -143,10 +156,11 @@ class Client:
         return ConnectionLost(f"the daemon at {self.where} closed the connection", hint="omni serve, or omni logs")
 
 
-def request(tool: str, arguments: dict[str, Any], number: int) -> dict[str, Any]:
-    """The JSON-RPC request that calls a tool."""
+def request(tool: str, arguments: dict[str, Any], number: int, *, progress: bool = False) -> dict[str, Any]:
+    """The JSON-RPC request that calls a tool, and wants to hear of progress or not."""
     given = {name: value for name, value in arguments.items() if value is not None}
-    params = {"name": tool, "arguments": given, "_meta": _META}
+    meta = {**_META, "progressToken": number} if progress else _META
+    params = {"name": tool, "arguments": given, "_meta": meta}
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 

@@ -8,7 +8,7 @@ from omni.cli.context import Context
 from omni.cli.exits import OK, UNREACHABLE, code_of_task
 from omni.cli.ids import checked, full_id
 from omni.cli.show import decide, event_line, task_lines, task_table, why_lines
-from omni.cli.waiting import PATIENCE_S, at_rest
+from omni.cli.waiting import PATIENCE_S, Heard, at_rest
 from omni.domain.errors import DaemonUnreachable
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _task(context: Context, prefix: str) -> dict[str, Any]:
 def _follow(context: Context, client: Client, task_id: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
     from omni.cli.client import task_in
 
-    after = 0
+    after, heard = 0, Heard(context.out, task_id)
     while True:
         # The task first: what is at rest now has all its events behind it, so the last look misses none.
         task = task_in(client.persist("get_task_status", {"task_id": task_id}, patience_s=PATIENCE_S))
@@ -101,7 +101,10 @@ def _follow(context: Context, client: Client, task_id: str, shown: list[dict[str
         after = max([after, *(event["position"] for event in news)])
         if at_rest(task):
             return task
-        client.persist("wait_task", {"task_id": task_id, "wait_s": FOLLOW_S}, patience_s=PATIENCE_S)
+        question = {"task_id": task_id, "wait_s": FOLLOW_S}
+        client.persist("wait_task", question, patience_s=PATIENCE_S, on_progress=heard)
+        heard.note()
+        context.out.redraw("")
 
 
 def _print(context: Context, events: list[dict[str, Any]], shown: list[dict[str, Any]]) -> None:
