@@ -51,6 +51,17 @@ def test_after_a_start_brainstem_hears_again_of_what_waits_for_a_person_under_th
     assert again == first
 
 
+def test_who_waits_for_an_executor_is_told_as_such_once_for_all_who_do() -> None:
+    desk = Desk(worker())
+    desk.note("worker", ExecutorHealth("failed", "it broke"))
+    desk.create("a")
+    desk.create("b")
+    first, second = (send.message for send in news_of(desk.board.tasks.values()))
+    assert isinstance(first, cmd.Tell)
+    assert first.kind == "task_stranded"
+    assert first.dedup == second.dedup
+
+
 def test_who_waits_for_an_executor_is_no_news_after_a_start() -> None:
     desk = Desk(worker())
     desk.note("worker", ExecutorHealth("failed", "it broke"))

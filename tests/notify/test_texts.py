@@ -80,4 +80,4 @@ def test_a_held_task_is_told_with_what_to_type(language: Language) -> None:
 
 def test_the_exceptions_of_quiet_hours_are_known_by_their_kinds() -> None:
     assert set(kinds_of(["mode"])) >= {"cloud_offline", "cloud_restored", "degraded", "recovered"}
-    assert set(kinds_of(["held", "executor"])) == {"task_held", "executor_paused"}
+    assert set(kinds_of(["held", "executor"])) == {"task_held", "task_stranded", "executor_paused"}

@@ -110,5 +110,5 @@ def _held(task: Task) -> cmd.Tell:
             about=task.queued,
         )
     if task.held.kind == "no_executor":
-        return cmd.Tell("task_held", facts, f"nobody:{task.held.reason}", about=task.queued)
+        return cmd.Tell("task_stranded", facts, f"nobody:{task.held.reason}", about=task.queued)
     return cmd.Tell("task_held", facts, f"held:{task.id}:{task.queued}", about=task.queued)

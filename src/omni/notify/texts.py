@@ -68,6 +68,11 @@ TEXTS: dict[str, Text] = {
         'Task {task} ("{title}") waits for you: {reason}. Decide with one of: {choices}',
         "任务 {task}(“{title}”)正等待您的决定:{reason}。可执行:{choices}",
     ),
+    "task_stranded": Text(
+        "held",
+        'Task {task} ("{title}") waits: {reason}. It goes on by itself once one can. Or decide: {choices}',
+        "任务 {task}(“{title}”)正在等待:{reason}。有可用执行器后自动继续,也可执行:{choices}",
+    ),
     "task_answer": Text(None, "Task {task}: {state}\n{text}", "任务 {task}:{state}\n{text}"),
     "executor_paused": Text(
         "executor",
