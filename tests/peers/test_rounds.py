@@ -61,6 +61,8 @@ class Town(Watched):
 
     def restart(self) -> None:
         self.daemon.kill()
+        self.client.close()  # a connection to the dead daemon would be used for a question to the new one
+        self.client = httpx.Client(trust_env=False, timeout=30)
         self.daemon.start().ready()
         self.restarts += 1
         until(lambda: self.status()["mode"] == "NORMAL", MODE_WITHIN_S, "the new daemon is at work")
