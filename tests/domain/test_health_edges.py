@@ -480,6 +480,18 @@ def test_a_clock_that_is_set_back_right_after_a_restart_does_not_prolong_the_dwe
     assert ward.state(PROXY) == "up"
 
 
+def test_recoveries_by_a_clock_that_was_set_back_since_count_only_once() -> None:
+    ward = Ward()
+    for _ in range(3):
+        ward.kill("east")
+        ward.series("east", [S] * 9)
+    ward.start(down_ms=-HOUR)
+    ward.run(HOUR + 1)
+    ward.kill("east")
+    ward.series("east", [S] * 2)
+    assert ward.state("east") == "up"
+
+
 def test_a_boot_is_cleared_when_everything_that_is_watched_has_answered_a_probe() -> None:
     ward = Ward()
     steps = []

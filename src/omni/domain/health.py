@@ -132,6 +132,13 @@ def evolve(health: Health, event: Any, at: Millis) -> None:
 
 def _started(health: Health, event: ev.HealthStarted, at: Millis) -> None:
     health.boot, health.since = event.boot, health.since or at
+    health.proxy = _without_future(health.proxy, at)
+    health.clouds = {name: _without_future(cloud, at) for name, cloud in health.clouds.items()}
+
+
+def _without_future(component: Component, at: Millis) -> Component:
+    """Forget when it came back by a clock that was set back since: those hours would count a second time."""
+    return replace(component, ups=tuple(up for up in component.ups if up <= at))
 
 
 def _configured(health: Health, event: ev.HealthConfigured, at: Millis) -> None:

@@ -18,6 +18,7 @@ PR_SET_PDEATHSIG = 1
 def main(parent: int, argv: list[str]) -> None:
     """Become `argv`, to be sent SIGTERM when `parent` ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a daemon in a shell's background ignores it; its children need not
     if os.getppid() != parent:  # it ended before we could ask
         sys.exit(143)
     os.execv(argv[0], argv)  # noqa: S606 - an argument list, no shell

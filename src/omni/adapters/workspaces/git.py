@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from omni.adapters.workspaces.model import WorkspaceError
-from omni.executors.children import CHILD, OWNER, environment
+from omni.executors.children import CHILD, OWNER, close_pipes, environment
 
 QUICK_S = 60.0
 LONG_S = 900.0  # for what reads or writes a whole tree
@@ -174,8 +174,9 @@ async def _read(stream: asyncio.StreamReader, most: int) -> tuple[bytes, bool]:
 async def _end(process: asyncio.subprocess.Process) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
-            return
+            break
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), TERM_PATIENCE_S)
+    close_pipes(process)  # an answer that was cut has an end that nobody read
