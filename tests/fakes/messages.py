@@ -16,7 +16,6 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tests.fakes.dialects import MESSAGES, models, sse
 from tests.fakes.script import KEPT, Asked, Json, Mark, Spoken, new_id, parts_of, prompt_of, text_of, turn
+from tests.fakes.steered import Steered
 from tests.fakes.upstream import LIVELINESS, REFUSALS, serve, settings
 
 USAGE = {"input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
@@ -41,34 +41,19 @@ class MessagesControl(msgspec.Struct, forbid_unknown_fields=True):
     bare: bool = False
 
 
-class Api:
+class Api(Steered[MessagesControl, tuple[str, str]]):
     """The API as an ASGI application."""
 
     def __init__(self) -> None:
-        self.control = MessagesControl()
-        self.ledger: list[Asked] = []
-        self._given: Counter[tuple[str, str]] = Counter()
+        super().__init__(MessagesControl())
         self.app = Starlette(
             routes=[
-                Route("/__control", self._set, methods=["POST"]),
-                Route("/__ledger", self._show, methods=["GET", "DELETE"]),
+                *self.steering,
                 Route("/v1/messages", self._ask, methods=["POST"]),
                 Route(LIVELINESS, self._live),
                 Route("/{path:path}", self._other, methods=["GET", "HEAD", "POST"]),
             ]
         )
-
-    async def _set(self, request: Request) -> Response:
-        known = msgspec.to_builtins(self.control)
-        self.control = msgspec.convert({**known, **await request.json()}, MessagesControl)
-        return JSONResponse(msgspec.to_builtins(self.control))
-
-    async def _show(self, request: Request) -> Response:
-        shown = {"entries": msgspec.to_builtins(self.ledger)}
-        if request.method == "DELETE":
-            self.ledger.clear()
-            self._given.clear()
-        return JSONResponse(shown)
 
     async def _live(self, request: Request) -> Response:
         """So that it can also stand where a LiteLLM proxy does."""

@@ -16,7 +16,6 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tests.fakes.dialects import CHAT, CREATED, models, sse
 from tests.fakes.script import KEPT, PLAIN, Asked, Json, Mark, Spoken, new_id, parts_of, prompt_of, text_of, turn
+from tests.fakes.steered import Steered
 from tests.fakes.upstream import REFUSALS, serve, settings
 
 MODEL = "fake-1"
@@ -39,33 +39,18 @@ class ProviderControl(msgspec.Struct, forbid_unknown_fields=True):
     instead: str = ""
 
 
-class Provider:
+class Provider(Steered[ProviderControl, str]):
     """The provider as an ASGI application."""
 
     def __init__(self) -> None:
-        self.control = ProviderControl()
-        self.ledger: list[Asked] = []
-        self._given: Counter[str] = Counter()
+        super().__init__(ProviderControl())
         self.app = Starlette(
             routes=[
-                Route("/__control", self._set, methods=["POST"]),
-                Route("/__ledger", self._show, methods=["GET", "DELETE"]),
+                *self.steering,
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._ask, methods=["POST"]),
             ]
         )
-
-    async def _set(self, request: Request) -> Response:
-        known = msgspec.to_builtins(self.control)
-        self.control = msgspec.convert({**known, **await request.json()}, ProviderControl)
-        return JSONResponse(msgspec.to_builtins(self.control))
-
-    async def _show(self, request: Request) -> Response:
-        shown = {"entries": msgspec.to_builtins(self.ledger)}
-        if request.method == "DELETE":
-            self.ledger.clear()
-            self._given.clear()
-        return JSONResponse(shown)
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse(models((MODEL,), anthropic=False))
