@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.processes import MessagesProcess, ProviderProcess, TelegramProcess, running
+from tests.fakes.processes import MessagesProcess, running
 from tests.peers.claude import ClaudeHome
-from tests.peers.openclaw import OpenClawHouse
-from tests.peers.programs import CLAUDE, OPENCLAW, missing
+from tests.peers.openclaw import OpenClawHouse, at_home
+from tests.peers.programs import CLAUDE, missing
 
 HERE = Path(__file__).parent
 
@@ -41,12 +41,5 @@ def claude(messages: MessagesProcess, tmp_path: Path) -> ClaudeHome:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClawHouse]:
     """A gateway with its provider and its Telegram, for a whole module: it takes 15 s and 1 GB."""
-    if reason := missing(OPENCLAW, "OMNI_TEST_OPENCLAW"):
-        pytest.skip(reason)
-    home = tmp_path_factory.mktemp("openclaw")
-    provider, telegram = ProviderProcess(home), TelegramProcess(home)
-    gateway = OpenClawHouse(home / "home", provider, telegram)
-    with running(provider, telegram, gateway):
-        provider.up()
-        telegram.up()
-        yield gateway.up()
+    with at_home(tmp_path_factory.mktemp("openclaw")) as gateway:
+        yield gateway

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.fakes.processes import ProviderProcess, Started, TelegramProcess
-from tests.peers.programs import OPENCLAW, PROGRAMS
+import pytest
+from tests.fakes.processes import ProviderProcess, Started, TelegramProcess, running
+from tests.peers.programs import OPENCLAW, PROGRAMS, missing
 from tests.torture.daemon_process import Someone, free_port, is_alive, until
 
 Json = dict[str, Any]
@@ -25,14 +27,16 @@ MARK = "OMNI_TEST_OPENCLAW_HOME"  # in the environment of the gateway and so of 
 class OpenClawHouse(Started):
     """One state directory and one port; the gateway in it comes and goes."""
 
-    def __init__(self, home: Path, provider: ProviderProcess, telegram: TelegramProcess, **config: Any) -> None:
+    def __init__(
+        self, home: Path, provider: ProviderProcess, telegram: TelegramProcess, trusted_proxies: Sequence[str] = ()
+    ) -> None:
         self.home = home
         self.provider = provider
         self.telegram = telegram
         port = free_port()
         super().__init__([str(OPENCLAW), "gateway", "run"], port, home / "gateway.said", self._environment())
         self.state.mkdir(parents=True)
-        self.configure({**self._config(), **config})
+        self.configure(self._config(trusted_proxies))
 
     @property
     def state(self) -> Path:
@@ -88,7 +92,7 @@ class OpenClawHouse(Started):
         kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
         return {**kept, "PATH": path, "HOME": str(self.home), MARK: str(self.home), "NO_COLOR": "1"}
 
-    def _config(self) -> Json:
+    def _config(self, trusted_proxies: Sequence[str] = ()) -> Json:
         model = {"id": "fake-1", "name": "Fake 1", "contextWindow": 128000, "maxTokens": 4096}
         provider = {"baseUrl": f"{self.provider.url}/v1", "apiKey": "sk-fake-provider", "api": "openai-completions"}
         telegram = {"enabled": True, "botToken": BOT_TOKEN, "apiRoot": self.telegram.url}
@@ -98,9 +102,26 @@ class OpenClawHouse(Started):
                 "port": self.port,
                 "bind": "loopback",
                 "auth": {"mode": "token", "token": TOKEN},
+                "trustedProxies": list(trusted_proxies),
             },
             "models": {"mode": "merge", "providers": {"fake": {**provider, "models": [model]}}},
             "agents": {"defaults": {"model": {"primary": "fake/fake-1"}, "heartbeat": {"every": "0m"}}},
             "tools": {"toolSearch": False},
             "channels": {"telegram": {**telegram, "dmPolicy": "open", "allowFrom": ["*"]}},
         }
+
+
+@contextmanager
+def at_home(home: Path, *, trusted_proxies: Sequence[str] = ()) -> Iterator[OpenClawHouse]:
+    """A gateway that is up, with its provider and its Telegram; skips the test where there is no OpenClaw.
+
+    `trusted_proxies` may say who the client is; without one the gateway refuses whoever comes through a proxy.
+    """
+    if reason := missing(OPENCLAW, "OMNI_TEST_OPENCLAW"):
+        pytest.skip(reason)
+    provider, telegram = ProviderProcess(home), TelegramProcess(home)
+    gateway = OpenClawHouse(home / "home", provider, telegram, trusted_proxies)
+    with running(provider, telegram, gateway):
+        provider.up()
+        telegram.up()
+        yield gateway.up()

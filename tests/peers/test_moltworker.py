@@ -5,16 +5,13 @@ The gateway sees a client that came through a proxy, so it wants a device that a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.adapters.openclaw.far import Far
 from tests.fakes.access_relay import AccessRelay, aside
-from tests.fakes.processes import ProviderProcess, TelegramProcess, running
-from tests.peers.openclaw import TOKEN, OpenClawHouse
-from tests.peers.programs import OPENCLAW, missing
+from tests.peers.openclaw import TOKEN, OpenClawHouse, at_home
 
 from omni.adapters.openclaw.device import Device
 
@@ -24,18 +21,8 @@ DONE_WITHIN_S = 120.0
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClawHouse]:
     """A gateway that believes its proxy who the client is; without that it refuses whoever comes through one."""
-    if reason := missing(OPENCLAW, "OMNI_TEST_OPENCLAW"):
-        pytest.skip(reason)
-    home = tmp_path_factory.mktemp("openclaw")
-    provider, telegram = ProviderProcess(home), TelegramProcess(home)
-    gateway = OpenClawHouse(home / "home", provider, telegram)
-    config = json.loads((gateway.state / "openclaw.json").read_text("utf-8"))
-    config["gateway"]["trustedProxies"] = ["127.0.0.1"]
-    gateway.configure(config)
-    with running(provider, telegram, gateway):
-        provider.up()
-        telegram.up()
-        yield gateway.up()
+    with at_home(tmp_path_factory.mktemp("openclaw"), trusted_proxies=("127.0.0.1",)) as gateway:
+        yield gateway
 
 
 @pytest.fixture
