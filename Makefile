@@ -36,6 +36,7 @@ test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of i
 test-peers: setup ## the tests with the real Claude Code and OpenClaw, in a .peers of their own
 	$(call step,pytest -m peers)
 	@scripts/setup_peers.sh
+	@scripts/setup_real.sh
 	@$(PY) -m pytest -m peers -n 0 --timeout 600 tests/peers $(ARGS)
 
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
