@@ -1,0 +1,73 @@
+"""What *Task* shows of one task."""
+
+from typing import Any
+
+import pytest
+
+from omni.web.pages import task as page
+
+AT = "2026-01-01T00:00:00.000Z"
+
+
+def event(kind: str, at: str = AT, **body: Any) -> dict[str, Any]:
+    return {"position": 1, "at": at, "type": kind, "actor": "router", "body": body}
+
+
+def task(**more: Any) -> dict[str, Any]:
+    return {"state": "executing", "held": None, "cancel_requested": False, **more}
+
+
+@pytest.mark.parametrize(
+    ("seen", "possible"),
+    [
+        (task(), ["cancel"]),
+        (task(cancel_requested=True), []),
+        (task(state="completed"), ["retry"]),
+        (task(state="held", held={"options": ["retry", "fail"]}), ["resolve retry", "resolve fail", "cancel"]),
+    ],
+)
+def test_what_can_be_done_follows_from_the_state(seen: dict[str, Any], possible: list[str]) -> None:
+    assert [" ".join(filter(None, each.values())) for each in page.actions(seen)] == possible
+
+
+def test_calls_are_told_with_what_they_cost_and_an_open_one_as_open() -> None:
+    events = [
+        event("call.reserved", call="a", n=1, model="m", channel="proxy", mode="NORMAL", paid=True, estimate_usd=0.5),
+        event("call.settled", call="a", verdict="ok", billed_usd=0.25, usage={"input_tokens": 7}, duration_ms=90),
+        event("call.reserved", call="b", n=1, model="m", channel="proxy", mode="NORMAL"),
+        event("call.refused", call="c", n=1, cap="day", reason="no money"),
+    ]
+    first, second, third = page.calls(events)
+    assert (first["verdict"], first["billed_usd"], first["tokens"], first["duration_ms"]) == (
+        "ok",
+        0.25,
+        {"in": 7, "out": 0},
+        90,
+    )
+    assert (second["verdict"], second["billed_usd"]) == ("open", None)
+    assert (third["verdict"], third["detail"]) == ("refused", "no money")
+
+
+def test_the_model_that_answered_outweighs_the_one_that_was_asked() -> None:
+    events = [
+        event("call.reserved", call="a", model="asked"),
+        event("call.settled", call="a", verdict="ok", model="answered"),
+    ]
+    assert page.calls(events)[0]["model"] == "answered"
+
+
+def test_a_long_result_is_folded_and_a_short_one_is_not() -> None:
+    assert page.result(None) is None
+    short, long = (
+        page.result({"content": "x", "structured": None}),
+        page.result({"content": "x" * 2000, "structured": None}),
+    )
+    assert short is not None
+    assert long is not None
+    assert (short["long"], long["long"], len(long["start"])) == (False, True, page.LONG_CHARS)
+
+
+def test_times_between_are_in_seconds_and_unknown_where_one_is_missing() -> None:
+    assert page.seconds_between(AT, "2026-01-01T00:00:01.500Z") == 1.5
+    assert page.seconds_between(AT, None) is None
+    assert page.relative([event("task.created", "2026-01-01T00:00:02.000Z")], AT)[0]["after_s"] == 2.0
