@@ -1,1 +1,31 @@
-"""The dashboard's pages: for each a view model, which is pure, and a handler that asks desk and log for it."""
+"""The pages of the dashboard by path. A page's module, and Jinja with it, is loaded when it is first asked for.
+
+A page is `async def page(request, room) -> str` in a module of this package. What it raises becomes a page too:
+NotFound a 404, any other OmniError a 409, with its message and the next command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+
+from starlette.requests import Request
+
+from omni.web.room import Page, Pages, Room
+
+
+def _late(name: str) -> Page:
+    module_name = f"{__name__}.{name}"
+
+    async def page(request: Request, room: Room) -> str:
+        module = sys.modules.get(module_name) or await asyncio.to_thread(importlib.import_module, module_name)
+        shown: str = await module.page(request, room)
+        return shown
+
+    return page
+
+
+PAGES: Pages = {
+    "/": _late("now"),
+}

@@ -1,0 +1,58 @@
+"""What a page is made from: the live questions, the log, and who asks. Made for each request; imports nothing heavy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from omni.notify.texts import Language
+from omni.runtime.ports import Clock
+from omni.server.desk import Desk
+
+if TYPE_CHECKING:
+    from omni.replay.history import History
+
+READERS = 2  # pages that read the log at a time; the archive, the live streams and the actors want the disk too
+
+T = TypeVar("T")
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page stands.
+
+    `csrf` is what its forms must carry, as a field of that name (or the header `x-omni-csrf`); empty where nobody
+    needs one. `logged_in_by_cookie` says whether leaving makes sense.
+    """
+
+    desk: Desk
+    clock: Clock
+    language: Language
+    config_hash: str
+    database: Path
+    csrf: str = ""
+    logged_in_by_cookie: bool = False
+    reading: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(READERS))
+
+    def history(self) -> History:
+        """The log, open for reading; blocks, so only on a thread. The caller closes it (`with room.history() as …`)."""
+        from omni.replay.history import History
+
+        return History.at(self.database)
+
+    async def read(self, work: Callable[[History], T]) -> T:
+        """Do work with the log on a thread, a few at a time: the loop never waits for the disk."""
+        async with self.reading:
+            return await asyncio.to_thread(self._with_history, work)
+
+    def _with_history(self, work: Callable[[History], T]) -> T:
+        with self.history() as history:
+            return work(history)
+
+
+Page: TypeAlias = Callable[[Request, Room], Awaitable[str]]
+Pages: TypeAlias = dict[str, Page]
