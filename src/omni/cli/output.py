@@ -15,16 +15,15 @@ import msgspec
 
 from omni.cli.exits import PIPE_CLOSED, code_of, error_document, hint_of
 from omni.domain.errors import OmniError
+from omni.domain.visible import JSON_CONTROLS, clean, one_line
+
+__all__ = ["Output", "clean", "clip", "columns", "local_time", "one_line", "table"]
 
 _STYLES = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
 _STATE_STYLES = {
     "completed": "good", "ready": "good", "NORMAL": "good", "failed": "bad", "cancelled": "dim", "held": "warn",
     "BRAINSTEM": "bad", "DEGRADED": "warn", "paused": "warn", "interrupted": "warn",
 }  # fmt: skip
-_TURNS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))  # they reorder what a person reads
-_CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\t"}
-_CONTROLS |= {c: f"\\u{c:04x}" for c in _TURNS}
-_JSON_CONTROLS = {c: f"\\u{c:04x}" for c in (*range(127, 160), *_TURNS)}  # JSON itself escapes only those below 32
 
 
 class Output:
@@ -46,7 +45,7 @@ class Output:
         raw = msgspec.json.encode({"schema": f"omni.{name}/1", **body})
         if sys.stdout.isatty():
             raw = msgspec.json.format(raw, indent=2)
-        self.text(raw.decode().translate(_JSON_CONTROLS))
+        self.text(raw.decode().translate(JSON_CONTROLS))
 
     def show(self, name: str, body: dict[str, Any], lines: Sequence[str]) -> None:
         """Print `body` for programs or `lines` for people."""
@@ -87,16 +86,6 @@ class Output:
         style = _STATE_STYLES.get(state)
         padded = f"{state:{width}}"
         return self.style(padded, style) if style else padded
-
-
-def clean(text: str) -> str:
-    """Text from outside with its control characters made visible."""
-    return text.translate(_CONTROLS)
-
-
-def one_line(text: str) -> str:
-    """Text as a single clean line."""
-    return clean(" ".join(text.split()))
 
 
 def clip(text: str, width: int) -> str:

@@ -15,6 +15,7 @@ from omni.cli.context import Context, bracketed
 from omni.cli.exits import ELSEWHERE, OK, UNREACHABLE
 from omni.cli.output import one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
+from omni.domain.visible import usd
 
 ANSWER_S = 5.0
 MAX_ANSWER = 16 * 1024 * 1024
@@ -98,11 +99,6 @@ def _spent(spend: dict[str, Any] | None) -> list[str]:
     parts += [f"{unknown} {'call' if unknown == 1 else 'calls'} without a known bill"] if unknown else []
     parts += [f"free calls worth {usd(spend['imputed_usd'])}"] if spend["imputed_usd"] else []
     return [f"spent    {', '.join(parts)}"]
-
-
-def usd(amount: float) -> str:
-    """An amount of money: cents, and below ten of them as much as matters."""
-    return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4f}"
 
 
 def fetch(
