@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from tests.eventlog.process import LogProcess
-from tests.eventlog.samples import CODEC, Said, fill, said, texts, tinker
+from tests.eventlog.samples import CODEC, Counted, Said, fill, said, texts, tinker
 
 from omni.domain.errors import EventLogError, VersionConflict
 from omni.eventlog.chain import GENESIS
@@ -228,3 +228,24 @@ def test_the_files_are_for_the_owner_alone(path: Path, store: SqliteEventStore) 
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert set(modes) >= {"omni.db", "omni.db-wal", "omni.db.head", "omni.db.lock", "ballast"}
     assert set(modes.values()) == {0o600}
+
+
+def test_facts_of_some_types_up_to_a_position_leave_the_rest_unread(store: SqliteEventStore) -> None:
+    fill(store, "task-a", 3)
+    store.append([Entry("task-a", 4, Counted(1.0, "pieces"), 1, 1, "router", "m"), said("router", 1)])
+    store.append([Entry("router", 2, Counted(2.0, "pieces"), 1, 1, "router", "m"), said("task-a", 5)])
+    every = list(store.facts(0, ()))
+    assert [position for position, *_ in every] == [1, 2, 3, 4, 5, 6, 7]
+    for streams in ((), ("task-", "router"), ("task-a", "router")):
+        assert list(store.facts(1, streams, until=6)) == every[1:6]
+        assert list(store.facts(0, streams, types=("sample.counted",))) == [every[3], every[5]]
+        assert list(store.facts(3, streams, until=5, types=("sample.counted", "sample.said"))) == every[3:5]
+
+
+def test_the_last_event_of_a_type_is_found_from_any_position(store: SqliteEventStore) -> None:
+    fill(store, "task-a", 2)
+    store.append([Entry("task-a", 3, Counted(1.0, "pieces"), 1, 1, "router", "m"), said("task-a", 4), said("x", 1)])
+    found = [store.last("task-a", "sample.said", until) for until in range(6)]
+    assert [each.position if each else None for each in found] == [None, 1, 2, 2, 4, 4]
+    assert store.last("task-a", "sample.rawly", 5) is None
+    assert [store.at_ms(position) for position in (0, 1, 2, 6)] == [None, 1_001, 1_002, None]

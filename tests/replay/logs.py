@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ def codec() -> Codec:
 
 def write(data_dir: Path, *streams: tuple[str, Any]) -> Path:
     """Append (stream, event) pairs in order, one millisecond apart, in one transaction; gives the data directory."""
+    return _append(data_dir, lambda base: [(AT_MS + base + at, *each) for at, each in enumerate(streams)])
+
+
+def write_at(data_dir: Path, *rows: tuple[int, str, Any]) -> Path:
+    """Append (at_ms, stream, event) in order, whatever the times are; gives the data directory."""
+    return _append(data_dir, lambda _: list(rows))
+
+
+def _append(data_dir: Path, rows_after: Callable[[int], list[tuple[int, str, Any]]]) -> Path:
     data_dir.mkdir(exist_ok=True)
     with closing(SqliteEventStore.open(log_path(data_dir), codec())) as store:
         base = store.head.position
@@ -39,9 +49,9 @@ def write(data_dir: Path, *streams: tuple[str, Any]) -> Path:
         for old in store.read():
             versions[old.stream] = old.version
         entries = []
-        for at, (stream, event) in enumerate(streams):
+        for at, (at_ms, stream, event) in enumerate(rows_after(base)):
             versions[stream] += 1
-            entries.append(Entry(stream, versions[stream], event, AT_MS + base + at, at, "router", f"m{base + at}"))
+            entries.append(Entry(stream, versions[stream], event, at_ms, at, "router", f"m{base + at}"))
         store.append(entries)
     return data_dir
 

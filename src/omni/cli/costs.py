@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
 from omni.cli.output import one_line, table
-from omni.cli.status import usd
 from omni.domain.values import Millis
+from omni.domain.visible import usd
 
 if TYPE_CHECKING:
     from omni.replay.costs import Line
 
-_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
-_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 HELP = "omni costs --help"
 _HEAD = ("CALLS", "BILLED", "IMPUTED", "REPORTED", "UNKNOWN", "TOKENS IN/OUT")
 
@@ -47,12 +43,13 @@ def lines(by: str, since: str | None, rows: list[dict[str, Any]], total: dict[st
 
 
 def moment(text: str, now: Millis) -> Millis:
-    """A point in time: `7d`, `12h`, `30m` ago, a date, or a date and time (local unless it says otherwise)."""
-    if span := _SPAN.fullmatch(text.strip()):
-        return now - int(span[1]) * _UNIT_MS[span[2]]
+    """A point in time, as in `omni.replay.when`. Raises BadUsage."""
+    from omni.replay.when import NoSuchMoment
+    from omni.replay.when import moment as read
+
     try:
-        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
+        return read(text, now)
+    except NoSuchMoment:
         raise BadUsage(f"{text!r} is no point in time: 7d, 12h, 2026-01-31 or 2026-01-31T08:00", hint=HELP) from None
 
 

@@ -9,7 +9,7 @@ The set of event types and the upcasters are given from outside: the log itself 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
@@ -67,6 +67,14 @@ class Codec:
             return decoder.decode(body) if decoder else self._lift(type_name, schema, body)
         except _UNREADABLE as error:
             raise CorruptLog(f"{type_name} schema {schema} cannot be read: {error}", hint="omni verify") from error
+
+    def stored_as(self, types: Iterable[str]) -> tuple[str, ...]:
+        """All names under which events of these types may stand in a log: an upcaster may have given them new ones.
+
+        It can name too many: whoever asks looks at what the decoder makes of each.
+        """
+        wanted = dict.fromkeys(types)
+        return (*wanted, *dict.fromkeys(name for name, _ in self._upcasters if name not in wanted)) if wanted else ()
 
     def _lift(self, type_name: str, schema: int, body: str) -> msgspec.Struct:
         if (type_name, schema) not in self._upcasters:

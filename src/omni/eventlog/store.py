@@ -78,11 +78,22 @@ class EventReader(Protocol):
         """
         ...
 
-    def facts(self, after: int, prefixes: Sequence[str]) -> Iterator[tuple[int, str, int, Any]]:
-        """Yield (position, stream, at_ms, event) with `position > after`, in order: all that a fold needs.
+    def facts(
+        self, after: int, prefixes: Sequence[str], *, until: int | None = None, types: Sequence[str] = ()
+    ) -> Iterator[tuple[int, str, int, Any]]:
+        """Yield (position, stream, at_ms, event) with `after < position <= until`, in order: all that a fold needs.
 
-        A prefix that does not end in a dash is the whole name of a stream.
+        A prefix that does not end in a dash is the whole name of a stream; no prefix at all stands for every stream.
+        With `types`, only events of these types are read.
         """
+        ...
+
+    def last(self, stream: str, type_name: str, until: int) -> Recorded | None:
+        """Return the newest event of one type in one stream up to a position; None when there is none."""
+        ...
+
+    def at_ms(self, position: int) -> int | None:
+        """Return the wall-clock time of the event at a position; None where there is none."""
         ...
 
     def stream(self, stream: str) -> list[Recorded]:
