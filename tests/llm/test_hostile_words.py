@@ -10,6 +10,7 @@ import pytest
 from tests.llm.test_channels import ANSWERS, BODIES, THROUGH_PROXY, body_of, call, failure, run
 from tests.llm.upstream import Play, Upstream, chat_answer, chat_events, message_answer, says, streams
 
+from omni.config.prices import Rates, find, read_list
 from omni.domain.hops import Hop
 from omni.domain.values import MOST_USD, Usage
 from omni.domain.verdict import Verdict
@@ -17,7 +18,7 @@ from omni.llm.answer import Call, Dialect, Meter, UpstreamFailed
 from omni.llm.channels import Channels
 from omni.llm.classify import MAX_RETRY_AFTER_MS
 from omni.llm.dialects import FIELDS, for_litellm
-from omni.llm.prices import Prices, Rates, find, read_list
+from omni.llm.prices import Prices
 from omni.llm.usage import MOST_TOKENS, note_answer
 
 BACKUP = Hop("anthropic", "claude-x", "backup")

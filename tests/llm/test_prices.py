@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import structlog
 
+from omni.config.prices import list_path, read_list
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, PROXY, Usage
 from omni.llm.answer import Meter
-from omni.llm.prices import Bill, Prices, list_path, read_list
+from omni.llm.prices import Bill, Prices
 
 LIST: dict[str, Any] = {
     "sample_spec": {
@@ -139,7 +140,7 @@ def test_a_reseller_is_estimated_by_the_maker_and_an_unheard_of_model_not_at_all
 
 def test_the_list_is_found_and_read_without_importing_litellm() -> None:
     code = (
-        "import sys; from omni.llm.prices import read_list; "
+        "import sys; from omni.config.prices import read_list; "
         "print(len(read_list()) > 1000, 'litellm' in sys.modules, 'httpx' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

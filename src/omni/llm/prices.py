@@ -7,8 +7,6 @@ services that are free or not priced yet: a zero counts here only for models tha
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,51 +14,19 @@ from typing import Any
 import msgspec
 import structlog
 
+from omni.config.prices import Price, find, read_list
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, MOST_USD, PROXY, CostSource, Usage
 from omni.llm.answer import Meter
 
 log = structlog.get_logger()
 
-LIST_NAME = "model_prices_and_context_window_backup.json"
 CHARS_PER_TOKEN = 4
 TOKENS_PER_PICTURE = 1_600
 MAX_ESTIMATED_OUTPUT = 4_096
 MOST_OUTPUT = 10_000_000  # of a model whose list entry names no bound
 MOST_ANSWERS = 1_000
-_LOCAL = frozenset({"ollama", "ollama_chat", "lm_studio"})
 _FILES = frozenset({"url", "image_url", "file_data"})  # what stands elsewhere is text, whatever it begins with
-_MODES = frozenset({"chat", "completion", "responses"})
-_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
-
-
-class Rates(msgspec.Struct, frozen=True, gc=False):
-    """US dollars for one token, from `above` input tokens on."""
-
-    above: int
-    input: float
-    output: float
-    cache_read: float
-    cache_write: float
-
-
-class Price(msgspec.Struct, frozen=True, gc=False):
-    """One model's rates, the dearest step last."""
-
-    provider: str
-    max_output: int | None
-    steps: tuple[Rates, ...]
-
-    def of(self, usage: Usage) -> float:
-        """What these tokens cost, in US dollars."""
-        rates = [step for step in self.steps if usage.input_tokens >= step.above][-1]
-        cached = usage.cache_read_tokens + usage.cache_write_tokens
-        return (
-            max(0, usage.input_tokens - cached) * rates.input
-            + usage.cache_read_tokens * rates.cache_read
-            + usage.cache_write_tokens * rates.cache_write
-            + usage.output_tokens * rates.output
-        )
 
 
 class Bill(msgspec.Struct, frozen=True):
@@ -143,23 +109,6 @@ def _whole(value: Any) -> int:
     return max(value, -1) if type(value) is int else -1
 
 
-def find(table: Mapping[str, Price], kind: str, model: str) -> Price | None:
-    """One model's price. An empty `kind` is a proxy, which may name a model with its provider or without."""
-    if kind in _LOCAL:
-        return FREE
-    provider, slash, name = model.partition("/")
-    own = table.get(f"{kind}/{model}" if kind else model) or table.get(model)
-    if own is None and slash:
-        bare = table.get(name)
-        own = bare if bare and bare.provider == provider else None
-    if own is None or (kind and own.provider != kind):
-        return None
-    return own
-
-
-FREE = Price("ollama", None, (Rates(0, 0.0, 0.0, 0.0, 0.0),))
-
-
 def _read(path: Path | None) -> dict[str, Price]:
     """The list; no price at all where it cannot be read: a call must not fail because nobody knows what it costs."""
     try:
@@ -167,44 +116,6 @@ def _read(path: Path | None) -> dict[str, Price]:
     except Exception as error:  # whatever a file of others may hold
         log.warning("prices.unreadable", error=repr(error))
         return {}
-
-
-def read_list(path: Path | None = None) -> dict[str, Price]:
-    """Read the list of prices that comes with litellm; empty where there is none. A file of 3 MB: not on the loop."""
-    path = path or list_path()
-    if path is None:
-        return {}
-    raw = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
-    named = ((name, _price(msgspec.json.decode(entry))) for name, entry in raw.items())
-    return {name: price for name, price in named if price is not None}
-
-
-def list_path() -> Path | None:
-    """Where the installed litellm keeps its list; looked up without importing it."""
-    spec = importlib.util.find_spec("litellm")
-    places = spec.submodule_search_locations if spec else None
-    path = Path(next(iter(places))) / LIST_NAME if places else None
-    return path if path and path.is_file() else None
-
-
-def _price(entry: dict[str, Any]) -> Price | None:
-    provider, most = entry.get("litellm_provider", ""), entry.get("max_output_tokens")
-    base = _rates(entry, 0, "")
-    if entry.get("mode") not in _MODES or base is None or not (base.input or base.output):
-        return None
-    names = (_ABOVE.fullmatch(name) for name in entry)
-    above = sorted(int(match[1]) for match in names if match)
-    steps = [_rates(entry, 1000 * each, f"_above_{each}k_tokens") for each in above]
-    return Price(provider, most if isinstance(most, int) else None, (base, *(step for step in steps if step)))
-
-
-def _rates(entry: dict[str, Any], above: int, suffix: str) -> Rates | None:
-    inward, outward = entry.get("input_cost_per_token" + suffix), entry.get("output_cost_per_token" + suffix)
-    if not isinstance(inward, int | float) or not isinstance(outward, int | float):
-        return None
-    read = entry.get("cache_read_input_token_cost" + suffix, entry.get("cache_read_input_token_cost", inward))
-    write = entry.get("cache_creation_input_token_cost" + suffix, entry.get("cache_creation_input_token_cost", inward))
-    return Rates(above, inward, outward, read, write)
 
 
 def _tokens(value: Any, name: str = "") -> int:
