@@ -38,6 +38,7 @@ class DrillWish(msgspec.Struct, frozen=True):
 
 Readiness: TypeAlias = Callable[[], str]  # why the daemon is not ready; empty when it is
 
+_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}  # browsers log in by cookie here too
 _STATUS = {"not_found": 404, "invalid": 400, "overloaded": 503, "storage_unavailable": 503, "internal": 500}
 _page = Reader(ListTasks).values
 _events = Reader(TaskEvents).values
@@ -144,4 +145,4 @@ def _numbers(arguments: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _json(body: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+    return Response(msgspec.json.encode(body), status, _HEADERS, "application/json")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from omni.config import Config
 from omni.server import api, model_port
-from omni.server.auth import CALLER, Gate, Receive, Refusal, Scope, Send, refuse
+from omni.server.auth import CALLER, Gate, Receive, Refusal, Scope, Send, Site, refuse
 from omni.server.desk import Desk
 from omni.server.intake import Intake
-from omni.server.limits import RequestRates
+from omni.server.limits import PerMinute, RequestRates
 from omni.server.mcp_door import McpDoor
 from omni.server.requests import SpecMaker
 from omni.server.tokens import TokenFile
@@ -25,16 +25,24 @@ TOKEN_LOOK_S = 0.5
 BODY_WITHIN_S = 10.0
 SOCKET_PATHS = frozenset({"/", "/ws"})
 
+MakeSite: TypeAlias = Callable[[TokenFile | None, PerMinute], Site]  # with the token and the count of failed logins
+
 
 class App:
     """What the door serves; `listens_on` tells it the port once that is known."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, site: Site | None = None) -> None:
         self._gate = gate
+        self._site = site
 
     def listens_on(self, port: int) -> None:
         """Our port: Host and Origin headers must name it."""
         self._gate.names.listens_on(port)
+
+    def closes(self) -> None:
+        """End what would stay open for ever; the door is about to close."""
+        if self._site:
+            self._site.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._gate(scope, receive, send)
@@ -106,8 +114,11 @@ def build_app(
     auth: TokenFile | None,
     readiness: api.Readiness,
     models: model_port.Models | None = None,
+    make_site: MakeSite | None = None,
 ) -> App:
     """Put the door together. `auth` None: no token is wanted (loopback only); `models` None: there is no model port.
+
+    `make_site` brings what browsers see; without it there is the JSON alone.
 
     Raises ConfigError.
     """
@@ -117,21 +128,28 @@ def build_app(
     make_spec = SpecMaker(config.allowed_workdirs, Intake.of(config))
     mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
     sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting, limits.frame_bytes)
+    failed = PerMinute(limits.failed_logins_per_minute, now)
+    site = make_site(auth, failed) if make_site else None
     router = Starlette(
         routes=[
+            *(site.routes if site else ()),
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
             *api.routes(desk, readiness),
             *(model_port.routes(models, call_rates, limits.nesting) if models else ()),
         ],
-        lifespan=lambda _: _alive(mcp, sockets, auth),
+        lifespan=lambda _: _alive(mcp, sockets, auth, site),
     )
-    return App(Gate(_Fork(sockets, router), host=config.host, tokens=auth, limits=limits, now=now, models=models))
+    inside = _Fork(sockets, router)
+    gate = Gate(inside, host=config.host, tokens=auth, limits=limits, now=now, models=models, failed=failed, site=site)
+    return App(gate, site)
 
 
 @contextlib.asynccontextmanager
-async def _alive(mcp: McpDoor, sockets: WebSocketDoor, auth: TokenFile | None) -> AsyncIterator[None]:
+async def _alive(
+    mcp: McpDoor, sockets: WebSocketDoor, auth: TokenFile | None, site: Site | None
+) -> AsyncIterator[None]:
     mcp.start()
-    watch = asyncio.create_task(_watch_token(sockets, auth)) if auth else None
+    watch = asyncio.create_task(_watch_token(sockets, auth, site)) if auth else None
     try:
         yield
     finally:
@@ -140,13 +158,15 @@ async def _alive(mcp: McpDoor, sockets: WebSocketDoor, auth: TokenFile | None) -
         await mcp.stop()
 
 
-async def _watch_token(sockets: WebSocketDoor, auth: TokenFile) -> None:
+async def _watch_token(sockets: WebSocketDoor, auth: TokenFile, site: Site | None) -> None:
     generation = auth.generation
     while True:
         await asyncio.sleep(TOKEN_LOOK_S)
         auth.refresh()
         if auth.generation != generation:
             generation = auth.generation
+            if site:
+                site.log_out()
             await sockets.log_out()
 
 

@@ -4,6 +4,7 @@
     Origin    present and not our own → 403: a web page is not the owner
     token     wrong → 401, and 429 from the sixth wrong one in a minute
               none → 401 for HTTP, while a WebSocket may stay for `ping`
+    cookie    of a session of the site (`Site`): opens what the site says, with GET; a change needs more (ADR-0051)
     number    more connections than allowed, or than allowed before login → 503
 
 Under `/v1` the door is the model port's: there a model key opens (`Authorization: Bearer` or `x-api-key`), and the
@@ -19,10 +20,11 @@ import ipaddress
 import re
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
+from starlette.routing import BaseRoute
 
 from omni.config import Limits, is_loopback
 from omni.domain.dialects import dialect_of, error_body
@@ -46,11 +48,12 @@ _LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who sends: the normalised address, whether they showed the token, and whom their model key is for."""
+    """Who sends: the normalised address, whether they are logged in, whom their model key is for, their session."""
 
     address: str
     logged_in: bool
     holder: Any = None
+    session: str = ""
 
 
 class ModelKeys(Protocol):
@@ -70,6 +73,33 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
     hint: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Site(Protocol):
+    """What browsers see, made above this room: its routes, and how they come in."""
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]: ...
+
+    def is_open(self, scope: Scope) -> bool:
+        """Whether this needs no login at all."""
+        ...
+
+    def admit(self, scope: Scope) -> str | Refusal:
+        """The session that a request without token belongs to; empty when there is none."""
+        ...
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        """Tell a person in a browser."""
+        ...
+
+    def log_out(self) -> None:
+        """The token has changed: what is open by the old one ends."""
+        ...
+
+    def close(self) -> None:
+        """The door closes: what would stay open for ever ends."""
+        ...
 
 
 class Names:
@@ -119,6 +149,8 @@ class Gate:
         limits: Limits,
         now: Callable[[], float],
         models: ModelKeys | None = None,
+        failed: PerMinute | None = None,
+        site: Site | None = None,
     ) -> None:
         if tokens is None and not is_loopback(host):
             raise ConfigError(
@@ -129,7 +161,8 @@ class Gate:
         self.names = Names(host)
         self._tokens = tokens
         self._limits = limits
-        self._failed = PerMinute(limits.failed_logins_per_minute, now)
+        self._failed = failed or PerMinute(limits.failed_logins_per_minute, now)
+        self._site = site
         self._models = models
         self._inside = 0
         self._before_login = 0
@@ -141,7 +174,7 @@ class Gate:
             return
         verdict = self._judge(scope)
         if isinstance(verdict, Refusal):
-            await refuse(scope, receive, send, verdict)
+            await self._refuse(scope, receive, send, verdict)
             return
         scope[CALLER] = verdict
         await self._pass(verdict, scope, receive, send)
@@ -157,7 +190,8 @@ class Gate:
         if self._inside >= self._limits.connections or (
             before_login and self._before_login >= self._limits.connections_before_login
         ):
-            await refuse(scope, receive, send, Refusal(503, "too many connections", "raise limits.connections"))
+            full = Refusal(503, "too many connections", "raise limits.connections")
+            await self._refuse(scope, receive, send, full)
             return
         self._inside += 1
         self._before_login += before_login
@@ -166,6 +200,12 @@ class Gate:
         finally:
             self._inside -= 1
             self._before_login -= before_login
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        if self._site and wants_page(scope):
+            await self._site.refuse(scope, receive, send, refusal)
+        else:
+            await refuse(scope, receive, send, refusal)
 
     async def _pass_call(self, holder: Any, scope: Scope, receive: Receive, send: Send) -> None:
         calls = self._model_calls
@@ -187,12 +227,12 @@ class Gate:
         return self._foreign(headers) or self._login(scope, headers)
 
     def _foreign(self, headers: list[tuple[bytes, bytes]]) -> Refusal | None:
-        hosts = _values(headers, b"host")
+        hosts = values(headers, b"host")
         if len(hosts) != 1:
             return Refusal(400, "exactly one Host header is wanted")
         if not self.names.knows_host(hosts[0]):
             return Refusal(403, "this host name is not ours", "use http://127.0.0.1:PORT, or set `host` in config.yaml")
-        if any(not self.names.knows_origin(each, hosts[0]) for each in _values(headers, b"origin")):
+        if any(not self.names.knows_origin(each, hosts[0]) for each in values(headers, b"origin")):
             return Refusal(403, "requests from web pages are not taken")
         return None
 
@@ -204,7 +244,7 @@ class Gate:
             return Caller(address, logged_in=False)  # clients of models ask so whether anybody is here
         if self._tokens is None:
             return Caller(address, logged_in=True)
-        given = _values(headers, b"authorization")
+        given = values(headers, b"authorization")
         if not given:
             return self._without_token(scope, address)
         scheme, _, token = given[0].partition(" ")
@@ -231,7 +271,18 @@ class Gate:
     def _without_token(self, scope: Scope, address: str) -> Caller | Refusal:
         if scope["type"] == "websocket" or scope["path"] in OPEN_PATHS:
             return Caller(address, logged_in=False)
-        return _unauthorised("this needs the token")
+        if self._site is None:
+            return _unauthorised("this needs the token")
+        return self._visitor(self._site, scope, address)
+
+    def _visitor(self, site: Site, scope: Scope, address: str) -> Caller | Refusal:
+        """Somebody with a browser, perhaps: never over a WebSocket, which any page may open."""
+        if site.is_open(scope):
+            return Caller(address, logged_in=False)
+        session = site.admit(scope)
+        if isinstance(session, Refusal):
+            return session
+        return Caller(address, logged_in=True, session=session) if session else _unauthorised("this needs the token")
 
     def _wrong_token(self, address: str, what: str = "token") -> Refusal:
         if self._failed.exceeded(address):
@@ -262,6 +313,11 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
     await send({"type": f"{kind}.body", "body": body})
 
 
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser shows the answer to a person; programs that take anything get JSON."""
+    return scope["type"] == "http" and any("text/html" in each for each in values(scope["headers"], b"accept"))
+
+
 def is_model_call(scope: Scope) -> bool:
     """Whether a request is for the model port."""
     return scope["type"] == "http" and str(scope["path"]).startswith(MODEL_PATHS)
@@ -276,12 +332,13 @@ def _told(scope: Scope, refusal: Refusal) -> bytes:
 
 def _model_keys(headers: list[tuple[bytes, bytes]]) -> list[str]:
     """What a caller shows as a key, in either way; clients may send both."""
-    bearers = (value.partition(" ") for value in _values(headers, b"authorization"))
+    bearers = (value.partition(" ") for value in values(headers, b"authorization"))
     keys = [token.strip() for scheme, _, token in bearers if scheme.lower() == "bearer"]
-    return [key for key in [*_values(headers, b"x-api-key"), *keys] if key]
+    return [key for key in [*values(headers, b"x-api-key"), *keys] if key]
 
 
-def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
+def values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """All values of a header, in order."""
     return [value.decode("latin-1") for key, value in headers if key.lower() == name]
 
 

@@ -15,7 +15,7 @@ import uvicorn
 from omni.config import Config, Limits, token_path
 from omni.domain.errors import OmniError
 from omni.server.api import Readiness
-from omni.server.app import App, build_app
+from omni.server.app import App, MakeSite, build_app
 from omni.server.auth import MODEL_CALLS
 from omni.server.desk import Desk
 from omni.server.model_port import Models
@@ -70,6 +70,7 @@ class Door:
     async def stop(self) -> None:
         """Take no more connections, close those that are open, return when all are gone."""
         if self._server and self._serving:
+            self._app.closes()
             self._server.should_exit = True
             await self._serving
 
@@ -112,8 +113,14 @@ class Door:
 
 
 def make_door(
-    config: Config, desk: Desk, data_dir: Path, readiness: Readiness = lambda: "", models: Models | None = None
+    config: Config,
+    desk: Desk,
+    data_dir: Path,
+    readiness: Readiness = lambda: "",
+    models: Models | None = None,
+    make_site: MakeSite | None = None,
 ) -> Door:
     """The door that a configuration asks for; makes the token at the first start. Raises ConfigError."""
     tokens = TokenFile(token_path(data_dir)) if config.auth == "token" else None
-    return Door(build_app(desk, config, tokens, readiness, models), config.host, config.port, config.limits)
+    app = build_app(desk, config, tokens, readiness, models, make_site)
+    return Door(app, config.host, config.port, config.limits)

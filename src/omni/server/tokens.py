@@ -30,6 +30,11 @@ class TokenFile:
         given = candidate.encode("utf-8", "surrogatepass")
         return bool(self._token) and hmac.compare_digest(given, self._token)
 
+    def seal(self, message: str) -> str:
+        """A code over the message that only this token makes: a new token voids it. Empty while there is no token."""
+        self.refresh()
+        return hmac.digest(self._token, message.encode(), "sha256").hex() if self._token else ""
+
     def refresh(self) -> None:
         """Look at the file again."""
         before = self._token
