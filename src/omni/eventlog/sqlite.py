@@ -79,6 +79,7 @@ class SqliteEventStore(LogReader):
         self._full = not opened.ballast.take()
         self._stale = False
         self._final: EventLogError | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     @classmethod
     def open(
@@ -126,7 +127,14 @@ class SqliteEventStore(LogReader):
                 columns, head = self._seal_all(entries, blobs)
                 self._transact(columns, blobs, head)
                 self._advance(head, versions)
+                for tell in self._listeners:
+                    tell()
             return self._head.position
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called after each append, in the appending thread, which it must not hold up; it raises nothing."""
+        with self._lock:
+            self._listeners.append(tell)
 
     def erase_blob(self, sha256: str) -> bool:
         """Erase a large payload for good and tell whether it was there; the chain stays valid.
