@@ -110,16 +110,16 @@ class History:
 
     def task(self, prefix: str) -> dict[str, Any]:
         """One task, from its stream alone. Raises Ambiguous, NotFound."""
-        return task_view(self._fold(self.resolve(prefix))[0])
+        return task_view(self.folded(self.resolve(prefix))[0])
 
     def events(self, prefix: str, after: int = 0) -> list[dict[str, Any]]:
         """The events of one task after a position."""
-        recorded = self._fold(self.resolve(prefix))[1]
+        recorded = self.folded(self.resolve(prefix))[1]
         return [event_view(each) for each in recorded if each.position > after]
 
     def why(self, prefix: str) -> dict[str, Any]:
         """Why a task went where it went."""
-        return decision_view(*self._fold(self.resolve(prefix)))
+        return decision_view(*self.folded(self.resolve(prefix)))
 
     def tasks(
         self, state: str | None = None, limit: int = 50, before: str | None = None, count: Count = nothing
@@ -161,7 +161,7 @@ class History:
         for done, task_id in enumerate(self._backwards("", before)):
             if done % REPORT_EVERY == 0:
                 count(done)
-            yield self._fold(task_id)[0]
+            yield self.folded(task_id)[0]
 
     def _backwards(self, prefix: str, before: str | None) -> Iterator[str]:
         """All ids with a prefix, greatest first: the log lists them forwards, so go down digit by digit."""
@@ -178,8 +178,19 @@ class History:
         found = self.reader.find_streams(ev.TASK_PREFIX + prefix, limit)
         return [each.removeprefix(ev.TASK_PREFIX) for each in found]
 
-    def _fold(self, task_id: str) -> tuple[Task, list[Recorded]]:
+    def ids(self, before: str | None = None) -> Iterator[str]:
+        """All tasks that ever were, newest first, read as they are asked for."""
+        return self._backwards("", before)
+
+    def folded(self, task_id: str, until: int | None = None) -> tuple[Task, list[Recorded]]:
+        """One task and its events, as of a position; None: as of now. Raises NotFound when there was none by then."""
         recorded = self.reader.stream(ev.TASK_PREFIX + task_id)
+        if until is not None and recorded and recorded[0].position > until:
+            born = recorded[0].position
+            raise NotFound(f"task {task_id} was created at position {born}, after {until}", hint=f"omni why {task_id}")
+        return self._fold(task_id, [each for each in recorded if until is None or each.position <= until])
+
+    def _fold(self, task_id: str, recorded: list[Recorded]) -> tuple[Task, list[Recorded]]:
         if not recorded:
             raise NotFound(f"no task has the id {task_id}", hint="omni tasks")
         first, *rest = recorded
