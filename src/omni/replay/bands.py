@@ -60,7 +60,7 @@ class Lane(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """No daemon was alive. `crashed`: the one before it ended without a word; None at an end: not known, or not over."""
+    """No daemon was alive; `until_ms` is None while none is. `crashed`: the one before it ended without a word."""
 
     from_ms: Millis
     until_ms: Millis | None
