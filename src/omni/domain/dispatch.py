@@ -226,7 +226,7 @@ def _release(board: Board, settings: RoutingSettings, health: Mapping[str, Execu
     released = []
     for task_id in board.at("stranded"):
         task = board.tasks[task_id]
-        choice = _choose(task.spec, settings, health, board.mode)
+        choice = choose(task.spec, settings, health, board.mode)
         if choice.route is not None:
             released.append((task.stream, _routed(choice)))
     return released
@@ -383,13 +383,13 @@ def _ask(task: Task, evidence: str) -> Outcome:
 def _routing(
     spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], mode: Mode
 ) -> list[ev.TaskEvent]:
-    choice = _choose(spec, settings, health, mode)
+    choice = choose(spec, settings, health, mode)
     if choice.route is not None:
         return [_routed(choice)]
     return [_routed(choice), ev.TaskHeld(Held("no_executor", choice.reason, ("retry", "fail")))]
 
 
-def _choose(
+def choose(
     spec: TaskSpec, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], mode: Mode
 ) -> routing.Choice:
     """Without the cloud whoever can do without it, and if nobody can, whoever will take it when the cloud is back."""
@@ -483,3 +483,5 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.ActorRestarted: _tell_again,
     cmd.TimerFired: _ring,
 }
+
+TAKES: tuple[type[Any], ...] = tuple(_DECIDE)  # every message that the Router decides about
