@@ -42,6 +42,8 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Entry, EventStore, Head, OutcomeUnknown, Recorded
 from omni.eventlog.upcasters import UPCASTERS
+from omni.replay import evidence
+from omni.replay.redecide import Redecided
 from omni.replay.verify import judge
 from omni.runtime.archive import fold
 from omni.runtime.kernel import Behaviour, Kernel
@@ -508,6 +510,7 @@ class World:
         self.check_log()
         report = judge(self.store._real, self.store.head)
         assert report.ok, report.findings
+        self.check_decisions(report.redecided)
         assert self.judge.mode == "NORMAL", f"all is well, and the mode is {self.judge.mode}"
         if self.watched:
             self.over.at_end(self.sky)
@@ -529,6 +532,12 @@ class World:
         assert gateway.tasks == self.kernels["router"].state.tasks, "the Gateway knows other tasks than the Router"
         counts = Counter(t.state for t in gateway.tasks.values())
         assert +gateway.counts == counts, f"{gateway.counts} counted, {counts} there"
+
+    def check_decisions(self, redecided: Redecided) -> None:
+        """The rules give every event again; what cannot be known is what an actor that died had seen."""
+        assert redecided.first is None, msgspec.json.format(msgspec.json.encode(redecided.first)).decode()
+        assert set(redecided.undecided) <= {evidence.CLOCK_MOVED, evidence.FORGOTTEN}, redecided.undecided
+        assert redecided.commands or not self.judge.lives
 
     def _to_client(self, message: Any) -> None:
         """Nothing is said to a client that the log does not say."""

@@ -297,3 +297,5 @@ _DECIDE: dict[type[Any], Callable[[SystemState, Any, Draft], None]] = {
     cmd.LocalObserved: _local_observed,
     cmd.TimerFired: _timer,
 }
+
+TAKES: tuple[type[Any], ...] = tuple(_DECIDE)  # every message that Brainstem decides about

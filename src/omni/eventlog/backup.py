@@ -50,6 +50,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     streams: int
     head: Head
     problems: list[Problem]
+    erased: frozenset[str] = frozenset()  # large payloads that are gone on purpose, by their hashes
 
     @property
     def ok(self) -> bool:
@@ -133,7 +134,8 @@ class _Check:
     def report(self) -> VerifyReport:
         more = [Problem(0, f"{self._dropped} further problems")] if self._dropped else []
         head = Head(self.position, self._previous)
-        return VerifyReport(self._events, len(self._versions), head, self._problems + more)
+        erased = frozenset(digest.hex() for digest, content in self._blobs.items() if content is None)
+        return VerifyReport(self._events, len(self._versions), head, self._problems + more, erased)
 
     def _structure(self, rows: SharedReader) -> None:
         for (line,) in rows.rows("PRAGMA integrity_check"):

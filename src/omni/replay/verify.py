@@ -22,15 +22,15 @@ from typing import Any
 
 import msgspec
 
-from omni.domain import board as boards
 from omni.domain import events as ev
-from omni.domain.board import OWN_STREAMS, Board
+from omni.domain.board import OWN_STREAMS
 from omni.eventlog.backup import Problem, VerifyReport
 from omni.eventlog.backup import verify as check_rows
 from omni.eventlog.store import EventReader, Head, Recorded
 from omni.eventlog.upcasters import log_codec
 from omni.replay.history import History
 from omni.replay.modes import ModeCheck
+from omni.replay.redecide import Redecide, Redecided
 
 KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000
@@ -63,11 +63,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     by_type: dict[str, int] = {}
     violations: int = 0
     findings: tuple[Finding, ...] = ()
+    redecided: Redecided = Redecided()
 
     @property
     def ok(self) -> bool:
-        """Whether the log is whole and lived by the rules."""
-        return self.violations == 0 and not self.damage
+        """Whether the log is whole, lived by the rules, and is what the rules decide."""
+        return self.violations == 0 and not self.damage and self.redecided.divergences == 0
 
 
 class _Life(msgspec.Struct):
@@ -95,12 +96,17 @@ def judged(stored: VerifyReport, database: Path, count: Callable[[int], None] = 
             damage=tuple(stored.problems),
         )
     with History.at(database) as history:
-        return judge(history.reader, stored.head, count)
+        return judge(history.reader, stored.head, count, stored.erased)
 
 
-def judge(reader: EventReader, head: Head, count: Callable[[int], None] = lambda _: None) -> Report:
-    """Judge every event up to a position by the rules."""
-    check = _Check()
+def judge(
+    reader: EventReader,
+    head: Head,
+    count: Callable[[int], None] = lambda _: None,
+    erased: frozenset[str] = frozenset(),
+) -> Report:
+    """Judge every event up to a position by the rules, and decide every command again."""
+    check = _Check(erased)
     for recorded in reader.read(until=head.position):
         check(recorded)
         if check.events % REPORT_EVERY == 0:
@@ -110,7 +116,7 @@ def judge(reader: EventReader, head: Head, count: Callable[[int], None] = lambda
 
 
 class _Check:
-    def __init__(self) -> None:
+    def __init__(self, erased: frozenset[str]) -> None:
         self.events = 0
         self.violations = 0
         self.findings: list[Finding] = []
@@ -118,7 +124,9 @@ class _Check:
         self._versions: dict[str, int] = {}
         self._lives: dict[str, _Life] = {}
         self._by_type: Counter[str] = Counter()
-        self._board = Board()
+        self._redecide = Redecide(self._unapplied, erased)
+        self._redecided = Redecided()
+        self._board = self._redecide.state.board
         self._calls: set[str] = set()  # reserved, and not settled
         self._modes = ModeCheck()
 
@@ -131,10 +139,11 @@ class _Check:
         if recorded.stream in OWN_STREAMS or recorded.stream.startswith(ev.TASK_PREFIX):
             for rule, detail in self._judge(recorded):
                 self._find(recorded, rule, detail)
-            self._fold(recorded)
+        self._redecide(recorded)
 
     def end(self, head: int) -> None:
         """Compare what was judged with what the state rebuilt from the log says."""
+        self._redecided = self._redecide.finish()
         if self._position != head:
             self._note(Finding(head, "", "position.gap", f"the log ends at {self._position}, not at {head}"))
         alive = sum(1 for life in self._lives.values() if not life.ended)
@@ -158,6 +167,7 @@ class _Check:
             by_type=dict(self._by_type.most_common()),
             violations=self.violations,
             findings=tuple(self.findings),
+            redecided=self._redecided,
             head=head,
             head_hash=head_hash,
         )
@@ -200,11 +210,8 @@ class _Check:
         self._calls -= {event.call} if isinstance(event, ev.CallSettled) else set()
         return []
 
-    def _fold(self, recorded: Recorded) -> None:
-        try:
-            boards.evolve(self._board, recorded.stream, recorded.event, recorded.at_ms, recorded.position)  # type: ignore[arg-type]
-        except (KeyError, IndexError, AttributeError, TypeError) as error:
-            self._find(recorded, "fold.failed", f"{_name(recorded.event)} cannot be applied: {error!r}")
+    def _unapplied(self, recorded: Recorded, error: Exception) -> None:
+        self._find(recorded, "fold.failed", f"{_name(recorded.event)} cannot be applied: {error!r}")
 
     def _find(self, recorded: Recorded, rule: str, detail: str) -> None:
         self._note(Finding(recorded.position, recorded.stream, rule, detail))
