@@ -93,6 +93,10 @@ def test_what_needs_a_person_is_counted_thing_by_thing() -> None:
         "reason": "nobody knows",
         "choices": ["retry", "accept", "fail"],
         "alone": False,
+        "actions": [
+            *({"do": "resolve", "decision": each} for each in waits["options"]),
+            {"do": "cancel", "decision": ""},
+        ],
     }
 
 

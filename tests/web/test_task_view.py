@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from omni.web.pages import actions
 from omni.web.pages import task as page
 
 AT = "2026-01-01T00:00:00.000Z"
@@ -27,7 +28,7 @@ def task(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_what_can_be_done_follows_from_the_state(seen: dict[str, Any], possible: list[str]) -> None:
-    assert [" ".join(filter(None, each.values())) for each in page.actions(seen)] == possible
+    assert [" ".join(filter(None, each.values())) for each in actions.actions(seen)] == possible
 
 
 def test_calls_are_told_with_what_they_cost_and_an_open_one_as_open() -> None:
@@ -56,18 +57,16 @@ def test_the_model_that_answered_outweighs_the_one_that_was_asked() -> None:
     assert page.calls(events)[0]["model"] == "answered"
 
 
-def test_a_long_result_is_folded_and_a_short_one_is_not() -> None:
+def test_a_result_is_shown_as_it_was_written_and_what_is_for_programs_as_json() -> None:
     assert page.result(None) is None
-    short, long = (
-        page.result({"content": "x", "structured": None}),
-        page.result({"content": "x" * 2000, "structured": None}),
-    )
-    assert short is not None
-    assert long is not None
-    assert (short["long"], long["long"], len(long["start"])) == (False, True, page.LONG_CHARS)
+    assert page.result({"content": "<b>x", "structured": None}) == {"content": "<b>x", "structured": ""}
+    assert page.result({"content": None, "structured": {"a": [1]}}) == {
+        "content": "",
+        "structured": '{\n  "a": [\n    1\n  ]\n}',
+    }
 
 
 def test_times_between_are_in_seconds_and_unknown_where_one_is_missing() -> None:
     assert page.seconds_between(AT, "2026-01-01T00:00:01.500Z") == 1.5
     assert page.seconds_between(AT, None) is None
-    assert page.relative([event("task.created", "2026-01-01T00:00:02.000Z")], AT)[0]["after_s"] == 2.0
+    assert page.relative([event("task.created", "2026-01-01T00:00:02.000Z")], AT, "en")[0]["after_s"] == 2.0

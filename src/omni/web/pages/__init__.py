@@ -19,8 +19,9 @@ def _late(name: str) -> Page:
     module_name = f"{__name__}.{name}"
 
     async def page(request: Request, room: Room) -> str:
-        module = sys.modules.get(module_name) or await asyncio.to_thread(importlib.import_module, module_name)
-        shown: str = await module.page(request, room)
+        if module_name not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, module_name)
+        shown: str = await sys.modules[module_name].page(request, room)
         return shown
 
     return page

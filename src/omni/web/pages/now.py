@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 
+from omni.domain.view import task_view, timestamp
 from omni.domain.visible import one_line
+from omni.server.views import system_view
+from omni.web.pages import owed
+from omni.web.pages.actions import actions
+from omni.web.pages.frame import show
+from omni.web.room import Room
 
 RECENT_MS = 86_400_000  # failures older than a day are history, and stand under Tasks
 SHOWN = 5
+LISTED = 50
 OPEN_STATES = ("executing", "dispatching", "idle", "waiting", "held")
 DISABLED = "disabled in the configuration"
 _BAD_COMPONENT = frozenset({"down", "open", "invalid", "cooldown", "drill", "active"})
@@ -26,6 +35,23 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     progress: Mapping[str, dict[str, Any]] = {}  # by task: `{progress, total, message}`
     notices: Sequence[dict[str, Any]] = ()  # owed and not told yet: `{key, kind, at, facts, tries}`
     since: str = ""  # RFC 3339: failures after it are news
+
+
+async def page(request: Request, room: Room) -> str:
+    """Ask how things are, and show it."""
+    report = await room.desk.status()
+    held, executing, dispatching, failed, notices = await asyncio.gather(
+        *(_tasks(room, state) for state in ("held", "executing", "dispatching", "failed")),
+        room.read(lambda history: owed.notices(history, room.language)),
+    )
+    since = timestamp(room.clock.wall_ms() - RECENT_MS) or ""
+    running = [*executing, *dispatching]
+    seen = Seen(status=system_view(report), held=held, running=running, failed=failed, notices=notices, since=since)
+    return show("now.html", room, "now", report.position, **view(seen))
+
+
+async def _tasks(room: Room, state: str) -> list[dict[str, Any]]:
+    return [task_view(each) for each in (await room.desk.list(state, LISTED)).tasks]
 
 
 def view(seen: Seen) -> dict[str, Any]:
@@ -79,6 +105,7 @@ def held(view: Mapping[str, Any]) -> dict[str, Any]:
         "reason": waits["reason"],
         "choices": list(waits["options"]),
         "alone": alone,
+        "actions": actions(view),
     }
 
 

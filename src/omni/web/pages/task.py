@@ -6,11 +6,36 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from omni.domain.values import ENDED
-from omni.domain.visible import one_line
+import msgspec
+from starlette.requests import Request
 
-LONG_CHARS = 1_200  # a longer result is folded, its beginning shown
+from omni.domain.values import ENDED
+from omni.domain.view import task_view
+from omni.domain.visible import one_line
+from omni.notify.texts import Language
+from omni.replay.words import sentence
+from omni.web.pages.actions import actions
+from omni.web.pages.frame import show
+from omni.web.room import Room
+
+LONG_CHARS = 1_200  # of a result; a longer one is folded, its beginning shown
+MOST_CHARS = 100_000
 EVENTS_SHOWN = 500
+FULL_ID = 36
+TITLE_CHARS = 200
+
+
+async def page(request: Request, room: Room) -> str:
+    """One task, by its id or any unique beginning of it. Raises NotFound, Ambiguous."""
+    task_id = await _full(room, request.path_params["task_id"])
+    task = task_view(await room.desk.get(task_id))
+    events, decision = await room.desk.events(task_id), await room.desk.explain(task_id)
+    shown = view(task, events, decision, None, room.language)
+    return show("task.html", room, "tasks", (await room.desk.status()).position, title=shown["heading"][:60], **shown)
+
+
+async def _full(room: Room, given: str) -> str:
+    return given if len(given) == FULL_ID else await room.read(lambda history: history.resolve(given))
 
 
 def view(
@@ -18,11 +43,12 @@ def view(
     events: Sequence[Mapping[str, Any]],
     decision: Mapping[str, Any],
     card: Mapping[str, Any] | None,
+    language: Language,
 ) -> dict[str, Any]:
     """Everything that the template shows. `card` is the whole story of the decision, where there is one."""
     return {
         "task": task,
-        "title": one_line(task["description"]),
+        "heading": one_line(task["description"])[:TITLE_CHARS],
         "ended": task["state"] in ENDED,
         "actions": actions(task),
         "decision": decision["decision"],
@@ -30,20 +56,14 @@ def view(
         "card": card,
         "attempts": [attempt(each) for each in task["attempts"]],
         "calls": calls(events),
-        "events": relative(events[-EVENTS_SHOWN:], task["created_at"]),
+        "events": relative(events[-EVENTS_SHOWN:], task["created_at"], language),
+        "facts": facts(task),
         "left_out": max(0, len(events) - EVENTS_SHOWN),
+        "long_chars": LONG_CHARS,
+        "most_chars": MOST_CHARS,
         "result": result(task["result"]),
         "by_hand": task["state"] == "completed" and not any(a["state"] == "succeeded" for a in task["attempts"]),
     }
-
-
-def actions(task: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What a person can do about a task as it is: `do` is the action, `decision` what a resolving one decides."""
-    held = task["held"] or {}
-    chosen = [{"do": "resolve", "decision": each} for each in held.get("options", ())]
-    if task["state"] in ENDED:
-        return [{"do": "retry", "decision": ""}]
-    return [*chosen, *([] if task["cancel_requested"] else [{"do": "cancel", "decision": ""}])]
 
 
 def attempt(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,22 +123,34 @@ def _settled(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def relative(events: Sequence[Mapping[str, Any]], began: str) -> list[dict[str, Any]]:
-    """Events with how long after the task's creation each came, in seconds."""
-    return [{**each, "after_s": seconds_between(began, each["at"])} for each in events]
+def facts(task: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What else is known of a task, with the group and name of each text; what is not said is left out."""
+    said = (
+        ("task", "type", task["type"]),
+        ("col", "executor", task["executor"]),
+        ("task", "tier", task["tier"]),
+        ("col", "model", task["model"]),
+        ("task", "priority", str(task["priority"])),
+        ("task", "labels", ", ".join(task["labels"])),
+    )
+    return [each for each in said if each[2]]
 
 
-def result(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What came of it: text as the executor wrote it, and how much of it stands before the fold."""
+def relative(events: Sequence[Mapping[str, Any]], began: str, language: Language) -> list[dict[str, Any]]:
+    """Events in words, with how long after the task's creation each came, in seconds."""
+    return [
+        {**each, "after_s": seconds_between(began, each["at"]), "words": sentence(each["type"], each["body"], language)}
+        for each in events
+    ]
+
+
+def result(view: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """What came of it, as the executor wrote it; `structured` as indented JSON."""
     if view is None:
         return None
-    content = view["content"] or ""
-    return {
-        "content": content,
-        "long": len(content) > LONG_CHARS,
-        "start": content[:LONG_CHARS],
-        "structured": view["structured"],
-    }
+    structured = view["structured"]
+    plain = b"" if structured is None else msgspec.json.format(msgspec.json.encode(structured), indent=2)
+    return {"content": view["content"] or "", "structured": plain.decode()}
 
 
 def seconds_between(began: str | None, ended: str | None) -> float | None:
