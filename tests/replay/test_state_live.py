@@ -106,7 +106,7 @@ STEPS: dict[str, Callable[[Watched, int], None]] = {
     "jump": the_clock_jumps,
     "messages": some_messages_arrive,
     "crash": lambda world, pick: world.crash(pick),
-    "ready": lambda world, pick: world.everyone_ready(),
+    "ready": lambda world, _: world.everyone_ready(),
     "ask": somebody_asks,
 }
 Step = st.tuples(st.sampled_from([*STEPS]), st.integers(0, 255))

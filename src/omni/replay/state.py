@@ -138,6 +138,10 @@ class StateAt:
         """What had been spent on the day of this moment, and the caps."""
         return spend_view(budget.as_of(budget.spend(self.board), self.at_ms))
 
+    def task(self, task_id: str) -> Task | None:
+        """One task as it was; None when there was none of that id."""
+        return self.board.tasks.get(task_id) or self._left_memory(task_id)
+
     def tasks(self, state: str | None = None, limit: int = PAGE, before: str | None = None) -> View:
         """A page of the tasks of this moment, newest first: `{tasks, next}`; `next` goes on as `before`."""
         found = list(islice((t for t in self._newest(before) if state is None or t.state == state), limit + 1))
@@ -145,18 +149,13 @@ class StateAt:
         return {"tasks": [task_view(each) for each in found[:limit]], "next": more}
 
     def _newest(self, before: str | None) -> Iterator[Task]:
-        """Tasks that have left memory are read from their own streams."""
-        for task_id in self._history.ids(before):
-            known = self.board.tasks.get(task_id)
-            if known is not None:
-                yield known
-            elif (left := self._left_memory(task_id)) is not None:
-                yield left
+        """Tasks that had left memory are read from their own streams."""
+        return (task for task_id in self._history.ids(before) if (task := self.task(task_id)) is not None)
 
     def _left_memory(self, task_id: str) -> Task | None:
         try:
             return self._history.folded(task_id, self.position)[0]
-        except NotFound:  # it was created later
+        except NotFound:  # never, or later
             return None
 
     def _tasks_view(self, open_limit: int | None, ended_limit: int | None) -> View:
