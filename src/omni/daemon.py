@@ -47,7 +47,10 @@ from omni.runtime.post import Post
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door
+from omni.server.limits import PerMinute
 from omni.server.model_port import LateModels
+from omni.server.tokens import TokenFile
+from omni.web.dashboard import Dashboard
 
 if TYPE_CHECKING:
     from omni.llm.models import Models
@@ -106,7 +109,7 @@ class Daemon:
         self._late_port = LateModels()
         self.faults = Faults(call_paths(self.config), self.clock, self.post)
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
-        self.door = make_door(self.config, self.desk, data_dir, models=self._late_port)
+        self.door = make_door(self.config, self.desk, data_dir, models=self._late_port, make_site=self._dashboard)
 
     async def start(self) -> None:
         """Bring up actors, adapters and the port, in order of dependency."""
@@ -151,6 +154,9 @@ class Daemon:
             self._latecomers[name].arrive(receive)
         self._late_port.arrive(self.models.port)
         self.models.warm()
+
+    def _dashboard(self, tokens: TokenFile | None, failed: PerMinute) -> Dashboard:
+        return Dashboard(self.desk, self.config, self.store, self.data_dir, tokens, failed)
 
     def _model_access(self, task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
         """Where an attempt finds its models, and with which key; the port is bound before the hands start."""

@@ -73,21 +73,21 @@ def make_token(path: Path) -> None:
 
 def rotate_token(path: Path) -> str:
     """Replace the token in one step; a running daemon takes the new one at once."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    replace_private(path, token + "\n")
+    return token
+
+
+def replace_private(path: Path, content: str) -> None:
+    """Write a file that its owner alone can read, in one step: whoever looks finds the old content or the new."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
-    token = _write(fresh)
-    fresh.replace(path)
-    return token
-
-
-def _write(path: Path) -> str:
-    token = secrets.token_urlsafe(TOKEN_BYTES)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
+        file.write(content)
         file.flush()
         os.fsync(descriptor)
-    return token
+    fresh.replace(path)
 
 
 def _checked(path: Path, status: os.stat_result) -> bytes:

@@ -11,12 +11,13 @@ from typing import Any, get_args
 
 from omni.notify.texts import Language
 from omni.web.texts_common import COMMON
+from omni.web.texts_door import DOOR
 from omni.web.texts_pages import PAGES
 from omni.web.texts_report import REPORT
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 HTML_LANGUAGE: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
-TEXTS: dict[str, tuple[str, ...]] = {**COMMON, **REPORT, **PAGES}
+TEXTS: dict[str, tuple[str, ...]] = {**COMMON, **REPORT, **PAGES, **DOOR}
 
 
 def say(language: Language, key: str, facts: Mapping[str, Any]) -> str:
