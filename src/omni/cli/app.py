@@ -317,6 +317,17 @@ def mode(
 
 
 @app.command()
+def dashboard(
+    ctx: typer.Context,
+    opened: Annotated[bool, typer.Option("--open", help="Open it in a browser of this machine.")] = False,
+) -> int:
+    """Print a link that logs a browser in to the dashboard, once."""
+    from omni.cli import dashboard as room
+
+    return room.run(_context(ctx), opened=opened)
+
+
+@app.command()
 def costs(
     ctx: typer.Context,
     by: Annotated[Bill, typer.Option(help="What to add up by.")] = Bill.model,
