@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
@@ -133,6 +133,8 @@ def test_a_walk_that_remembers_no_task_looks_each_one_up(history: History, monke
         ({"events": ("task.", "health.mode")}, [4, 5, 9, 14, 17, 21, 22]),
         ({"events": ("task.created",), "after": 4}, [21]),
         ({"events": ("no.such",)}, []),
+        ({"events": ("router.", "system.")}, [1, 2, 3, 19, 20]),
+        ({"events": ("router.executor",), "executor": "absent"}, [19]),
         ({"events": ("call.settled",), "executor": "echo"}, [13]),
         ({"task": ONE, "events": ("call.",), "after": 8, "until": 13}, [12, 13]),
         ({"task": TWO}, [21, 22]),
@@ -177,6 +179,12 @@ def test_a_task_that_is_not_there_is_not_found_and_a_short_id_is_ambiguous(histo
 def test_words_are_told_in_the_language_that_is_asked_for(history: History) -> None:
     told = [row.text for row in timeline(history, Wanted(events=("health.mode", "task.completed")), language="zh")]
     assert told == ["NORMAL → DEGRADED:the proxy is down", "DEGRADED → NORMAL:the proxy is back", "完成"]
+
+
+def test_the_streams_that_are_named_like_their_events_hold_no_others() -> None:
+    """A walk over these streams alone is only sound as long as their events stand nowhere else."""
+    for own in (ev.RouterEvent, ev.HealthEvent, ev.SystemEvent):
+        assert len({kind.__struct_config__.tag.partition(".")[0] for kind in get_args(own)}) == 1
 
 
 def test_every_type_of_event_can_be_asked_for() -> None:

@@ -1,7 +1,8 @@
 """What happened, event by event, in words: for one task, one executor, some types of event, or all of it.
 
 A task's rows come from its own stream, found by index, and the modes from the edges in the health stream: neither walks
-the log. Everything else is one walk over the stretch, of which events of other types are not even decoded.
+the log. The same holds for events of the Router, of health and of the system alone. Everything else is one walk over
+the stretch, of which events of other types are not even decoded.
 
 Memory, however long the log is: one batch of the reader (2,000 events), the edges of the mode, and which executor had
 which attempt of the LIVES_KEPT tasks seen last. A task that is not among them, as after a start in the middle, is
@@ -27,6 +28,7 @@ EVENT_TYPES = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(
 MODE_EDGE = "health.mode_changed"
 FIRST_MODE: Mode = "NORMAL"  # of a log where health has said nothing yet
 _LIFE = ("attempt.planned", "call.reserved")  # what has to be known of a task to say who had its attempts
+_OWN_STREAMS = {ev.ROUTER_STREAM, ev.HEALTH_STREAM, ev.SYSTEM_STREAM}  # named like the events in them
 _TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
 
 
@@ -84,8 +86,8 @@ def timeline(
         facts: Iterable[_Fact] = reader.facts(0, (stream,), until=until)
         moded = _with_edges(facts, reader, wanted.after, until)
     else:
-        types = (*wanted.types, MODE_EDGE, *_LIFE) if wanted.types else ()
-        facts = reader.facts(wanted.after, (), until=until, types=tuple(dict.fromkeys(types)))
+        streams, types = _where(wanted.types)
+        facts = reader.facts(wanted.after, streams, until=until, types=types)
         moded = _with_modes(facts, mode_at(reader, wanted.after))
     yield from _rows(_Lives(reader), moded, wanted, count, language, when)
 
@@ -94,6 +96,16 @@ def mode_at(reader: EventReader, position: int) -> Mode:
     """The mode in force after a position, whatever the events around it are."""
     found = reader.last(ev.HEALTH_STREAM, MODE_EDGE, position)
     return found.event.after if found else FIRST_MODE  # type: ignore[attr-defined]
+
+
+def _where(types: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The streams to read, all for none, and what to read of them: what is wanted, and what has to be known of it."""
+    if not types:
+        return (), ()
+    own = {name.partition(".")[0] for name in types}
+    if own <= _OWN_STREAMS:  # few events in streams of their own: no walk over the log
+        return tuple(sorted({*own, ev.HEALTH_STREAM})), tuple({*types, MODE_EDGE})
+    return (), tuple({*types, MODE_EDGE, *_LIFE})
 
 
 _Fact = tuple[int, str, Millis, Any]
