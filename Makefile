@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Both make .venv first, and again only when a lock changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-real test-peers setup format torture bench lock clean
+.PHONY: help run test test-browser test-real test-peers setup format torture bench lock clean
 
 PY := .venv/bin/python
 WORKERS ?= 2
@@ -27,6 +27,10 @@ test: setup ## the gate: format, lint, imports, types, tests
 	@$(PY) -m mypy
 	$(call step,pytest)
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-browser: setup ## the dashboard in a real Chromium, without a window
+	$(call step,pytest -m browser)
+	@chromium="$$(scripts/setup_browser.sh)" && OMNI_CHROMIUM="$$chromium" $(PY) -m pytest -m browser -n 0 --timeout 300 tests/browser $(ARGS)
 
 test-real: setup ## the tests against a real LiteLLM proxy, in a .venv-real of its own
 	$(call step,pytest -m real)
