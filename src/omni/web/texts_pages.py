@@ -187,4 +187,42 @@ _TASKS: dict[str, tuple[str, ...]] = {
     "task.free": ("free", "免费"),
 }
 
-PAGES: dict[str, tuple[str, ...]] = {**_FRAME, **_WORDS, **_NOW, **_TASKS}
+_TIMELINE: dict[str, tuple[str, ...]] = {
+    "timeline.title": ("Timeline", "时间线"),
+    "timeline.filters": ("Show only", "筛选"),
+    "timeline.task": ("Task id, or its beginning", "任务编号(或开头)"),
+    "timeline.executor": ("Executor", "执行器"),
+    "timeline.event": ("Event", "事件"),
+    "timeline.all": ("all", "全部"),
+    "timeline.apply": ("Apply", "应用"),
+    "timeline.clear": ("Show everything", "显示全部"),
+    "timeline.pause": ("Pause", "暂停"),
+    "timeline.go_on": ("Go on", "继续"),
+    "timeline.rows": ("Events, newest first", "事件(最新在前)"),
+    "timeline.none": ("No event fits.", "没有符合条件的事件。"),
+    "timeline.older": ("Older events", "更早的事件"),
+    "timeline.picture": ("Modes and attempts", "模式与尝试"),
+    "scrub.title": ("Look back", "回看"),
+    "scrub.range": ("Position in the log", "日志位置"),
+    "scrub.show": ("Show", "查看"),
+    "scrub.time": ("Or a time: 30m, 7d, 2026-01-31T08:00", "或时间:30m、7d、2026-01-31T08:00"),
+    "scrub.before": ("Event before", "上一事件"),
+    "scrub.after": ("Event after", "下一事件"),
+    "scrub.live": ("Back to now", "回到现在"),
+    "scrub.none": ("The log is empty.", "日志为空。"),
+    "state.title": ("The state at position {n}", "位置 {n} 时的状态"),
+    "state.none": ("Before the first event there is nothing.", "首个事件之前没有任何状态。"),
+    "state.daemon": ("Daemon", "守护进程"),
+    "state.daemon.on": ("Omni {version}, process {pid}", "Omni {version},进程 {pid}"),
+    "state.daemon.off": ("not running", "未运行"),
+    "state.config": ("Configuration", "配置"),
+    "state.hash": ("Hash of the state", "状态哈希"),
+    "state.tasks": ("Tasks", "任务"),
+    "state.tasks.none": ("No task is open.", "没有未结束的任务。"),
+    "state.left_out": ("{n} more are open.", "另有 {n} 个未结束。", "1 more is open."),
+    "state.owed": ("Notices owed", "待送达通知"),
+    "state.executors": ("Executors", "执行器"),
+    "state.components": ("Gateway, clouds, keys and breakers", "网关、云端、密钥与熔断器"),
+}
+
+PAGES: dict[str, tuple[str, ...]] = {**_FRAME, **_WORDS, **_NOW, **_TASKS, **_TIMELINE}

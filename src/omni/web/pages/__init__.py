@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from typing import Any
 
 from starlette.requests import Request
 
@@ -29,4 +30,7 @@ def _late(name: str) -> Page:
 
 PAGES: Pages = {
     "/": _late("now"),
+    "/timeline": _late("timeline"),
+    "/tasks": _late("tasks"),
+    "/tasks/{task_id}": _late("task"),
 }
