@@ -132,6 +132,10 @@ class ClaudeHome:
         """The conversations that Claude Code keeps on disk."""
         return self.home.glob(".claude/projects/*/*.jsonl")
 
+    def recorded(self, session: str) -> bool:
+        """Whether the first message of a session is on disk: killed before, it cannot be gone on with."""
+        return any('"type":"user"' in each.read_text("utf-8") for each in self.transcripts() if each.stem == session)
+
 
 def new_session() -> str:
     return str(uuid.uuid4())

@@ -196,6 +196,7 @@ def test_a_killed_session_can_be_gone_on_with(claude: ClaudeHome) -> None:
     session = new_session()
     run = claude.start("[[slow:60]]", "--session-id", session)
     until(lambda: claude.api.asked(session), 20, "the model is asked")
+    until(lambda: claude.recorded(session), 20, "the session is on disk")
     run.signal(signal.SIGKILL).end()
     ran = claude.run("[[text:on we go]]", "--resume", session)
     assert ran.result["result"] == "on we go"
