@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
@@ -10,23 +10,20 @@ from omni.cli.output import one_line, table
 from omni.domain.values import Millis
 from omni.domain.visible import usd
 
-if TYPE_CHECKING:
-    from omni.replay.costs import Line
-
 HELP = "omni costs --help"
 _HEAD = ("CALLS", "BILLED", "IMPUTED", "REPORTED", "UNKNOWN", "TOKENS IN/OUT")
 
 
 def run(context: Context, by: str, since: str | None) -> int:
     """Print the bill by model, tier, executor, task, day or channel. Raises NotFound without a log, BadUsage."""
-    from omni.replay.costs import bill
+    from omni.replay.costs import bill, ranked
     from omni.runtime.ports import SystemClock
 
     began = moment(since, SystemClock().wall_ms()) if since else 0
     with context.history() as history:
         read = bill(history.reader, by, began, context.counting("reading the log"))
     context.out.redraw("")
-    names = sorted(read.lines) if by == "day" else sorted(read.lines, key=lambda name: _rank(name, read.lines[name]))
+    names = sorted(read.lines) if by == "day" else ranked(read.lines)
     rows = [{"key": name, **read.lines[name].view()} for name in names]
     document = {"by": by, "since": since, "rows": rows, "total": read.total.view()}
     context.out.show("costs", document, lines(by, since, rows, read.total.view()))
@@ -51,12 +48,6 @@ def moment(text: str, now: Millis) -> Millis:
         return read(text, now)
     except NoSuchMoment:
         raise BadUsage(f"{text!r} is no point in time: 7d, 12h, 2026-01-31 or 2026-01-31T08:00", hint=HELP) from None
-
-
-def _rank(name: str, line: Line) -> tuple[float, float, int, str]:
-    """Dearest first."""
-    known = (line.billed_usd or 0.0) + line.kept_usd
-    return (-known, -(line.imputed_usd or 0.0) - (line.reported_usd or 0.0), -line.calls, name)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ that attempt's calls came through the model port, and stands in a column of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -73,11 +73,15 @@ BY: dict[str, Callable[[_Made], str]] = {
 
 
 class Bill:
-    """Folds a log into lines by `by`, one of `BY`; what was reserved before `since` stays out."""
+    """Folds a log into lines by `by`, one of `BY`; what was reserved before `since` stays out.
+
+    So does what is reserved while `counting` is false: a stretch of the log needs what came before it, and not its sums.
+    """
 
     def __init__(self, by: str, since: Millis = 0) -> None:
         self.lines: dict[str, Line] = {}
         self.total = Line()
+        self.counting = True
         self._name = BY[by]
         self._since = since
         self._offset = 0
@@ -122,7 +126,7 @@ class Bill:
         route = self._routes.get(stream)
         task = "" if stream == ev.CALLS_STREAM else stream.removeprefix(ev.TASK_PREFIX)
         self._metered[stream] = event.n
-        if at < self._since:
+        if at < self._since or not self.counting:
             return
         day = day_of(at, self._offset)
         who = route.executor if route else f"(client {event.client})" if event.client else NO_TASK
@@ -148,7 +152,9 @@ class Bill:
 
     def _succeeded(self, stream: str, event: ev.AttemptSucceeded, at: Millis) -> None:
         route = self._routes.get(stream)
-        if self._metered.get(stream) == event.n or route is None or event.cost_usd is None or at < self._since:
+        if self._metered.get(stream) == event.n or route is None or event.cost_usd is None:
+            return
+        if at < self._since or not self.counting:
             return
         task = stream.removeprefix(ev.TASK_PREFIX)
         day = day_of(at, self._offset)
@@ -169,6 +175,16 @@ def bill(reader: EventReader, by: str, since: Millis, count: Callable[[int], Non
         read.add(stream, event, at)
     read.close()
     return read
+
+
+def ranked(lines: Mapping[str, Line]) -> list[str]:
+    """The names of lines, dearest first."""
+    return sorted(lines, key=lambda name: _rank(name, lines[name]))
+
+
+def _rank(name: str, line: Line) -> tuple[float, float, int, str]:
+    known = (line.billed_usd or 0.0) + line.kept_usd
+    return (-known, -(line.imputed_usd or 0.0) - (line.reported_usd or 0.0), -line.calls, name)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
