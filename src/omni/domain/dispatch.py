@@ -235,9 +235,10 @@ def _release(board: Board, settings: RoutingSettings, health: Mapping[str, Execu
 def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
     """Route again whoever waits for an executor that the configuration no longer names."""
     names = {e.name for e in settings.executors}
-    left = [i for name in board.waiting if name not in names for i in board.queued(name)]
-    left += [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
-    return [(board.tasks[i].stream, e) for i in left for e in _elsewhere(board.tasks[i], settings, {}, board.mode)]
+    queued = [i for name in board.waiting if name not in names for i in board.queued(name)]
+    delayed = [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
+    left = suspension.in_line(board, (*queued, *delayed))
+    return [(task.stream, e) for task in left for e in _elsewhere(task, settings, {}, board.mode)]
 
 
 def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:

@@ -42,7 +42,7 @@ def noted(board: Board, message: cmd.NoteMode, at: Millis) -> Outcome:
         return NOTHING
     note: _Events = [(ev.ROUTER_STREAM, ev.ModeNoted(message.mode, message.cleared, message.reason))]
     if message.mode == "BRAINSTEM":
-        running = _in_line(board, (i for name in board.spots("running") for i in board.at("running", name)))
+        running = in_line(board, (i for name in board.spots("running") for i in board.at("running", name)))
         cut_off = [task for task in running if board.needs_cloud(task.attempts[-1].route.executor)]
         suspended: _Events = [(task.stream, ev.TaskSuspended(message.reason or REASON)) for task in cut_off]
         return Outcome([*note, *suspended], [orders.pause(task, task.attempts[-1]) for task in cut_off])
@@ -54,7 +54,7 @@ def newcomers(board: Board) -> list[tuple[str, ev.TaskSuspended]]:
     """Suspend whoever stands in a queue, or in a backoff without the cloud, for an executor that needs it."""
     queued = [i for name in board.waiting if board.needs_cloud(name) for i in board.queued(name)]
     delayed = _delayed(board) if board.mode == "BRAINSTEM" else ()
-    return [(task.stream, ev.TaskSuspended(REASON)) for task in _in_line(board, (*queued, *delayed))]
+    return [(task.stream, ev.TaskSuspended(REASON)) for task in in_line(board, (*queued, *delayed))]
 
 
 def next_back(board: Board, can_move: Callable[[Task], bool]) -> Task | None:
@@ -142,7 +142,7 @@ def _restored(tasks: list[Task]) -> _Events:
     return [(task.stream, ev.TaskRestored()) for task in sorted(tasks, key=_queued)]
 
 
-def _in_line(board: Board, ids: Iterable[str]) -> list[Task]:
+def in_line(board: Board, ids: Iterable[str]) -> list[Task]:
     """The tasks in the order in which they joined: it follows from the log alone, and the order of places does not."""
     return sorted((board.tasks[i] for i in ids), key=_queued)
 

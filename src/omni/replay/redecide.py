@@ -314,7 +314,7 @@ def _differences(path: str, recorded: Any, decided: Any) -> Iterator[Difference]
     if isinstance(recorded, dict) and isinstance(decided, dict):
         for name in [*recorded, *(each for each in decided if each not in recorded)]:
             yield from _differences(f"{path}.{name}" if path else str(name), recorded.get(name), decided.get(name))
-    elif isinstance(recorded, list) and isinstance(decided, list) and len(recorded) == len(decided):
+    elif isinstance(recorded, list | tuple) and isinstance(decided, list | tuple) and len(recorded) == len(decided):
         for at, (one, two) in enumerate(zip(recorded, decided, strict=True)):
             yield from _differences(f"{path}[{at}]", one, two)
     else:
