@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.sim.world import World
 
 from omni.config import config_hash, load, redacted
@@ -40,10 +41,15 @@ class First(World):
             else f"r{self._count}"
         )
 
+    def _boot(self) -> None:
+        with pytest.MonkeyPatch.context() as chance:
+            chance.setattr("secrets.token_hex", lambda _bytes: f"{self.lives + 1:08x}")
+            chance.setattr("os.getpid", lambda: 4_200 + self.lives)
+            super()._boot()
+
     def _register(self) -> None:
         if not self.lives:
             self.clock.wall = BEGINS
-        self.store.boot = self.store._real.boot = f"{self.lives + 1}-{self.lives + 1:08x}"
         super()._register()
 
     def _announce(self) -> None:

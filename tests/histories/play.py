@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from tests.histories.sky import Sky
 from tests.sim.world import World, each
 
@@ -34,7 +35,7 @@ from omni.replay.verify import judge
 OWNER = timezone(timedelta(hours=8))  # a day begins at 16:00 UTC: every figure by day has to know
 OFFSET_MS = 8 * 3_600_000
 HOUSE = Path(__file__).with_name("house.yaml")
-VERSION = "0.1.0"
+VERSION, PID = "0.1.0", 4_200
 SECRETS = (
     "LITE_LLM_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "ANTHROPIC_BACKUP_KEY", "OPENROUTER_BACKUP_KEY",
     "OPENCLAW_GATEWAY_TOKEN", "MOLTBOT_GATEWAY_TOKEN",
@@ -207,10 +208,16 @@ class Play(World):
     def _behaviours(self) -> list[Any]:
         return [ExecutorPool({}) if each.name == "pool" else each for each in super()._behaviours()]
 
+    def _boot(self) -> None:
+        """As ever, but that the names of boots and processes are always the same."""
+        with pytest.MonkeyPatch.context() as chance:
+            chance.setattr("secrets.token_hex", lambda _bytes: f"{self.lives + 1:08x}")
+            chance.setattr("os.getpid", lambda: PID + self.lives)
+            super()._boot()
+
     def _register(self) -> None:
         if self.lives == 0:
             self.clock.wall = self.begins
-        self.store.boot = self.store._real.boot = f"{self.lives + 1}-{self.lives + 1:08x}"
         super()._register()
         for name in ("hands", "probes", "local", "notifier", "port"):
             self.post.register(name, partial(each, getattr(self, f"_{name}")))
@@ -218,7 +225,7 @@ class Play(World):
     def _announce(self) -> None:
         config, boot = self.loaded.config, self.store.boot
         up = cmd.DaemonUp(
-            VERSION, 4_200 + self.lives, boot, config_hash(config), redacted(config), 0,
+            VERSION, PID + self.lives, boot, config_hash(config), redacted(config), 0,
             repair_settings(config), self.telling,
         )  # fmt: skip
         self.post.send("brainstem", "daemon", (up,))

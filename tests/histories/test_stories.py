@@ -1,18 +1,27 @@
-"""The golden logs can be played again: the same rules write the same log, in another place and at another time."""
+"""The golden logs are what today's rules write, byte for byte, in another place and at another time."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
-from tests.histories.make import play
+from tests.histories.make import file_of, play
 from tests.histories.stories import STORIES
 
-from omni.replay.verify import verify
+from omni.config import log_path
+from omni.eventlog.transfer import export_jsonl
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_a_history_played_twice_is_the_same_log_and_a_sound_one(name: str, tmp_path: Path) -> None:
-    first, second = (verify(play(name, tmp_path / str(n)) / "omni.db") for n in range(2))
-    assert first.ok, (first.damage, first.findings)
-    assert first.head_hash == second.head_hash
+def test_the_rules_of_today_still_write_the_same_log(name: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    export_jsonl(log_path(play(name, tmp_path / name)), out)
+    assert events(out.getvalue()) == events(file_of(name).read_bytes()), "see README.md, if that was the purpose"
+
+
+def events(export: bytes) -> list[bytes]:
+    """The lines of the events; those around them name the version that exported it."""
+    found = [line for line in export.splitlines() if line.startswith(b'{"line":"event"')]
+    assert len(found) > 50
+    return found
