@@ -22,7 +22,7 @@ REPORT_EVERY = 10_000
 EPOCH = date(1970, 1, 1).toordinal()
 NO_TASK = "(no task)"
 NOT_METERED = "(not metered)"
-_STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
+STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 
 
 class Line(msgspec.Struct):
@@ -44,6 +44,11 @@ class Line(msgspec.Struct):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return {name: money(value) if isinstance(value, float) else value for name, value in plain.items()}
 
+    def take(self, other: Line) -> None:
+        """Add another line to this one."""
+        for name in self.__struct_fields__:
+            setattr(self, name, _sum(getattr(self, name), getattr(other, name)))
+
     def use(self, usage: Usage | None) -> None:
         """Add tokens."""
         if usage is not None:
@@ -51,7 +56,7 @@ class Line(msgspec.Struct):
             self.output_tokens += usage.output_tokens
 
 
-class _Made(msgspec.Struct, frozen=True):
+class Made(msgspec.Struct, frozen=True):
     """A call, or an attempt that was not metered, as far as it can be sorted by."""
 
     model: str
@@ -62,7 +67,7 @@ class _Made(msgspec.Struct, frozen=True):
     day: int
 
 
-BY: dict[str, Callable[[_Made], str]] = {
+BY: dict[str, Callable[[Made], str]] = {
     "model": lambda made: made.model or "(unnamed)",
     "tier": lambda made: made.tier or "(none)",
     "executor": lambda made: made.executor,
@@ -75,7 +80,8 @@ BY: dict[str, Callable[[_Made], str]] = {
 class Bill:
     """Folds a log into lines by `by`, one of `BY`; what was reserved before `since` stays out.
 
-    So does what is reserved while `counting` is false: a stretch of the log needs what came before it, and not its sums.
+    So does what is reserved while `counting` is false: for the sums of a stretch of a log, what came before it must be
+    known and not counted.
     """
 
     def __init__(self, by: str, since: Millis = 0) -> None:
@@ -84,8 +90,8 @@ class Bill:
         self.counting = True
         self._name = BY[by]
         self._since = since
-        self._offset = 0
-        self._open: dict[str, tuple[Reservation, _Made]] = {}
+        self.offset = 0  # how far the owner's midnight is ahead of UTC's
+        self._open: dict[str, tuple[Reservation, Made]] = {}
         self._routes: dict[str, Route] = {}  # of the last attempts of tasks that have not ended
         self._metered: dict[str, int] = {}  # and which attempt of theirs made the last call
         self._book: dict[type[Any], Callable[[str, Any, Millis], None]] = {
@@ -113,7 +119,7 @@ class Bill:
                 line.reserved_usd += call.charge_usd
 
     def _configured(self, _: str, event: ev.RoutingConfigured, at: Millis) -> None:
-        self._offset = event.settings.budget.utc_offset_ms
+        self.offset = event.settings.budget.utc_offset_ms
 
     def _planned(self, stream: str, event: ev.AttemptPlanned, at: Millis) -> None:
         self._routes[stream] = event.route
@@ -128,13 +134,13 @@ class Bill:
         self._metered[stream] = event.n
         if at < self._since or not self.counting:
             return
-        day = day_of(at, self._offset)
+        day = day_of(at, self.offset)
         who = route.executor if route else f"(client {event.client})" if event.client else NO_TASK
         paid, estimate = event.paid, event.estimate_usd
         call = Reservation(
             event.call, day, event.tier, event.channel, event.model, task, paid=paid, estimate_usd=estimate
         )
-        self._open[event.call] = call, _Made(event.model, event.tier, event.channel, who, task, day)
+        self._open[event.call] = call, Made(event.model, event.tier, event.channel, who, task, day)
 
     def _settled(self, _: str, event: ev.CallSettled, at: Millis) -> None:
         if event.call not in self._open:
@@ -157,19 +163,20 @@ class Bill:
         if at < self._since or not self.counting:
             return
         task = stream.removeprefix(ev.TASK_PREFIX)
-        day = day_of(at, self._offset)
-        for line in self._lines(_Made(route.model, route.tier, NOT_METERED, route.executor, task, day)):
+        day = day_of(at, self.offset)
+        for line in self._lines(Made(route.model, route.tier, NOT_METERED, route.executor, task, day)):
             line.reported_usd = _sum(line.reported_usd, event.cost_usd)
             line.use(event.usage)
 
-    def _lines(self, made: _Made) -> tuple[Line, Line]:
+    def _lines(self, made: Made) -> Iterable[Line]:
+        """All lines that something is to be booked in."""
         return self.lines.setdefault(self._name(made), Line()), self.total
 
 
 def bill(reader: EventReader, by: str, since: Millis, count: Callable[[int], None]) -> Bill:
     """Read the whole log; `count` is told now and then how many events have been read."""
     read = Bill(by, since)
-    for done, (_, stream, at, event) in enumerate(reader.facts(0, _STREAMS)):
+    for done, (_, stream, at, event) in enumerate(reader.facts(0, STREAMS)):
         if done % REPORT_EVERY == 0:
             count(done)
         read.add(stream, event, at)
