@@ -123,8 +123,19 @@ class FailingStore:
     ) -> Iterator[Recorded]:
         return self._real.read(after, prefixes=prefixes, until=until, check=check)
 
-    def facts(self, after: int, prefixes: Sequence[str]) -> Iterator[Fact]:
-        return self._real.facts(after, prefixes)
+    def facts(
+        self, after: int, prefixes: Sequence[str], *, until: int | None = None, types: Sequence[str] = ()
+    ) -> Iterator[Fact]:
+        return self._real.facts(after, prefixes, until=until, types=types)
+
+    def last(self, stream: str, type_name: str, until: int) -> Recorded | None:
+        return self._real.last(stream, type_name, until)
+
+    def at_ms(self, position: int) -> int | None:
+        return self._real.at_ms(position)
+
+    def erased(self) -> list[bytes]:
+        return self._real.erased()
 
     def stream(self, stream: str) -> list[Recorded]:
         return self._real.stream(stream)

@@ -28,6 +28,33 @@ class Notice(msgspec.Struct, frozen=True):
     to: str = ""
 
 
+class SystemSnapshot(msgspec.Struct, frozen=True):
+    """Everything that the system stream has led to, so that `restore` gives an equal state."""
+
+    version: int
+    boot: str
+    running: bool
+    config_digest: str
+    mode: Mode
+    reason: str
+    telling: Telling
+    outbox: tuple[Notice, ...]
+    lanes: tuple[tuple[Lane, tuple[tuple[str, int], ...]], ...]
+    dedups: tuple[tuple[str, int], ...]
+    heard_to: int
+    settings: RepairSettings
+    repair: str
+    unwanted: tuple[str, ...]
+    repairs: int
+    repair_at: Millis
+    last_outcome: str
+    given_up: bool
+    nobody_told: bool
+    drill_until: Millis
+    local: str
+    sleep_tries: int
+
+
 class SystemState:
     """What the system stream says so far. Mutable, owned by one actor, rebuilt from the log."""
 
@@ -64,6 +91,16 @@ class SystemState:
         """The sink of this name, if this boot has one."""
         return next((sink for sink in self.telling.sinks if sink.name == name), None)
 
+    def snapshot(self) -> SystemSnapshot:
+        """What has to be saved so that `restore` gives an equal state."""
+        ordered = {
+            "outbox": tuple(self.outbox.values()),
+            "lanes": tuple((lane, tuple(keys.items())) for lane, keys in self.lanes.items()),
+            "dedups": tuple(self.dedups.items()),
+            "unwanted": tuple(self.unwanted),
+        }
+        return SystemSnapshot(**{**vars(self), **ordered})
+
 
 def serves(sink: NoticeSink, to: str) -> bool:
     """Whether a notice for this address is owed to the sink."""
@@ -73,6 +110,17 @@ def serves(sink: NoticeSink, to: str) -> bool:
 def initial() -> SystemState:
     """The state before any event."""
     return SystemState()
+
+
+def restore(snapshot: SystemSnapshot) -> SystemState:
+    """Build the state that `snapshot` was taken of."""
+    state = SystemState()
+    vars(state).update(msgspec.structs.asdict(snapshot))
+    state.outbox = OrderedDict((notice.key, notice) for notice in snapshot.outbox)
+    state.lanes = {lane: OrderedDict(keys) for lane, keys in snapshot.lanes}
+    state.dedups = OrderedDict(snapshot.dedups)
+    state.unwanted = OrderedDict.fromkeys(snapshot.unwanted)
+    return state
 
 
 def evolve(state: SystemState, event: ev.SystemEvent, at: Millis) -> None:

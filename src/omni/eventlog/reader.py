@@ -115,6 +115,10 @@ class LogReader:
             raise CorruptLog(f"payload {digest.hex()} was changed", hint=_VERIFY)
         return content
 
+    def erased(self) -> list[bytes]:
+        """Return the hashes of all payloads that were erased, in order."""
+        return [row[0] for row in self._rows("SELECT hash FROM blobs WHERE data IS NULL ORDER BY hash")]
+
     def close(self) -> None:
         """Let go of the database."""
         self._shared.close()

@@ -104,6 +104,10 @@ class EventReader(Protocol):
         """Return the first `limit` streams, by name, that start with the prefix."""
         ...
 
+    def erased(self) -> list[bytes]:
+        """Return the hashes of all payloads that were erased, in order."""
+        ...
+
     def hash_at(self, position: int) -> bytes | None:
         """Return the chain's hash at a position, for comparing a snapshot; None beyond the end."""
         ...

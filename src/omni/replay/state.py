@@ -1,94 +1,37 @@
 """The whole state as of one position: what Router, HealthMonitor and Brainstem would hold had the log ended there.
 
-Theory of operation. All streams are folded together, in the order of the log, by the functions that the actors
-themselves use. What those leave out because they decide nothing by it (which version ran, how many tasks had ended)
-is looked up, or counted beside the fold.
-
-    router, calls, task-*   Board                      `board_hash` of its snapshot names the state
-    health                  Health, and the edges of executors
-    system                  SystemState
+What their folds leave out because nothing is decided by it (which version ran, what led to the mode) is looked up in
+the log. `board_hash` of the board's snapshot names the state.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 from typing import Any, TypeAlias
 
 import msgspec
 
-from omni.domain import board as boards
-from omni.domain import budget, executor_watch, system
+from omni.domain import budget
 from omni.domain import events as ev
-from omni.domain import health as healths
-from omni.domain.board import Board, BoardSnapshot, Fact
-from omni.domain.errors import CorruptLog, NotFound
-from omni.domain.executor_watch import Executors
-from omni.domain.health import Health
-from omni.domain.system import SystemState
+from omni.domain.board import BoardSnapshot
+from omni.domain.errors import NotFound
 from omni.domain.task import Task
-from omni.domain.values import Millis, RoutingSettings, TaskState
+from omni.domain.values import RoutingSettings, TaskState
 from omni.domain.view import spend_view, task_view, timestamp
 from omni.eventlog.store import Recorded
-from omni.replay.history import REPORT_EVERY, Count, History, nothing
+from omni.replay.checkpoints import Checkpoints, beside
+from omni.replay.fold import Folded
+from omni.replay.history import Count, History, nothing
 from omni.replay.state_views import health_view, router_view, system_view
 
 OPEN_SHOWN = 200
 ENDED_SHOWN = 10
 PAGE = 50
-_UNAPPLIED = (KeyError, IndexError, AttributeError, TypeError, AssertionError)
-_TERMINAL: dict[type[Any], TaskState] = {
-    ev.TaskCompleted: TaskState.COMPLETED,
-    ev.TaskFailed: TaskState.FAILED,
-    ev.TaskCancelled: TaskState.CANCELLED,
-}
 View: TypeAlias = dict[str, Any]
-
-
-class Folded:
-    """Everything durable after `position`, whose event was written at `at`; mutable, and only ever moved forward."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.at: Millis = 0
-        self.board = Board()
-        self.health = Health()
-        self.executors: Executors = {}
-        self.system = SystemState()
-        self.ended: Counter[str] = Counter()  # tasks by how they ended, those that have left memory included
-
-    def fold(self, facts: Iterable[Fact]) -> None:
-        """Apply events of all streams. Raises CorruptLog at one that fits nothing before it."""
-        try:
-            boards.fold(self.board, self._sorted(facts))
-        except _UNAPPLIED as error:
-            raise CorruptLog(
-                f"the event at position {self.position} does not follow from those before it: {error!r}",
-                hint="omni verify",
-            ) from error
-
-    def _sorted(self, facts: Iterable[Fact]) -> Iterator[Fact]:
-        """Apply what belongs to the other actors, and pass on what belongs to the board."""
-        for fact in facts:
-            position, stream, at, event = fact
-            self.position, self.at = position, at
-            if stream == ev.HEALTH_STREAM:
-                self._healed(event, at)
-            elif stream == ev.SYSTEM_STREAM:
-                system.evolve(self.system, event, at)
-            else:
-                if ended := _TERMINAL.get(type(event)):
-                    self.ended[str(ended)] += 1
-                yield fact
-
-    def _healed(self, event: Any, at: Millis) -> None:
-        if isinstance(event, ev.ExecutorHealthChanged):
-            executor_watch.evolve(self.executors, event, at)
-        else:
-            healths.evolve(self.health, event, at)
 
 
 class StateAt:
@@ -178,10 +121,8 @@ def state_at(history: History, position: int, count: Count = nothing) -> StateAt
 
     Raises CorruptLog where the log cannot be folded.
     """
-    folded = Folded()
     until = min(max(position, 0), history.reader.head.position)
-    folded.fold(_counted(history.reader.facts(0, (), until=until), count))
-    return StateAt(history, folded)
+    return StateAt(history, Checkpoints(history.reader, beside(history.database)).folded(until, count))
 
 
 def board_hash(snapshot: BoardSnapshot) -> str:
@@ -199,10 +140,3 @@ def _canonical(value: msgspec.Struct) -> bytes:
         return msgspec.msgpack.encode(value, order="deterministic")
     except OverflowError:  # MessagePack has no integers beyond 64 bits, and an executor may answer with one
         return msgspec.json.encode(value, order="deterministic")
-
-
-def _counted(facts: Iterable[Fact], count: Count) -> Iterator[Fact]:
-    for done, fact in enumerate(facts):
-        if done % REPORT_EVERY == 0:
-            count(done)
-        yield fact

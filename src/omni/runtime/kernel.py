@@ -14,7 +14,6 @@ stream (Gateway, ExecutorPool) keep only what can be rebuilt, and take no part i
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -23,12 +22,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
-from omni import __version__
 from omni.domain.board import Fact
 from omni.domain.commands import Envelope, Refusal
 from omni.domain.effects import Outcome, Send
 from omni.domain.values import Millis
-from omni.eventlog.snapshots import Snapshots
+from omni.eventlog.snapshots import Snapshots, fingerprint
 from omni.eventlog.store import Entry, EventStore
 from omni.runtime.ports import Clock
 
@@ -208,9 +206,3 @@ class _Turn:
 
 def _input(envelope: Envelope) -> bytes:
     return _encode({"from": envelope.sender, "message": envelope.message})
-
-
-def fingerprint(shape: type[Any] | None) -> str:
-    """Changes with the version and with the shape of the snapshot, so that an old one is never misread."""
-    schema = msgspec.json.encode(msgspec.json.schema(shape) if shape else None, order="sorted")
-    return f"{__version__}:{hashlib.sha256(schema).hexdigest()[:16]}"
