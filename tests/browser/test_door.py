@@ -94,15 +94,15 @@ def test_a_login_lives_through_a_restart_and_ends_with_the_token(owner: Visitor)
 def test_a_stream_ends_when_the_token_changes(owner: Visitor) -> None:
     owner.expect(REFUSED)
     owner.page.evaluate(LISTEN, 0)
-    owner.page.wait_for_function("window.heard.length > 0")
+    owner.page.wait_for_function("() => window.heard.length > 0")
     assert owner.house.omni("token", "rotate").returncode == 0
-    owner.page.wait_for_function("window.stream.readyState === EventSource.CLOSED")  # the new try was refused
+    owner.page.wait_for_function("() => window.stream.readyState === EventSource.CLOSED")  # the new try was refused
 
 
 def test_the_daemon_stops_at_once_while_pages_listen(owner: Visitor) -> None:
     owner.expect(REFUSED)
     owner.page.evaluate(LISTEN, 0)
-    owner.page.wait_for_function("window.heard.length > 0")
+    owner.page.wait_for_function("() => window.heard.length > 0")
     assert owner.house.daemon.stop() == 0
     assert "graceful" not in (owner.house.omni.data_dir / "logs" / "omni.log").read_text()
 
@@ -197,4 +197,5 @@ def test_the_door_works_without_any_script(visit: Visit, house: House) -> None:
 def status_of(visitor: Visitor, path: str) -> int:
     answer = visitor.page.goto(visitor.house.url(path))
     assert answer is not None
-    return answer.status
+    status: int = answer.status
+    return status

@@ -29,6 +29,7 @@ from omni.runtime.archive import fold
 from omni.runtime.loop import LoopMailbox
 from omni.runtime.ports import SystemClock, SystemIds
 from omni.runtime.post import Post
+from omni.server.app import MakeSite
 from omni.server.desk import Desk
 from omni.server.door import Door, make_door
 
@@ -93,6 +94,7 @@ class House:
         auth: Literal["token", "none"] = "token",
         port: int = 0,
         models: Callable[[House], Any] | None = None,
+        site: Callable[[House], MakeSite] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = SystemClock()
@@ -120,10 +122,11 @@ class House:
         self.config = Config(
             data_dir=str(data_dir), auth=auth, limits=limits or Limits(), allowed_workdirs=(str(data_dir),)
         )
+        self._make_site = site(self) if site else None
         self.door = self._door(port)
 
     def _door(self, port: int) -> Door:
-        door = make_door(self.config, self.desk, self.data_dir, lambda: self.unready, self.models)
+        door = make_door(self.config, self.desk, self.data_dir, lambda: self.unready, self.models, self._make_site)
         door.port = port
         return door
 

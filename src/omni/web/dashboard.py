@@ -36,6 +36,7 @@ from omni.web.texts import say
 log = structlog.get_logger()
 
 STATIC = "/static/"
+ICON = "/favicon.ico"  # browsers ask for it whatever a page says
 SESSIONS_FILE = "sessions"
 _FILES = Path(__file__).with_name("static")
 
@@ -72,6 +73,7 @@ class Dashboard:
             *self._login.routes,
             Route("/api/events", self._live, methods=["GET"]),
             Route(STATIC + "{name}", self._static, methods=["GET"]),
+            Route(ICON, self._icon, methods=["GET"]),
             *(Route(path, self._safely(handler), methods=[method]) for path, method, handler in self._actions.table),
             *(_PageRoute(path, self._safely(self._shown(page)), methods=["GET"]) for path, page in PAGES.items()),
         ]
@@ -83,7 +85,7 @@ class Dashboard:
     def is_open(self, scope: Scope) -> bool:
         """The login itself, and the style of its page."""
         path = str(scope["path"])
-        return scope["type"] == "http" and (path == "/login" or path.startswith(STATIC))
+        return scope["type"] == "http" and (path in {"/login", ICON} or path.startswith(STATIC))
 
     def admit(self, scope: Scope) -> str | Refusal:
         """The session of a browser, for our own paths alone."""
@@ -133,6 +135,9 @@ class Dashboard:
                 return html(trouble(self._language, title, why, "omni logs"), 500)
 
         return answer
+
+    async def _icon(self, request: Request) -> Response:
+        return Response(b"", 204, {**SAFE, "cache-control": "max-age=86400"})
 
     async def _static(self, request: Request) -> Response:
         found = (await asyncio.to_thread(static_files)).get(request.path_params["name"])
