@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from typing import Any
 
 from starlette.requests import Request
 
@@ -33,4 +32,5 @@ PAGES: Pages = {
     "/timeline": _late("timeline"),
     "/tasks": _late("tasks"),
     "/tasks/{task_id}": _late("task"),
+    "/levels": _late("levels"),
 }

@@ -72,12 +72,11 @@ def view(seen: Seen) -> dict[str, Any]:
         "needs": needs,
         "needs_count": sum(len(each) if isinstance(each, list) else bool(each) for each in needs.values()),
         "running": [running(each, seen.progress.get(each["id"])) for each in seen.running],
-        "counts": [{"state": s, "count": n} for s in OPEN_STATES if (n := status["tasks"].get(s, 0))],
+        "counts": [{"state": s, "n": n} for s in OPEN_STATES if (n := status["tasks"].get(s, 0))],
         "total": sum(status["tasks"].values()),
         "executors": executors,
         "components": components(status["components"]),
         "spend": money,
-        "position": status["position"],
     }
 
 

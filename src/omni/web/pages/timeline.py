@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,16 +13,17 @@ from starlette.requests import Request
 
 from omni.domain.values import Millis
 from omni.notify.texts import Language
+from omni.replay.bands import picture
 from omni.replay.history import History
 from omni.replay.state import state_at
 from omni.replay.timeline import EVENT_TYPES, Row, Wanted, timeline
 from omni.replay.when import position_of
-from omni.web.charts import Chart
-from omni.web.pages.drawn import drawn
+from omni.web.lanes import lanes
 from omni.web.pages.frame import show
 from omni.web.pages.now import components, executor, spend, task
 from omni.web.render import Words
 from omni.web.room import Room
+from omni.web.svg import Chart
 
 ROWS = 100
 FIRST_LOOK = 4_000  # positions that a filter looks through at first, then four times as many, and so on
@@ -90,9 +91,16 @@ def look(history: History, question: Asked, language: Language, now_ms: Millis) 
     events = (question.event,) if question.event else ()
     wanted = Wanted(task=question.task, until=until, executor=question.executor, events=events)
     found = newest(history, wanted, Words(language))
-    chart = drawn(history, found.rows, language)
+    chart = _drawn(history, found.rows, Words(language))
     state = None if at is None else state_view(state_at(history, at).view(open_limit=OPEN_SHOWN, ended_limit=0))
     return Looked(head, at, found, chart, state)
+
+
+def _drawn(history: History, rows: Sequence[Row], words: Words) -> Chart | None:
+    """Modes and attempts from the oldest row to the newest; None where there is no row."""
+    if not rows:
+        return None
+    return lanes("timeline", picture(history, rows[-1].position - 1, rows[0].position), words)
 
 
 def newest(history: History, wanted: Wanted, words: Words, limit: int = ROWS) -> Found:
@@ -120,7 +128,6 @@ def view(question: Asked, looked: Looked, executors: list[str]) -> dict[str, Any
         "chart": looked.chart,
         "state": looked.state,
         "at": looked.at,
-        "here": "timeline",
         "scrub": {
             "at": here,
             "head": looked.head,
