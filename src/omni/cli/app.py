@@ -341,6 +341,20 @@ def costs(
     return room.run(_context(ctx), str(by), since)
 
 
+@app.command("what-if")
+def what_if(
+    ctx: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(metavar="P|T", help="In force from then on: a position, 7d, 12h, a date, a time.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="P|T", help="And up to then.")] = None,
+) -> int:
+    """Show what another configuration (--config FILE) would have done to the recorded history."""
+    from omni.cli import what_if as room
+
+    return room.run(_context(ctx), since, to)
+
+
 @app.command()
 def logs(
     ctx: typer.Context,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from omni.domain.values import Usage
+from omni.config.model import Config
+from omni.domain.values import LOCAL_MODEL, PROXY, Usage
 
 LIST_NAME = "model_prices_and_context_window_backup.json"
 _LOCAL = frozenset({"ollama", "ollama_chat", "lm_studio"})
@@ -104,3 +106,39 @@ def _rates(entry: dict[str, Any], above: int, suffix: str) -> Rates | None:
     read = entry.get("cache_read_input_token_cost" + suffix, entry.get("cache_read_input_token_cost", inward))
     write = entry.get("cache_creation_input_token_cost" + suffix, entry.get("cache_creation_input_token_cost", inward))
     return Rates(above, inward, outward, read, write)
+
+
+def on_channel(table: Mapping[str, Price], kinds: Mapping[str, str], channel: str, model: str) -> Price | None:
+    """The price of a model on a channel; `kinds`: the kind of each channel that is not the proxy."""
+    return find(table, "" if channel == PROXY else kinds.get(channel, channel), model)
+
+
+class PriceList:
+    """What the models of one configuration cost; the list is read when it is first asked for."""
+
+    def __init__(self, config: Config, path: Path | None = None) -> None:
+        self._kinds = {LOCAL_MODEL: "ollama", **{n: each.kind for n, each in config.providers.items() if each.kind}}
+        self._behind = _behind(config)
+        self._path = path
+
+    @cached_property
+    def _table(self) -> dict[str, Price]:
+        return read_list(self._path)
+
+    def __call__(self, channel: str, model: str, usage: Usage) -> float | None:
+        """What these tokens cost; None where nobody knows, also where a name stands for models of several prices."""
+        names = self._behind.get(model, (model,)) if channel == PROXY else (model,)
+        found = [on_channel(self._table, self._kinds, channel, name) for name in names]
+        costs = {each.of(usage) if each else None for each in found}
+        return costs.pop() if len(costs) == 1 else None
+
+
+def _behind(config: Config) -> dict[str, tuple[str, ...]]:
+    """What stands behind the names that the proxy's `model_list` gives its models."""
+    named: dict[str, tuple[str, ...]] = {}
+    for entry in config.model_list:
+        model = (entry.get("litellm_params") or {}).get("model")
+        if isinstance(model, str):
+            name = str(entry.get("model_name"))
+            named[name] = (*named.get(name, ()), model)
+    return named

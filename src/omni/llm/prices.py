@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from omni.config.prices import Price, find, read_list
+from omni.config.prices import Price, on_channel, read_list
 from omni.domain.hops import Hop
 from omni.domain.values import LOCAL_MODEL, MOST_USD, PROXY, CostSource, Usage
 from omni.llm.answer import Meter
@@ -84,8 +84,7 @@ class Prices:
             self._reading = asyncio.create_task(asyncio.to_thread(_read, self._path))
         # Shielded: whoever gives up waiting must not take the list away from the others.
         table = await asyncio.shield(self._reading)
-        kind = "" if channel == PROXY else self._kinds.get(channel, channel)
-        return find(table, kind, model)
+        return on_channel(table, self._kinds, channel, model)
 
 
 _LIMITS = {"input": ("max_output_tokens",), "messages": ("max_tokens", "max_completion_tokens")}

@@ -67,7 +67,8 @@ class Modes:
 
     def begin(self, at: Millis) -> None:
         """From here on the new settings are in force."""
-        self._configured(ev.HealthConfigured(self.recorded.settings), at, active=True)
+        if self.recorded.revision:  # else the record's own settings are still to come
+            self._configured(ev.HealthConfigured(self.recorded.settings), at, active=True)
 
     def possible(self, at: Millis) -> frozenset[Mode]:
         """Every mode that the new settings may have led to by now."""

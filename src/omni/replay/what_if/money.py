@@ -298,7 +298,7 @@ class Purse:
 
     def _as_tried(self, ask: Ask, life: Life, task: Task | None) -> Ask:
         """A refused call as it would have been asked for on the task's new route: its estimate is not known then."""
-        if task is None or life.route is None or task.route is None or life.route == task.route:
+        if task is None or life.route is None or task.route is None or same_way(life.route, task.route):
             return ask
         return Ask(life.route.tier, ask.channel, None) if ask.tier == task.route.tier else ask
 

@@ -1,0 +1,214 @@
+"""`omni what-if`: another configuration over the recorded history, straight from the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omni.cli.context import Context
+from omni.cli.exits import OK, BadUsage
+from omni.cli.output import local_time, one_line, table
+from omni.domain.budget import usd
+from omni.domain.errors import ConfigError, NotFound
+from omni.domain.view import timestamp
+
+if TYPE_CHECKING:
+    from omni.replay.history import History
+    from omni.replay.what_if import Answer, Change, Latency, Money, Tally
+
+HELP = "omni what-if --help"
+SHOWN = 20  # tasks; --json shows all
+_HEAD = ("", "RECORDED", "BY THE POLICY", "DIFFERENCE", "LABEL", "UNKNOWN")
+_FATES = {
+    "refused": "would not have been accepted",
+    "held": "would have been held",
+    "elsewhere": "another executor",
+    "other_model": "another model",
+    "let_on": "would not have been held there",
+    "unsure": "not known",
+    "other_time": "another time",
+    "other_price": "its calls go another way",
+}
+
+
+def run(context: Context, since: str | None, to: str | None) -> int:
+    """Print what would have been otherwise. Raises ConfigError, NotFound without a log, NoSuchMoment, BadUsage."""
+    from omni.config.prices import PriceList
+    from omni.replay.what_if import policy_of, what_if
+    from omni.replay.when import position_before, position_of
+    from omni.runtime.ports import SystemClock
+
+    config, now = context.loaded.config, SystemClock().wall_ms()
+    with _history(context) as history:
+        after = position_before(history.reader, since, now) if since else 0
+        until = position_of(history.reader, to, now) if to else history.reader.head.position
+        if until <= after:
+            raise BadUsage(f"there is nothing between {since or 'the beginning'} and {to or 'the end'}", hint=HELP)
+        count = context.counting("reading the log")
+        answer = what_if(
+            history.reader, policy_of(config), price=PriceList(config), after=after, until=until, count=count
+        )
+    context.out.redraw("")
+    name = str(context.loaded.path or "the built-in defaults")
+    context.out.show("what-if", {"config": name, **answer.view()}, lines(name, answer))
+    if not context.out.as_json:
+        context.out.note(f"next: {_next(answer)}")
+    return OK
+
+
+def lines(name: str, answer: Answer) -> list[str]:
+    """The answer for people: the figures, the tasks that change, and what nobody can say."""
+    read = (
+        f"{name} over positions {answer.after + 1} to {answer.until}: "
+        f"{answer.tasks:,} tasks, {answer.decisions:,} routing decisions and {answer.asked:,} model calls put again"
+    )
+    same = [] if answer.changed else ["", "nothing changes: every recorded decision would have been the same"]
+    return [read, "", *_figures(answer), *same, *_changes(answer), *_doubts(answer)]
+
+
+# --- which log ------------------------------------------------------------------------------------------------------
+
+
+def _history(context: Context) -> History:
+    """The log of today's configuration, for --config names the one to try; without it the log that the file names."""
+    from omni.config import log_path
+    from omni.replay.history import History
+
+    places = list(dict.fromkeys(_places(context)))
+    found = next((place for place in places if log_path(place).exists()), None)
+    if found is None:
+        looked = ", nor in ".join(str(place) for place in places)
+        raise NotFound(
+            f"there is no event log in {looked}", hint="omni serve makes one; --data-dir names the one to read"
+        )
+    return History.open(found)
+
+
+def _places(context: Context) -> list[Path]:
+    """Where the log may be: where the options say, else where today's configuration does, else where the file does."""
+    from omni.config import load
+
+    own = context.data_dir
+    if context.options.data_dir or not context.options.config:
+        return [own]
+    try:
+        return [Path(load(None).config.data_dir), own]
+    except ConfigError:
+        return [own]
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def _figures(answer: Answer) -> list[str]:
+    rows = [
+        ("cost", *_money(answer.cost)),
+        ("latency", *_latency(answer.latency)),
+        ("held", *_tally(answer.held)),
+        ("failed", *_tally(answer.failed)),
+    ]
+    refused = [f"and {answer.refused:,} tasks would not have been accepted"] if answer.refused else []
+    return [*table(_HEAD, rows), *refused]
+
+
+def _money(cost: Money) -> tuple[str, ...]:
+    view = cost.view()
+    parts = [f"{usd(cost.same_usd)} recorded"] if cost.repriced else []
+    parts += [f"{usd(cost.repriced_usd)} re-priced"] if cost.repriced else []
+    split = f" ({' + '.join(parts)})" if parts else ""
+    unknown = [f"{cost.unknown:,} calls (recorded: {usd(cost.unknown_recorded_usd)})"] if cost.unknown else []
+    unknown += [f"{cost.recorded_unknown:,} bills of the record"] if cost.recorded_unknown else []
+    return (
+        usd(cost.recorded_usd),
+        f"{usd(cost.policy_usd)}{split}{_and_more(cost.unknown)}",
+        f"{_signed_usd(view['delta_usd'])}{_and_more(cost.unknown)}",
+        str(view["label"]),
+        ", ".join(unknown) or "-",
+    )
+
+
+def _latency(latency: Latency) -> tuple[str, ...]:
+    unknown = f"{latency.unknown:,} tasks (recorded: mean {_mean(latency.unknown_ms, latency.unknown)})"
+    return (
+        f"mean {_mean(latency.recorded_ms, latency.recorded)} of {latency.recorded:,}",
+        f"mean {_mean(latency.same_ms, latency.same)} of {latency.same:,}{_and_more(latency.unknown)}",
+        f"0 s{_and_more(latency.unknown)}",
+        str(latency.view()["label"]),
+        unknown if latency.unknown else "-",
+    )
+
+
+def _tally(tally: Tally) -> tuple[str, ...]:
+    view = tally.view()
+    return (
+        f"{tally.recorded:,} tasks",
+        f"{view['policy']:,}{_and_more(tally.unknown)}",
+        f"{tally.delta:+,}{_and_more(tally.unknown)}" if tally.delta else f"0{_and_more(tally.unknown)}",
+        str(view["label"]),
+        f"{tally.unknown:,} tasks, {tally.unknown_recorded:,} of them in the record" if tally.unknown else "-",
+    )
+
+
+def _and_more(unknown: int) -> str:
+    """No sum with unknown parts looks whole."""
+    return " + ?" if unknown else ""
+
+
+def _mean(total_ms: int, number: int) -> str:
+    return f"{total_ms / number / 1000:.2f} s" if number else "-"
+
+
+def _signed_usd(amount: float) -> str:
+    sign = "-" if amount < 0 else "+" if amount > 0 else ""
+    return f"{sign}{usd(abs(amount))}"
+
+
+# --- tasks and doubts -----------------------------------------------------------------------------------------------
+
+
+def _changes(answer: Answer) -> list[str]:
+    if not answer.changes:
+        return []
+    shown = [line for change in answer.changes[:SHOWN] for line in _change(change)]
+    left = len(answer.changes) - SHOWN
+    more = [f"and {left:,} more tasks: --json shows all"] if left > 0 else []
+    return ["", f"tasks that change ({len(answer.changes):,})", *shown, *more]
+
+
+def _change(change: Change) -> list[str]:
+    means, money = change.means, change.money
+    priced = f"{usd(money.recorded_usd)} recorded from there on"
+    if money.repriced:
+        priced += f", {usd(money.repriced_usd)} re-priced"
+    if money.avoided:
+        priced += f", {usd(money.avoided_usd)} not spent then"
+    if money.unknown:
+        priced += f", {money.unknown} calls unknown"
+    ended = f"; recorded: {'ran later and ' if change.ran_later else ''}{change.ended or 'not ended'}"
+    return [
+        f"  {change.task}  {local_time(timestamp(change.at_ms))}  {_FATES[change.fate]}",
+        f"    recorded  {_side(change.recorded)}",
+        f"    policy    {_side(change.policy)}",
+        f"    outcome {means.outcome}, latency {means.latency}, cost {priced}{ended}",
+    ]
+
+
+def _side(side: Any) -> str:
+    who = " · ".join(part for part in (side.executor, side.tier, side.model) if part)
+    return one_line(f"{who or 'nobody'}: {side.reason}")
+
+
+def _doubts(answer: Answer) -> list[str]:
+    waiting = sum(change.waits_for_day for change in answer.changes)
+    said = [f"  {doubt.what}{f' ({doubt.times:,} times)' if doubt.times else ''}" for doubt in answer.doubts.values()]
+    if waiting:
+        said.append(f"  {waiting:,} held tasks go on by themselves with the next day: what they come to then")
+    if any(change.means.outcome == "unknown" for change in answer.changes):
+        said.append("  calls and attempts that never happened: their tokens, their time, their outcome")
+    return ["", "what nobody can say", *said] if said else []
+
+
+def _next(answer: Answer) -> str:
+    if answer.changes:
+        return f"omni why {answer.changes[0].task} tells how the first of them was decided"
+    return "omni config check --config FILE, then restart the daemon with it"
