@@ -6,7 +6,7 @@ that attempt's calls came through the model port, and stands in a column of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -47,7 +47,8 @@ class Line(msgspec.Struct):
     def take(self, other: Line) -> None:
         """Add another line to this one."""
         for name in self.__struct_fields__:
-            setattr(self, name, _sum(getattr(self, name), getattr(other, name)))
+            mine, more = getattr(self, name), getattr(other, name)
+            setattr(self, name, more if mine is None else mine if more is None else mine + more)
 
     def use(self, usage: Usage | None) -> None:
         """Add tokens."""
