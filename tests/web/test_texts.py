@@ -3,7 +3,7 @@ from string import Formatter
 import pytest
 from jinja2 import Environment, PackageLoader, nodes
 
-from omni.web.texts import HTML_LANGUAGE, LANGUAGES, TEXTS, say, word
+from omni.web.texts import HTML_LANGUAGE, LANGUAGES, TABLES, TEXTS, say, word
 
 LOADER = PackageLoader("omni.web")
 TEMPLATES = [name for name in LOADER.list_templates() if name.endswith(".html")]
@@ -35,6 +35,10 @@ def test_templates_use_only_known_texts_and_give_them_their_facts(name: str) -> 
             elif isinstance(wanted, nodes.Concat):  # one of a set: "do." ~ what
                 group = wanted.nodes[0].as_const()
                 assert any(key.startswith(group) for key in TEXTS), f"{name}:{call.lineno}: {group}"
+
+
+def test_no_text_of_one_table_hides_that_of_another() -> None:
+    assert sum(map(len, TABLES)) == len(TEXTS)
 
 
 def test_english_has_a_form_for_one() -> None:

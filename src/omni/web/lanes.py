@@ -17,6 +17,7 @@ GUTTER = 132.0
 MOST_BARS = 240  # in one lane; more of them are drawn as how many ran at a time
 _BAND, _ROW, _GAP = 22.0, 12.0, 8.0
 _MOST_TRACKS = 8
+_THIN = 6.0
 _COLUMNS = 200
 _TEXTURES = {
     "DEGRADED": "diagonal", "BRAINSTEM": "upright", "gap": "dotted", "interrupted": "diagonal", "failed": "crossed",
@@ -52,6 +53,7 @@ def lanes(name: str, drawn: Picture, words: Words) -> Chart:
     """Draw what `omni.replay.bands` found; `name` begins all ids, so that a page can hold several."""
     end = max(drawn.until_ms, drawn.from_ms + 1)
     drawing = _Drawing(name, Scale(drawn.from_ms, end, GUTTER, WIDTH - GUTTER - 8), words)
+    gaps = [gap for gap in drawn.gaps if gap.from_ms < drawn.until_ms]
     bottom, bars = _BAND + _GAP, []
     for lane in drawn.lanes:
         parts, height = _lane(drawing, lane, bottom)
@@ -60,11 +62,11 @@ def lanes(name: str, drawn: Picture, words: Words) -> Chart:
     parts = [
         el("defs", *(pattern(f"{name}-{kind}", texture, f"fill-{kind}") for kind, texture in _TEXTURES.items())),
         *(part for band in drawn.bands for part in _band(drawing, band, bottom)),
-        *(_gap(drawing, gap, bottom) for gap in drawn.gaps),
+        *(_gap(drawing, gap, bottom) for gap in gaps),
         text(words.t("chart.mode"), 0, 15, "soft"),
         *axis(drawing.scale, bottom, words.zone),
         *bars,
-        *_legend(drawing, drawn, bottom + 36),
+        *_legend(drawing, drawn, gaps, bottom + 36),
     ]
     svg = picture(name, words.t("chart.lanes.title"), _about(drawn, words), (WIDTH, bottom + 46), parts)
     return _with_table(svg, drawn, words)
@@ -83,7 +85,7 @@ def _band(drawing: _Drawing, band: Band, height: float) -> list[Markup]:
         rect(x, _BAND, width, height - _BAND, f"tint tint-{band.mode}"),
         rect(x, 0, width, _BAND, f"band band-{band.mode}", el("title", tip), fill=drawing.fill(band.mode)),
     ]
-    plate = 8.5 * len(band.mode) + 8
+    plate = 9 * len(band.mode) + 10
     if width > plate + 8:
         drawn += [rect(x + 4, 3, plate, _BAND - 6, "plate", rx=3), text(band.mode, x + 8, 15.5, "band-word")]
     return drawn
@@ -121,7 +123,8 @@ def _bar(drawing: _Drawing, bar: Bar, x: float, y: float, width: float) -> list[
     """A bar; of one that was cut off, only that part is solid in which it is known to have run."""
     kind = outcome(bar)
     tip = el("title", f"{_label(bar, drawing.words)} · {drawing.when(bar.from_ms, bar.until_ms)}{_because(bar.reason)}")
-    drawn = [rect(x, y, width, _ROW - 3, f"bar bar-{kind}", tip, rx=1.5, fill=drawing.fill(kind))]
+    thin = " thin" if width < _THIN else ""  # too narrow for a texture to be seen
+    drawn = [rect(x, y, width, _ROW - 3, f"bar bar-{kind}{thin}", tip, rx=1.5, fill=drawing.fill(kind))]
     if kind == "interrupted" and bar.sure_until_ms is not None:
         sure = min(width, drawing.place(bar.from_ms, bar.sure_until_ms)[1])
         drawn.append(rect(x, y, sure, _ROW - 3, "bar bar-sure", rx=1.5))
@@ -157,11 +160,11 @@ def _column(at: Millis, scale: Scale) -> int:
     return min(_COLUMNS - 1, int((scale(at) - scale.left) / scale.width * _COLUMNS))
 
 
-def _legend(drawing: _Drawing, drawn: Picture, y: float) -> list[Markup]:
+def _legend(drawing: _Drawing, drawn: Picture, gaps: list[Gap], y: float) -> list[Markup]:
     """The kinds of bars that are there, and what a stretch without a daemon looks like."""
     used = {outcome(bar) for lane in drawn.lanes for bar in lane.bars}
     kinds = [(f"bar bar-{kind}", kind, drawing.words.word("state", kind)) for kind in reversed(_WORST) if kind in used]
-    kinds += [("gap", "gap", drawing.words.t("chart.stopped"))] if drawn.gaps else []
+    kinds += [("gap", "gap", drawing.words.t("chart.stopped"))] if gaps else []
     said, x = [], GUTTER
     for class_, kind, word in kinds:
         said += [rect(x, y - 8, 18, 9, class_, rx=1.5, fill=drawing.fill(kind)), text(word, x + 24, y, "soft")]
@@ -185,7 +188,7 @@ def _with_table(svg: Markup, drawn: Picture, words: Words) -> Chart:
     rows += [
         (words.t("chart.daemon"), words.t("chart.crashed" if g.crashed else "chart.stopped"),
          words.local(g.from_ms, "exact"), _lasted(g.from_ms, g.until_ms, drawn, words), "")
-        for g in drawn.gaps
+        for g in drawn.gaps if g.from_ms < drawn.until_ms
     ]  # fmt: skip
     rows += [_row(lane, bar, drawn, words) for lane in drawn.lanes for bar in lane.bars]
     head = tuple(words.t(key) for key in _HEAD)

@@ -17,7 +17,8 @@ from omni.web.texts_report import REPORT
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 HTML_LANGUAGE: dict[Language, str] = {"en": "en", "zh": "zh-Hans"}
-TEXTS: dict[str, tuple[str, ...]] = {**COMMON, **REPORT, **PAGES, **DOOR}
+TABLES = (COMMON, REPORT, PAGES, DOOR)
+TEXTS: dict[str, tuple[str, ...]] = {key: texts for table in TABLES for key, texts in table.items()}
 
 
 def say(language: Language, key: str, facts: Mapping[str, Any]) -> str:
