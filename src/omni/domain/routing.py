@@ -122,7 +122,7 @@ def _merit(executor: ExecutorSpec, spec: TaskSpec, kind: str, text: str, intent:
     elif GENERAL in executor.types:
         score += STANDS_IN
         reasons.append(f"takes general work, stands in for {kind}")
-    if executor.keywords and (hits := _keywords_in(text, executor.keywords)):
+    if executor.keywords and (hits := keywords_in(text, executor.keywords)):
         score += KEYWORD + FURTHER_KEYWORD * (len(hits) - 1)
         reasons.append("keyword " + ", ".join(hits))
     if score and executor.local and intent.local:
@@ -131,7 +131,7 @@ def _merit(executor: ExecutorSpec, spec: TaskSpec, kind: str, text: str, intent:
     return score
 
 
-def _keywords_in(text: str, keywords: tuple[str, ...]) -> list[str]:
+def keywords_in(text: str, keywords: tuple[str, ...]) -> list[str]:
     """Which keywords occur; names of commands such as `disk_report` are also found when written as words."""
     return [k for k in keywords if (word := k.casefold()) in text or word.replace("_", " ") in text]
 
