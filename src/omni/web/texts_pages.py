@@ -231,7 +231,7 @@ _LEVELS: dict[str, tuple[str, ...]] = {
     "levels.days": ("the last {n} days", "最近 {n} 天", "the last day"),
     "levels.figures": ("Figures", "指标"),
     "levels.figure": ("Figure", "指标"),
-    "levels.verdict": ("Held?", "达标"),
+    "levels.verdict": ("Kept?", "达标"),
     "levels.wanted": ("Wanted", "目标"),
     "levels.measured": ("Measured", "实测"),
     "levels.over": ("Over / all", "超限/总数"),
@@ -275,7 +275,7 @@ _LEVELS: dict[str, tuple[str, ...]] = {
     "level_is.submission": ("of the time, a daemon held the log", "守护进程在线时间占比"),
     "level_is.path": ("of the time, and the mode was not BRAINSTEM", "非 BRAINSTEM 时间占比"),
     "level_is.completion": ("of all that completed or failed", "占完成与失败任务总数"),
-    "verdict_is.ok": ("held", "达标"),
+    "verdict_is.ok": ("kept", "达标"),
     "verdict_is.missed": ("missed", "未达标"),
     "verdict_is.unmeasured": ("not measured", "无数据"),
     "verdict_is.unsure": ("not certain", "无法确定"),
@@ -300,4 +300,39 @@ _LEVELS: dict[str, tuple[str, ...]] = {
     "cause.operator": ("a person", "人工"),
 }
 
-PAGES: dict[str, tuple[str, ...]] = {**_FRAME, **_WORDS, **_NOW, **_TASKS, **_TIMELINE, **_LEVELS}
+_COSTS: dict[str, tuple[str, ...]] = {
+    "costs.title": ("Costs", "费用"),
+    "costs.projection": ("Where it is heading (projected)", "趋势(预测)"),
+    "costs.straight": (
+        "Projected: a straight line through what is billed so far. Calls without a known bill are not in it.",
+        "预测:按目前已计费金额线性推算,不含账单未知的调用。",
+    ),
+    "costs.no_projection": ("too early to say", "暂无法预测"),
+    "costs.so_far": ("so far", "目前"),
+    "costs.nothing": ("nothing", "无"),
+    "costs.without": ("{n} calls without a known bill", "{n} 次调用账单未知", "1 call without a known bill"),
+    "costs.picture": ("In the picture", "图中显示"),
+    "costs.by_day": ("By day and model", "按日期与模型"),
+    "costs.by_model": ("By model", "按模型"),
+    "costs.day_model": ("Day and model", "日期与模型"),
+    "costs.total": ("Total", "合计"),
+    "costs.none": (
+        "No model call is in the log in this time. Calls through Omni's model port are metered here.",
+        "此期间日志中没有模型调用。经由 Omni 模型端口的调用会计入此处。",
+    ),
+    "costs_until.day": ("Today, at its end", "今日合计"),
+    "costs_until.month": ("This month, at its end", "本月合计"),
+    "costs_is.billed": ("what providers say that they charge", "供应商声明的收费"),
+    "costs_is.unknown": (
+        "calls that may have been billed; nobody knows how much, and no sum holds them",
+        "可能产生费用但金额未知的调用,不计入任何合计",
+    ),
+    "costs_is.kept": ("estimates that count against the caps for bills that nobody knows", "为未知账单计入上限的估算"),
+    "costs_is.imputed": ("what free or prepaid calls would have cost", "免费或预付调用本应产生的费用"),
+    "costs_is.reported": (
+        "what executors say that calls of their own cost; not metered here",
+        "执行器自报的费用,未经此处计量",
+    ),
+}
+
+PAGES: dict[str, tuple[str, ...]] = {**_FRAME, **_WORDS, **_NOW, **_TASKS, **_TIMELINE, **_LEVELS, **_COSTS}

@@ -32,5 +32,6 @@ PAGES: Pages = {
     "/timeline": _late("timeline"),
     "/tasks": _late("tasks"),
     "/tasks/{task_id}": _late("task"),
+    "/costs": _late("costs"),
     "/levels": _late("levels"),
 }
