@@ -20,7 +20,7 @@ from omni.eventlog.store import EventReader
 from omni.replay.costs import BY, EPOCH, STREAMS, Bill, Line, Made
 from omni.replay.history import REPORT_EVERY, nothing
 
-TOO_EARLY = 1 / 24  # an hour of a day, thirty hours of a month
+TOO_EARLY = 0  # an hour of a day, thirty hours of a month
 _KINDS = ("billed_usd", "imputed_usd", "reported_usd")
 
 

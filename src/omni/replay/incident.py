@@ -21,7 +21,8 @@ from omni.domain.values import Cause, Evidence, Millis, Mode
 from omni.domain.verdict import Verdict
 from omni.replay.affected import Affected, AffectedTasks
 from omni.replay.bands import Picture, picture
-from omni.replay.costs import Bill, Line
+from omni.replay.cost_table import DayTable
+from omni.replay.costs import Line
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.verify import Report, verify
 
@@ -94,7 +95,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a report says. `open` counts tasks by state at the end, `open_before` all at the beginning.
 
     `mode_ms` is the time in each mode, `down_ms` that without a daemon. Lists are bounded; what is in them no more is
-    counted beside them. `verdict` is None where nobody asked for it.
+    counted beside them. `costs_by_day` is by day and
+    model, `verdict` is None where nobody asked for it.
     """
 
     after: int
@@ -123,7 +125,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
     choices_more: int
     costs: Line
     costs_by_model: dict[str, Line]
-    costs_by_day: dict[str, Line]
+    costs_by_day: dict[str, dict[str, Line]]
     verdict: Report | None
     raw: tuple[Moment, ...]
 
@@ -158,7 +160,7 @@ class _Telling:
         self._affected = AffectedTasks(self._board)
         self._choices = _Choices()
         self._changes = _Changes()
-        self._bills = {by: Bill(by) for by in ("model", "day")}
+        self._bill = DayTable()
         self._counts: Counter[str] = Counter()
         self._notices: Counter[str] = Counter()
         self._raw: list[Moment] = []
@@ -177,9 +179,8 @@ class _Telling:
         is_task = stream.startswith(ev.TASK_PREFIX)
         if is_task or stream in OWN_STREAMS:
             boards.evolve(self._board, stream, event, at, position)
-            for bill in self._bills.values():
-                bill.counting = counted
-                bill.add(stream, event, at)
+            self._bill.counting = counted
+            self._bill.add(stream, event, at)
         if isinstance(event, ev.DaemonStarted):
             self._version = event.version
         elif isinstance(event, ev.ConfigLoaded):
@@ -214,8 +215,7 @@ class _Telling:
 
     def incident(self, after: int, until: int, head: int, drawn: Picture, verdict: Report | None) -> Incident:
         """All of it."""
-        for bill in self._bills.values():
-            bill.close()
+        self._bill.close()
         open_tasks = Counter(str(each.state) for each in self._board.tasks.values() if not each.ended)
         changes, choices = self._changes.made(), self._choices.made()
         return Incident(
@@ -243,9 +243,9 @@ class _Telling:
             affected_by=dict(self._affected.by_kind),
             choices=choices[:MOST_CHOICES],
             choices_more=max(0, len(choices) - MOST_CHOICES),
-            costs=self._bills["model"].total,
-            costs_by_model=self._bills["model"].lines,
-            costs_by_day=self._bills["day"].lines,
+            costs=self._bill.total,
+            costs_by_model=self._bill.models,
+            costs_by_day=self._bill.cells,
             verdict=verdict,
             raw=tuple(self._raw),
         )

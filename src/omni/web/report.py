@@ -23,7 +23,7 @@ from omni.replay.costs import Line, ranked
 from omni.replay.history import Count, History, nothing
 from omni.replay.incident import Incident, Moment, incident
 from omni.replay.words import sentence
-from omni.web.lanes import lanes
+from omni.web.charts import Chart, Day, bars, lanes
 from omni.web.render import Words, page
 
 BODY_CHARS = 2_000  # of a raw event
@@ -79,6 +79,7 @@ def view(told: Incident, words: Words) -> dict[str, Any]:
         "touched": [(kind, told.affected_by[kind]) for kind in _TOUCH_KINDS if told.affected_by.get(kind)],
         "bill": [(name, told.costs_by_model[name].view()) for name in ranked(told.costs_by_model)],
         "total": told.costs.view(),
+        "days": _days(told, words),
         "remarks": list(_remarks(told.costs, words)),
         "noticed_ms": max((each.noticed_ms for each in told.changes if each.noticed_ms is not None), default=None),
         "raw": [_raw(each) for each in told.raw],
@@ -167,6 +168,22 @@ def _remarks(total: Line, words: Words) -> list[str]:
         (total.reported_usd, t("cost.reported")),
     )
     return [text for applies, text in says if applies]
+
+
+def _days(told: Incident, words: Words) -> Chart | None:
+    """What was billed by day and model, or else what free calls were worth; nothing where one table says it all."""
+    if len(told.costs_by_day) < 2:
+        return None
+    kind = "imputed_usd" if told.costs.billed_usd is None else "billed_usd"
+    days = [
+        Day(
+            day,
+            {model: getattr(line, kind) or 0.0 for model, line in models.items()},
+            sum(line.unknown for line in models.values()),
+        )
+        for day, models in sorted(told.costs_by_day.items())
+    ]
+    return bars("days", days, words)
 
 
 def _divergence(told: Incident) -> dict[str, Any] | None:
