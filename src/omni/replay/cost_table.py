@@ -20,7 +20,7 @@ from omni.eventlog.store import EventReader
 from omni.replay.costs import BY, EPOCH, STREAMS, Bill, Line, Made
 from omni.replay.history import REPORT_EVERY, nothing
 
-TOO_EARLY = 0  # an hour of a day, thirty hours of a month
+TOO_EARLY = 1 / 24  # an hour of a day, thirty hours of a month
 _KINDS = ("billed_usd", "imputed_usd", "reported_usd")
 
 
@@ -83,7 +83,7 @@ def cost_table(
 ) -> CostTable:
     """Read the whole log. The range is of the table; the projections are of `now`, or of the log's last event."""
     at = now if now is not None else reader.at_ms(reader.head.position) or 0
-    table, whole = _Table(since), _Days()
+    table, whole = DayTable(since), _Days()
     for done, (_, stream, when, event) in enumerate(reader.facts(0, STREAMS)):
         if done % REPORT_EVERY == 0:
             count(done)
@@ -98,10 +98,10 @@ def cost_table(
     )
 
 
-class _Table(Bill):
+class DayTable(Bill):
     """A bill by day that keeps what is in each day by model, and all days by model."""
 
-    def __init__(self, since: Millis) -> None:
+    def __init__(self, since: Millis = 0) -> None:
         super().__init__("day", since)
         self.cells: dict[str, dict[str, Line]] = {}
         self.models: dict[str, Line] = {}
