@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from omni.cli import replay_app
 from omni.cli.context import Context
 from omni.cli.exits import INTERRUPTED, BadUsage
 from omni.domain.errors import OmniError
@@ -285,11 +286,15 @@ def resolve(
 
 
 @app.command()
-def why(ctx: typer.Context, task: TaskId) -> int:
-    """Say why a task went to its executor, and why not to others."""
+def why(
+    ctx: typer.Context,
+    task: TaskId,
+    at: Annotated[str | None, typer.Option(metavar="P|T", help="As of a position, a time, or so long ago (2h).")] = None,
+) -> int:
+    """Say why a task went to its executor, why not to others, and what would have led elsewhere."""
     from omni.cli import looking
 
-    return looking.why(_context(ctx), task)
+    return looking.why(_context(ctx), task, at)
 
 
 @app.command()
@@ -500,6 +505,7 @@ def version(ctx: typer.Context) -> int:
     return admin.version(_context(ctx))
 
 
+replay_app.add_to(app, _OPTIONS)
 app.add_typer(task_app, name="task")
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")

@@ -86,19 +86,24 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
     return [head, *why, *where, tasks, *_spent(body.get("spend")), *components, *_executors(context, body["executors"])]
 
 
-def _spent(spend: dict[str, Any] | None) -> list[str]:
-    """One line about today's money; none where none is spent and none is capped."""
+def _spent(report: dict[str, Any] | None) -> list[str]:
+    said = spent(report)
+    return [f"spent    {said}"] if said else []
+
+
+def spent(spend: dict[str, Any] | None) -> str:
+    """A day's money in a few words; empty where none is spent and none is capped."""
     if not spend:
-        return []
-    cap, spent = spend["caps"]["daily_usd"], spend["billed_usd"] + spend["kept_usd"]
+        return ""
+    cap, amount = spend["caps"]["daily_usd"], spend["billed_usd"] + spend["kept_usd"]
     unknown, reserved = spend["unknown_calls"], spend["reserved_usd"]
-    if cap is None and not (spent or reserved or unknown or spend["imputed_usd"]):
-        return []
-    parts = [f"today {usd(spent)}" + (f" of {usd(cap)}" if cap is not None else "")]
+    if cap is None and not (amount or reserved or unknown or spend["imputed_usd"]):
+        return ""
+    parts = [f"today {usd(amount)}" + (f" of {usd(cap)}" if cap is not None else "")]
     parts += [f"{usd(reserved)} reserved"] if reserved else []
     parts += [f"{unknown} {'call' if unknown == 1 else 'calls'} without a known bill"] if unknown else []
     parts += [f"free calls worth {usd(spend['imputed_usd'])}"] if spend["imputed_usd"] else []
-    return [f"spent    {', '.join(parts)}"]
+    return ", ".join(parts)
 
 
 def fetch(
