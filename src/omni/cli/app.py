@@ -289,7 +289,7 @@ def resolve(
 def why(
     ctx: typer.Context,
     task: TaskId,
-    at: Annotated[str | None, typer.Option(metavar="P|T", help="As of a position, a time, or so long ago (2h).")] = None,
+    at: Annotated[str | None, typer.Option(metavar="P|T", help="As of a position, a time, or 2h ago.")] = None,
 ) -> int:
     """Say why a task went to its executor, why not to others, and what would have led elsewhere."""
     from omni.cli import looking

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from omni.cli.card import card_lines
 from omni.cli.context import Context
 from omni.cli.exits import OK, UNREACHABLE, code_of_task
-from omni.cli.ids import checked, full_id
-from omni.cli.show import decide, event_line, task_lines, task_table, why_lines
+from omni.cli.ids import FULL, checked, full_id
+from omni.cli.show import decide, event_line, task_lines, task_table
 from omni.cli.waiting import PATIENCE_S, Heard, at_rest
-from omni.domain.errors import DaemonUnreachable
+from omni.domain.errors import DaemonUnreachable, NotFound
 
 if TYPE_CHECKING:
     from omni.cli.client import Client
@@ -45,16 +46,45 @@ def show(context: Context, prefix: str) -> int:
     return OK
 
 
-def why(context: Context, prefix: str) -> int:
-    """Say why a task went where it went."""
-    task_id = full_id(context, prefix)
-    try:
-        answer = context.client().call("explain_task", {"task_id": task_id})
-    except DaemonUnreachable as error:
-        with context.history_instead(error) as history:
-            answer = history.why(task_id)
-    context.out.show("why", answer, why_lines(context.out, answer))
+def why(context: Context, prefix: str, at: str | None = None) -> int:
+    """Say why a task went where it went, and what would have led elsewhere; `at` is a position or a time."""
+    typed = checked(prefix)
+    answer = _card(context, typed, at)
+    context.out.show("why", answer, card_lines(context.out, answer))
     return OK
+
+
+def _card(context: Context, typed: str, at: str | None) -> dict[str, Any]:
+    """From the log here; a daemon whose log lies elsewhere knows the decision alone."""
+    try:
+        return _card_of_log(context, typed, at)
+    except NotFound:
+        known = _explained(context, typed) if at is None else None
+        if known is None:
+            raise
+        return known
+
+
+def _card_of_log(context: Context, typed: str, at: str | None) -> dict[str, Any]:
+    from omni.replay.when import position_of
+    from omni.replay.why import card
+    from omni.runtime.ports import SystemClock
+
+    with context.history() as history:
+        position = position_of(history.reader, at, SystemClock().wall_ms()) if at else None
+        found = card(history, typed, position, context.counting("reading the log"))
+    context.out.redraw("")
+    return found.view()
+
+
+def _explained(context: Context, typed: str) -> dict[str, Any] | None:
+    """What the daemon knows; None when there is none either."""
+    if len(typed) != FULL:
+        return None
+    try:
+        return context.client().call("explain_task", {"task_id": typed})
+    except DaemonUnreachable:
+        return None
 
 
 def tail(context: Context, prefix: str) -> int:
