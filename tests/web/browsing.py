@@ -15,6 +15,8 @@ from omni.config import Limits, log_path
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.server.app import MakeSite
+from omni.server.limits import PerMinute
+from omni.server.tokens import TokenFile
 from omni.web.dashboard import Dashboard
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -41,9 +43,11 @@ class Town:
         self.house = House(tmp_path, auth=auth, limits=limits, site=self._site)
 
     def _site(self, house: House) -> MakeSite:
-        return lambda tokens, failed: Dashboard(
-            house.desk, house_config(house), self.store, house.data_dir, tokens, failed
-        )
+        def make(tokens: TokenFile | None, failed: PerMinute) -> Dashboard:
+            self.site = Dashboard(house.desk, house.config, self.store, house.data_dir, tokens, failed)
+            return self.site
+
+        return make
 
     @property
     def origin(self) -> str:
@@ -88,11 +92,6 @@ class Town:
         answer = await self.post("/login", {"code": await self.code()})
         assert answer.status == 303, answer
         return {"Cookie": answer.cookie}
-
-
-def house_config(house: House) -> Any:
-    """The configuration, as the door has it."""
-    return house.config
 
 
 Test: TypeAlias = Callable[[Town], Awaitable[None]]

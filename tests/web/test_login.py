@@ -142,7 +142,7 @@ def test_a_refused_change_is_shown_with_the_next_command(tmp_path: Path) -> None
         fields = {"csrf": await csrf_of(town, cookie, task_id), "decision": "accept"}
         page = await town.post(f"/actions/tasks/{task_id}/resolve", fields, {**town.own, **cookie})
         assert page.status == 409
-        assert "not held" in page.body
+        assert "waits for no decision" in page.body
         assert "<code>omni " in page.body
         wrong = await town.post(
             f"/actions/tasks/{task_id}/resolve", {**fields, "decision": "x"}, {**town.own, **cookie}

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 KEEP_ALIVE_S = 5
+ABORT = "omni.abort"  # in the scope: cuts the connection to a peer that takes nothing, which no `send` can end
 OVERSIZE_LINGER_S = 1.0
 SMALL_FRAME_BYTES = 65_536
 
@@ -29,10 +30,21 @@ class Patience:
             oldest.transport.abort()
 
 
+class _Abortable(H11Protocol):
+    """Tells the application how to cut its connection."""
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope[ABORT] = self.transport.abort
+
+
 def http_protocol(patience: Patience) -> type[H11Protocol]:
     """Uvicorn's HTTP protocol with a deadline for each request head."""
 
-    class DoorHttp(H11Protocol):
+    class DoorHttp(_Abortable):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

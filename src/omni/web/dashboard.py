@@ -59,7 +59,7 @@ class Dashboard:
         self._language = config.language
         sessions = Sessions(tokens, desk.clock, data_dir / SESSIONS_FILE) if tokens else None
         links = Links(tokens, desk.clock) if tokens else None
-        self._login = Login(sessions, links, failed, config.language)
+        self._login = Login(sessions, links, failed, config.language, self._left)
         self._live = Live(store, sessions.holds if sessions else lambda _: False)
         self._room = Room(
             desk=desk,
@@ -108,6 +108,9 @@ class Dashboard:
     def close(self) -> None:
         """The door closes."""
         self._live.close()
+
+    def _left(self, session: str) -> None:
+        self._live.end(session)
 
     # --- pages ----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from omni.domain.events import TASK_PREFIX
 from omni.domain.view import timestamp
 from omni.eventlog.store import EventReader, Recorded
 from omni.server.auth import CALLER, Receive, Refusal, Scope, Send, refuse
+from omni.server.protocols import ABORT
 
 BATCH = 256
 MOST_STREAMS = 16  # beside other connections, of which there may be 64
@@ -113,16 +114,20 @@ class Live:
             full = Refusal(503, f"more than {MOST_STREAMS} pages listen", "close some", ((b"retry-after", b"5"),))
             await refuse(scope, receive, send, full)
         else:
-            await self._serve(Stream(scope[CALLER].session), after, receive, send)
+            await self._serve(Stream(scope[CALLER].session), after, receive, send, scope[ABORT])
 
-    async def _serve(self, stream: Stream, after: int | None, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, stream: Stream, after: int | None, receive: Receive, send: Send, abort: Callable[[], None]
+    ) -> None:
         self._tail.streams.add(stream)
         gone = asyncio.create_task(_end_with(stream, receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            with contextlib.suppress(TimeoutError):
-                await self._tell(stream, after, _Pen(send))
+            await self._tell(stream, after, _Pen(send))
             await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            abort()
+            await gone
         finally:
             gone.cancel()
             self._tail.streams.discard(stream)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable
 from html import escape
 from typing import Any, Final
 
@@ -47,11 +48,19 @@ def from_own_page(scope: Scope) -> bool:
 class Login:
     """Cookies and links; `sessions` and `links` are None where `auth: none` lets everybody on the machine in."""
 
-    def __init__(self, sessions: Sessions | None, links: Links | None, failed: PerMinute, language: Language) -> None:
+    def __init__(
+        self,
+        sessions: Sessions | None,
+        links: Links | None,
+        failed: PerMinute,
+        language: Language,
+        on_leave: Callable[[str], None],
+    ) -> None:
         self.sessions = sessions
         self._links = links
         self._failed = failed
         self._language = language
+        self._on_leave = on_leave
         self._nobodys_csrf = secrets.token_urlsafe()
 
     @property
@@ -142,6 +151,7 @@ class Login:
         if self.sessions is None or not caller.session or not self.allows(caller, given):
             return html(trouble(self._language, self._say("door.stale")), 403)
         await self.sessions.end(caller.session)
+        self._on_leave(caller.session)
         return _with_cookie(moved("/login"), request.scope, "", 0)
 
     def _void(self, address: str) -> Response:
