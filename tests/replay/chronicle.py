@@ -23,9 +23,12 @@ from omni.domain.task import Task
 from omni.domain.values import (
     PROXY,
     Budget,
+    Decision,
     ExecutorHealth,
     ExecutorSpec,
     HealthSettings,
+    HealthState,
+    KeyRole,
     Result,
     RoutingSettings,
     TaskError,
@@ -195,7 +198,7 @@ class Chronicle:
     def note_executor(self) -> None:
         if not self.settings.executors:
             return
-        state = self.random.choice(["ready", "ready", "failed", "paused"])
+        state: HealthState = self.random.choice(_STATES)
         until = self.at + 60_000 if state == "paused" else None
         health = ExecutorHealth(state, "" if state == "ready" else "gone", until)
         self.put(cmd.NoteExecutor(self.random.choice(self.settings.executors).name, health))
@@ -213,7 +216,7 @@ class Chronicle:
 
     def observe(self, target: str, verdict: str) -> None:
         source = "probe" if target == PROXY else "ping"
-        key = "backup" if target != PROXY and self.random.random() < 0.2 else None
+        key: KeyRole | None = "backup" if target != PROXY and self.random.random() < 0.2 else None
         verdict = "key_rejected" if key and self.random.random() < 0.3 else verdict
         seen = cmd.Observed(target, source, verdict, "seen", key, "", None)
         jumped = symptoms.tick(self.health, self.symptoms, self.at, self.mono)
@@ -230,7 +233,7 @@ class Chronicle:
         """A person decides about a held task, cancels one or tries one again."""
         held = [*self.board.at("held"), *self.board.at("stranded"), *self.board.at("capped")]
         if held and self.random.random() < 0.6:
-            wish = self.random.choice(["retry", "retry", "accept", "fail"])
+            wish: Decision = self.random.choice(_WISHES)
             return self.put(cmd.ResolveTask("r", self.random.choice(held), wish, "owner"))
         if not self.board.tasks:
             return None
@@ -289,4 +292,6 @@ _MOVES: list[Callable[[Chronicle], None]] = [
     Chronicle.decide,
     Chronicle.boot,
 ]
+_STATES: tuple[HealthState, ...] = ("ready", "ready", "failed", "paused")
+_WISHES: tuple[Decision, ...] = ("retry", "retry", "accept", "fail")
 _WEIGHTS = [18, 26, 20, 16, 5, 5, 1, 5, 2]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
 from omni.cli.output import local_time, one_line, table
-from omni.domain.budget import usd
 from omni.domain.errors import ConfigError, NotFound
 from omni.domain.view import timestamp
+from omni.domain.visible import usd
 
 if TYPE_CHECKING:
     from omni.replay.history import History

@@ -95,7 +95,7 @@ class Routing:
             return self._world.turn(now, task, life, "held", was, then)
         if event.route is None:
             return self._let_on(now, task, life, was, route, reason)
-        fate: Fate = "other_model" if route.executor == event.route.executor else "elsewhere"
+        fate = _fate(event.route, route)
         if fate == "elsewhere":
             self._world.answer.doubt("slots", "moved tasks take slots where others may have had to wait", now.at)
         return self._world.turn(now, task, life, fate, was, then)
@@ -159,3 +159,10 @@ class Routing:
 
 
 _STILL = Held("budget", "there is still no room under the caps", ("retry", "fail"))
+
+
+def _fate(was: Route, then: Route) -> Fate:
+    """What becomes of a task on another route; by another tier alone the same model does the same work."""
+    if was.executor != then.executor:
+        return "elsewhere"
+    return "other_model" if was.model != then.model else "other_price"

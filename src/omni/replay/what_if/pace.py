@@ -43,7 +43,7 @@ class Pace:
     def queued(self, task: Task, life: Life) -> None:
         """Remember whether a task that joins a queue finds all slots taken."""
         board, name = self._world.board, task.route.executor if task.route else ""
-        life.waited = board.free_slots(name) <= 0 or bool(board.waiting.get(name))
+        life.waited = board.free_slots(name) <= 0 or board.waiting.get(name, 0) > 1  # one of them is itself
 
     def planned(self, now: Moment, event: ev.AttemptPlanned, task: Task, life: Life) -> None:
         """See whether the attempt would have begun when it did."""
