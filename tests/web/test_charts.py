@@ -127,7 +127,7 @@ def test_costs_are_stacked_to_scale_and_the_cheap_ones_are_one() -> None:
     first = [
         float(each.get("height", "0")) + 1 for each in of_class(parsed(chart), "series") if each.get("rx") is None
     ][:6]
-    assert first == pytest.approx([200 * n / 54 for n in (10, 9, 8, 7, 6, 5 + 4 + 3 + 2)], abs=0.1)
+    assert first == pytest.approx([160 * n / 54 for n in (10, 9, 8, 7, 6, 5 + 4 + 3 + 2)], abs=0.1)
     assert chart.head == ("Day", "model-0", "model-1", "model-2", "model-3", "model-4", "others", "unknown")
     assert chart.rows[0] == ("2026-01-01", "$10.00", "$9.00", "$8.00", "$7.00", "$6.00", "$14.00", "2")
     assert "2 calls without a known bill" in chart.svg

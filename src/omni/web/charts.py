@@ -21,6 +21,8 @@ __all__ = ["Chart", "Day", "Point", "bars", "lanes", "line", "spark"]
 
 _SERIES = ((1, ""), (2, "diagonal"), (3, ""), (4, "upright"), (5, "dotted"), (6, "crossed"))
 
+_BAR = 56.0  # the widest that a bar gets
+
 
 class Day(msgspec.Struct, frozen=True):
     """One bar: amounts by name, and how many calls have no known bill."""
@@ -44,13 +46,14 @@ def bars(name: str, days: Sequence[Day], words: Words) -> Chart:
     """One stacked bar a day; the dearest names have fills of their own, the rest is one. Amounts are US dollars."""
     names, rest = _dearest(days)
     most = max((sum(day.parts.values()) for day in days), default=0.0) or 1.0
-    height, top, left = 200.0, 16.0, 64.0
+    height, top, left = 160.0, 16.0, 64.0
     step = (WIDTH - left) / max(1, len(days))
     parts = [el("defs", *(pattern(f"{name}-s{n}", texture, f"fill-series-{n}") for n, texture in _SERIES if texture))]
     parts += _levels(most, left, top, height)
     every = -(-len(days) // 12)
     for at, day in enumerate(days):
-        x, width = left + at * step + step * 0.12, step * 0.76
+        width = min(_BAR, step * 0.76)
+        x = left + (at + 0.5) * step - width / 2
         parts += _stack(name, day, names, rest, (x, top + height, width, height / most), words)
         if at % every == 0:
             parts.append(

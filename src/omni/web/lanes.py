@@ -168,6 +168,7 @@ def _legend(drawing: _Drawing, drawn: Picture, gaps: list[Gap], y: float) -> lis
     said, x = [], GUTTER
     for class_, kind, word in kinds:
         said += [rect(x, y - 8, 18, 9, class_, rx=1.5, fill=drawing.fill(kind)), text(word, x + 24, y, "soft")]
+        said += [rect(x, y - 8, 9, 9, "bar bar-sure", rx=1.5)] if kind == "interrupted" else []
         x += 44 + sum(11 if ord(char) > 255 else 6.5 for char in word)
     return said
 

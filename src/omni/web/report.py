@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from omni import __version__
-from omni.domain.visible import clean, usd
+from omni.domain.visible import clean, one_line, usd
 from omni.notify.texts import Language
 from omni.redact import Redactor
 from omni.replay.costs import Line, ranked
 from omni.replay.history import Count, History, nothing
 from omni.replay.incident import Incident, Moment, incident
+from omni.replay.verify import Report
 from omni.replay.words import sentence
 from omni.web.charts import Chart, Day, bars, lanes
 from omni.web.render import Words, page
@@ -86,6 +87,7 @@ def view(told: Incident, words: Words) -> dict[str, Any]:
         "raw_more": told.events - len(told.raw),
         "crashes": sum(gap.crashed for gap in told.picture.gaps),
         "undecided": sum(told.verdict.redecided.undecided.values()) if told.verdict else 0,
+        "soundness": soundness(told.verdict) if told.verdict else "",
         "divergence": _divergence(told),
         "command": f"omni replay --from {told.after + 1} --to {told.until}",
         "reason_chars": REASON_CHARS,
@@ -118,8 +120,15 @@ def _sentences(told: Incident, words: Words) -> list[str]:
     if told.affected_tasks or told.counts.get("created"):
         said.append(t("told.affected", n=told.affected_tasks) if told.affected_tasks else t("told.unaffected"))
     if told.verdict is not None:
-        said.append(t("told.sound" if told.verdict.ok else "told.unsound"))
+        said.append(t(f"told.{soundness(told.verdict)}"))
     return said
+
+
+def soundness(verdict: Report) -> str:
+    """In one word: sound, otherwise (whole and lawful, but the rules of today decide otherwise), or unsound."""
+    if verdict.ok:
+        return "sound"
+    return "unsound" if verdict.damage or verdict.violations else "otherwise"
 
 
 def _modes(told: Incident, words: Words) -> str:
@@ -140,7 +149,7 @@ def _moment(moment: Moment, told: Incident, words: Words) -> dict[str, Any]:
         "at_ms": moment.at_ms,
         "after_ms": moment.at_ms - (told.from_ms or moment.at_ms),
         "type": moment.type,
-        "text": str(body["reason"]) if mode else sentence(moment.type, body, words.language, words.local),
+        "text": one_line(body["reason"]) if mode else sentence(moment.type, body, words.language, words.local),
         "mode": mode,
     }
 

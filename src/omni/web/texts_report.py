@@ -41,9 +41,9 @@ _SUMMARY: dict[str, tuple[str, ...]] = {
         "A drill was held in this time: what follows from it is no outage.",
     ),
     "told.tasks": (
-        "{n} tasks came in. {completed} completed, {failed} failed, {cancelled} were cancelled; {open} are still open.",
+        "{n} tasks came in: {completed} completed, {failed} failed, {cancelled} cancelled, {open} still open.",
         "新建 {n} 个任务:完成 {completed},失败 {failed},取消 {cancelled};期末未结束 {open}。",
-        "1 task came in. {completed} completed, {failed} failed, {cancelled} were cancelled; {open} are still open.",
+        "1 task came in: {completed} completed, {failed} failed, {cancelled} cancelled, {open} still open.",
     ),
     "told.before": (
         "{n} tasks were open already when it began.",
@@ -71,6 +71,10 @@ _SUMMARY: dict[str, tuple[str, ...]] = {
     ),
     "told.unaffected": ("Every task went straight through.", "所有任务均顺利完成。"),
     "told.sound": ("The record is sound.", "记录可靠。"),
+    "told.otherwise": (
+        "The record is whole, but the rules of today decide otherwise: see below.",
+        "记录完整,但按现行规则会作出不同决定:见下文。",
+    ),
     "told.unsound": ("The record is not sound: see below.", "记录不可靠:见下文。"),
     "figure.created": ("Tasks in", "新建任务"),
     "figure.completed": ("Completed", "完成"),
@@ -191,6 +195,10 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "check.sound": (
         "Yes. The chain, the head marker and every rule hold over the whole log.",
         "可靠。整个日志的哈希链、末尾标记与所有规则均成立。",
+    ),
+    "check.otherwise": (
+        "The chain, the head marker and every rule hold, but the rules of today do not decide all of it again.",
+        "哈希链、末尾标记与所有规则均成立,但按现行规则无法重现全部决定。",
     ),
     "check.unsound": ("No. What is wrong stands below. Next: omni verify", "不可靠。问题如下。请运行:omni verify"),
     "check.events": ("Events checked", "已校验事件"),
