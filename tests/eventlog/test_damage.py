@@ -18,7 +18,7 @@ from tests.eventlog.process import LogProcess
 from tests.eventlog.samples import CODEC, fill, said
 
 from omni.domain.errors import CorruptLog, EventLogError
-from omni.eventlog.backup import _Check, verify
+from omni.eventlog.backup import RowCheck, verify
 from omni.eventlog.connection import Rows, SharedReader
 from omni.eventlog.marker import marker_path
 from omni.eventlog.reader import BATCH_ROWS, LogReader
@@ -109,8 +109,8 @@ def test_rows_that_run_in_circles_are_reported_and_left(path: Path) -> None:
     with SqliteEventStore.open(path, CODEC) as store:
         store.append([said("task-1", version) for version in range(1, BATCH_ROWS + 2)])
     rows = SharedReader(path)
-    check = _Check(CODEC)
-    check.run(Circles(rows), None, lambda _: None)  # type: ignore[arg-type]
+    check = RowCheck(path, CODEC)
+    assert len(list(check._events(Circles(rows), None, lambda _: None))) == 2 * BATCH_ROWS  # type: ignore[arg-type]
     assert check.report().events == 2 * BATCH_ROWS
     assert not check.report().ok
     with pytest.raises(CorruptLog, match="out of order"):

@@ -165,7 +165,7 @@ def backup(context: Context, file: str) -> int:
     """Copy the log while the daemon runs, and verify the copy; a copy with findings is kept all the same."""
     from omni.eventlog.backup import backup as copy
     from omni.eventlog.upcasters import log_codec
-    from omni.replay.verify import judged
+    from omni.replay.verify import verify as check
 
     target = Path(file).expanduser().absolute()
     if target.exists():
@@ -173,7 +173,8 @@ def backup(context: Context, file: str) -> int:
     if not target.parent.is_dir():
         raise BadUsage(f"there is no directory {target.parent}", hint=f"mkdir -p {target.parent}")
     count = context.counting("verifying the copy")
-    report = judged(copy(_log_of(context), target, log_codec(), count), target, count)
+    copy(_log_of(context), target, log_codec(), count)
+    report = check(target, count)
     context.out.redraw("")
     size = target.stat().st_size
     body = {"path": str(target), "bytes": size, "ok": report.ok, "head": report.head, "head_hash": report.head_hash}

@@ -80,62 +80,86 @@ def backup(path: Path, dest: Path, codec: Codec, progress: Progress = lambda _: 
 
 def verify(path: Path, codec: Codec, progress: Progress = lambda _: None) -> VerifyReport:
     """Check a whole log, alive or at rest, and report what is wrong; raises EventLogError when there is none."""
-    # The marker first: what is appended while we read can only bring the log further ahead of it.
-    remembered, _ = read_marker(marker_path(path))
-    check = _Check(codec)
-    try:
-        rows = SharedReader(path)
-    except CorruptLog as error:
-        return VerifyReport(0, 0, Head(0, GENESIS), [Problem(0, error.message)])
-    try:
-        check.run(rows, remembered, progress)
-    except EventLogError as error:
-        check.note(check.position, error.message)
-    finally:
-        rows.close()
+    check = RowCheck(path, codec)
+    for _ in check.events(progress):
+        pass
     return check.report()
 
 
-class _Check:
+class RowCheck:
     """One pass over a log; what it must remember grows with the number of streams only."""
 
-    def __init__(self, codec: Codec) -> None:
-        self.position = 0
-        self._codec = codec
+    def __init__(self, path: Path, codec: Codec) -> None:
+        self._path = path
+        self._decode = codec.decode
+        self._position = 0
         self._previous = GENESIS
         self._versions: dict[str, int] = {}
-        self._blobs: dict[bytes, bytes | None] = {}
-        self._events = 0
+        self._blobs: dict[bytes, bool] = {}  # whether it is there, or erased
         self._problems: list[Problem] = []
         self._dropped = 0
+        self._seen = 0
 
-    def run(self, rows: SharedReader, remembered: Head | None, progress: Progress) -> None:
-        found = rows.rows("SELECT max(position) FROM events")
-        last = found[0][0] or 0
-        self._structure(rows)
-        self._payloads(rows)
-        at = 0
-        while batch := rows.rows(_ROWS, (at, last)):
-            for row in batch:
-                self._row(row, remembered)
-            progress(self._events)
-            if batch[-1][0] <= at:  # damaged pages can lead in circles
-                self.note(at, "the rows after this one are out of order")
-                return
-            at = batch[-1][0]
-        self._reach(remembered)
+    def events(self, progress: Progress = lambda _: None) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """Check row after row, and yield each with its event; None where that cannot be read."""
+        # The marker first: what is appended while we read can only bring the log further ahead of it.
+        remembered, _ = read_marker(marker_path(self._path))
+        try:
+            rows = SharedReader(self._path)
+        except CorruptLog as error:
+            self.note(0, error.message)
+            return
+        self._rows = rows
+        try:
+            yield from self._events(rows, remembered, progress)
+        except EventLogError as error:
+            self.note(self._position, error.message)
+        finally:
+            rows.close()
 
     def note(self, position: int, what: str) -> None:
+        """Keep a problem, or count it where there are too many."""
         if len(self._problems) < PROBLEMS_KEPT:
             self._problems.append(Problem(position, what))
         else:
             self._dropped += 1
 
     def report(self) -> VerifyReport:
+        """What was seen so far."""
         more = [Problem(0, f"{self._dropped} further problems")] if self._dropped else []
-        head = Head(self.position, self._previous)
-        erased = frozenset(digest.hex() for digest, content in self._blobs.items() if content is None)
-        return VerifyReport(self._events, len(self._versions), head, self._problems + more, erased)
+        head = Head(self._position, self._previous)
+        return VerifyReport(self._seen, len(self._versions), head, self._problems + more, self.erased)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has been found wrong so far."""
+        return not self._problems
+
+    @property
+    def erased(self) -> frozenset[str]:
+        """Large payloads that are gone on purpose, by their hashes."""
+        return frozenset(digest.hex() for digest, there in self._blobs.items() if not there)
+
+    def whole(self, text: str) -> str:
+        """The JSON of a body or an input as it was written, while its row is looked at."""
+        return grow(text, lambda digest: _content(self._rows, digest)) if is_stub(text) else text
+
+    def _events(
+        self, rows: SharedReader, remembered: Head | None, progress: Progress
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        last = rows.rows("SELECT max(position) FROM events")[0][0] or 0
+        self._structure(rows)
+        self._payloads(rows)
+        at = 0
+        while batch := rows.rows(_ROWS, (at, last)):
+            for row in batch:
+                yield row, self._row(row, remembered)
+            progress(self._seen)
+            if batch[-1][0] <= at:  # damaged pages can lead in circles
+                self.note(at, "the rows after this one are out of order")
+                return
+            at = batch[-1][0]
+        self._reach(remembered)
 
     def _structure(self, rows: SharedReader) -> None:
         for (line,) in rows.rows("PRAGMA integrity_check"):
@@ -152,55 +176,62 @@ class _Check:
             sound = content is None or (len(content) == size and hashlib.sha256(content).digest() == digest)
             if not sound:
                 self.note(0, f"payload {digest.hex()} was changed")
-            self._blobs[digest] = None if content is None else b'"present"'
+            self._blobs[digest] = content is not None
 
-    def _row(self, row: tuple[Any, ...], remembered: Head | None) -> None:
+    def _row(self, row: tuple[Any, ...], remembered: Head | None) -> Any:
         position, stream, version = row[:3]
-        for what in self._faults(row):
+        for what in () if self._follows(row) else self._faults(row):
             self.note(position, what)
         if remembered and position == remembered.position and row[-1] != remembered.hash:
             self.note(position, "the head marker remembers another history")
-        self.position, self._previous = position, row[-1]
+        self._position, self._previous = position, row[-1]
         self._versions[stream] = version
-        self._events += 1
+        self._seen += 1
+        return self._read(row)
+
+    def _follows(self, row: tuple[Any, ...]) -> bool:
+        """Whether there is nothing to say about a row; `_faults` says what there is."""
+        dense = row[0] == self._position + 1 and row[2] == self._versions.get(row[1], 0) + 1
+        return dense and row[-2] == self._previous and is_sealed(row)
 
     def _faults(self, row: tuple[Any, ...]) -> Iterator[str]:
         position, stream, version = row[:3]
-        if position != self.position + 1:
-            yield f"positions {self.position + 1} to {position - 1} are missing"
+        if position != self._position + 1:
+            yield f"positions {self._position + 1} to {position - 1} are missing"
         if version != (wanted := self._versions.get(stream, 0) + 1):
             yield f"{stream} goes on with version {version} where {wanted} is next"
         if row[-2] != self._previous:
             yield "the chain to the event before is broken"
         if not is_sealed(row):
             yield f"{row[3]} of {stream} was changed"
-        yield from self._undecodable(row)
 
-    def _undecodable(self, row: tuple[Any, ...]) -> Iterator[str]:
+    def _read(self, row: tuple[Any, ...]) -> Any:
         name, schema, body, raw = row[3], row[4], row[10], row[11]
         try:
-            for text in (body, raw):
-                if text is not None and is_stub(text):
-                    yield from self._missing(text)
-            self._codec.decode(name, schema, grow(body, self._stand_in))
+            if is_stub(body) or is_stub(raw):
+                self._payloads_of(row[0], (body, raw))
+                body = self.whole(body)
+            return self._decode(name, schema, body)
         except CorruptLog as error:
-            yield error.message
+            self.note(row[0], error.message)
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            yield f"a column holds the wrong kind of value: {error}"
+            self.note(row[0], f"a column holds the wrong kind of value: {error}")
+        return None
 
-    def _missing(self, stub: str) -> Iterator[str]:
-        for digest in hashes_in(stub):
+    def _payloads_of(self, position: int, texts: tuple[Any, ...]) -> None:
+        for digest in (each for text in texts if is_stub(text) for each in hashes_in(text)):
             if digest not in self._blobs:
-                yield f"payload {digest.hex()} is missing"
-
-    def _stand_in(self, digest: bytes) -> bytes | None:
-        # Contents were hashed already; a stand-in keeps one check from holding every payload in memory.
-        return self._blobs.get(digest)
+                self.note(position, f"payload {digest.hex()} is missing")
 
     def _reach(self, remembered: Head | None) -> None:
-        if remembered and remembered.position > self.position:
-            lost = remembered.position - self.position
-            self.note(self.position, f"{lost} acknowledged events after this one are missing")
+        if remembered and remembered.position > self._position:
+            lost = remembered.position - self._position
+            self.note(self._position, f"{lost} acknowledged events after this one are missing")
+
+
+def _content(rows: SharedReader, digest: bytes) -> bytes | None:
+    found = rows.rows("SELECT data FROM blobs WHERE hash = ?", (digest,))
+    return found[0][0] if found else None
 
 
 def _claim(dest: Path) -> None:

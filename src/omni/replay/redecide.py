@@ -24,7 +24,7 @@ from omni.domain import board as boards
 from omni.domain import brainstem, dispatch, executor_watch, system
 from omni.domain import events as ev
 from omni.domain import health as healths
-from omni.domain.board import Board
+from omni.domain.board import Board, Fact
 from omni.domain.commands import Envelope
 from omni.domain.executor_watch import Executors
 from omni.domain.health import Health
@@ -77,6 +77,23 @@ class Redecided(msgspec.Struct, frozen=True, kw_only=True):
     divergences: int = 0
     other_rules: int = 0
     first: Divergence | None = None
+
+
+def joined(parts: Sequence[Redecided]) -> Redecided:
+    """What came of all parts of a log."""
+    undecided: Counter[str] = Counter()
+    for part in parts:
+        undecided.update(part.undecided)
+    firsts = [part.first for part in parts if part.first is not None]
+    grave = [each for part in parts if part.divergences and (each := part.first) is not None]
+    return Redecided(
+        commands=sum(part.commands for part in parts),
+        settled=sum(part.settled for part in parts),
+        undecided=dict(undecided.most_common()),
+        divergences=sum(part.divergences for part in parts),
+        other_rules=sum(part.other_rules for part in parts),
+        first=next(iter([*grave, *firsts]), None),
+    )
 
 
 class State:
@@ -141,9 +158,13 @@ class Redecide:
             self._of = of
         self._rows.append(row)
 
-    def finish(self) -> Redecided:
-        """Decide what is left, and tell what came of it all."""
-        self._decide("")
+    def pass_over(self, rows: Iterator[Recorded]) -> None:
+        """Take rows that somebody else decides again, all at once. Raises one of UNAPPLIED at what does not fit."""
+        boards.fold(self.state.board, self._passed(rows))
+
+    def finish(self, *, ends: bool = True) -> Redecided:
+        """Decide what is left, and tell what came of it all; `ends`: the log has no more than this."""
+        self._decide("" if ends else self._of[0])
         first = min(self._found, key=lambda each: (self._tolerated(each.boot), each.position), default=None)
         if first is not None:
             first = msgspec.structs.replace(first, recorded_by=self._versions.get(first.boot, ""))
@@ -264,11 +285,24 @@ class Redecide:
         for row in rows[done:]:
             self._evolve(row)
 
-    def _evolve(self, row: Recorded) -> None:
+    def _passed(self, rows: Iterator[Recorded]) -> Iterator[Fact]:
+        for row in rows:
+            self._remember(row)
+            if row.input is not None:
+                self._inputs_kept.add((row.boot, row.actor))
+            if row.stream in (ev.HEALTH_STREAM, ev.SYSTEM_STREAM):
+                self.state.evolve(row)
+            else:
+                yield row.position, row.stream, row.at_ms, row.event
+
+    def _remember(self, row: Recorded) -> None:
         if self._erased and is_erased(row.event, self._erased):
             self._gone.add(row.stream)
-        if isinstance(row.event, ev.DaemonStarted):
+        if type(row.event) is ev.DaemonStarted:
             self._versions[row.boot] = row.event.version
+
+    def _evolve(self, row: Recorded) -> None:
+        self._remember(row)
         try:
             self.state.evolve(row)
         except UNAPPLIED as error:

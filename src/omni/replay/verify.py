@@ -1,56 +1,48 @@
-"""Checks a whole log: that nothing in it was changed, and that every task in it lived by the rules.
+"""Checks a whole log: that nothing in it was changed, that every task lived by the rules, that the rules decide it.
 
-The rules stand here a second time, as what may follow what, and not as calls of the code that wrote the log: a mistake
-there must not vouch for itself.
+    the log itself    rows, hashes, chain, payloads, head marker (`omni.eventlog.backup`): what is wrong is damage
+    rules             what may follow what, written a second time (`omni.replay.rules`): what breaks one is a finding
+    state             folded event by event and all at once, and the daemon's newest snapshot: all are to be the same
+    decisions         every recorded command decided again (`omni.replay.redecide`): what differs is a divergence
 
-    nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
-                         alive ──completed, failed, cancelled──► ended      (once; only late outcomes and bills follow)
-    modes and suspensions: `omni.replay.modes`
-    a model call: reserved under an open attempt, or for none ──► settled   (once, whenever)
-
-The log itself comes first: rows, hashes, chain, payloads, head marker (`omni.eventlog.backup`). What is wrong there is
-damage, and a damaged log is not judged further. What breaks a rule is a finding; the first ones are kept in full, and
-all are counted.
+A damaged log is not judged further. A long log is read by two processes (`omni.replay.halves`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from omni.domain import board as boards
 from omni.domain import events as ev
-from omni.domain.board import OWN_STREAMS
-from omni.eventlog.backup import Problem, VerifyReport
-from omni.eventlog.backup import verify as check_rows
+from omni.domain.board import Board, BoardSnapshot
+from omni.domain.errors import EventLogError
+from omni.eventlog.backup import Problem, RowCheck, VerifyReport
+from omni.eventlog.reader import open_reader
+from omni.eventlog.snapshots import Snapshots, fingerprint
 from omni.eventlog.store import EventReader, Head, Recorded
 from omni.eventlog.upcasters import log_codec
-from omni.replay.history import History
-from omni.replay.modes import ModeCheck
-from omni.replay.redecide import Redecide, Redecided
+from omni.replay.redecide import UNAPPLIED, Redecide, Redecided, joined
+from omni.replay.rules import Counted, Finding, RuleCheck
+from omni.replay.state import board_hash
 
-KEEP_FINDINGS = 100
 REPORT_EVERY = 10_000
+IN_TWO_FROM = 50_000  # events: below, the start of a second process costs more than it saves
+_BOARD = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 
-_TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
-_CALLS = (ev.CallReserved, ev.CallSettled, ev.CallRefused)
-_OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that should not be in a log."""
-
-    position: int
-    stream: str
-    rule: str
-    detail: str
+Count = Callable[[int], None]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found; `head_hash` names the log as it was checked."""
+    """What a check found; `head_hash` names the log as it was checked, `state_hash` the state that it means.
+
+    `snapshot` is the position of a snapshot of the daemon that was compared with the log; 0: there was none.
+    """
 
     events: int
     streams: int
@@ -63,6 +55,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     by_type: dict[str, int] = {}
     violations: int = 0
     findings: tuple[Finding, ...] = ()
+    state_hash: str = ""
+    snapshot: int = 0
     redecided: Redecided = Redecided()
 
     @property
@@ -71,208 +65,167 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.violations == 0 and not self.damage and self.redecided.divergences == 0
 
 
-class _Life(msgspec.Struct):
-    """What has to be remembered of one task to judge its next event."""
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pass found, from a position to the end or from the beginning to a position."""
 
-    attempts: int = 0
-    attempt: str = ""  # planned, started, interrupted, or closed
-    ended: str = ""
+    redecided: Redecided
+    violations: int
+    findings: tuple[Finding, ...]
+    hash: str  # of the state at the end of the part
+    begun: str = ""  # and of the one it began with, folded all at once
+    snapshot: int = 0
+    rows: VerifyReport | None = None
+    counted: Counted | None = None
 
 
-def verify(database: Path, count: Callable[[int], None] = lambda _: None) -> Report:
+def verify(database: Path, count: Count = lambda _: None) -> Report:
     """Check a log file, alive or at rest. Raises EventLogError when there is none, or none that can be opened."""
-    return judged(check_rows(database, log_codec(), count), database, count)
+    from omni.replay import halves
+
+    with_second = halves.verify(database, count) if halves.worth_it(database, IN_TWO_FROM) else None
+    return with_second or told([last_part(database, 0, count)])
 
 
-def judged(stored: VerifyReport, database: Path, count: Callable[[int], None] = lambda _: None) -> Report:
-    """Go on from the check of the stored rows to the rules, unless the log is damaged."""
-    if not stored.ok:
-        head = stored.head
-        return Report(
-            events=stored.events,
-            streams=stored.streams,
-            head=head.position,
-            head_hash=head.hash.hex(),
-            damage=tuple(stored.problems),
-        )
-    with History.at(database) as history:
-        return judge(history.reader, stored.head, count, stored.erased)
+def judge(reader: EventReader, head: Head, count: Count = lambda _: None) -> Report:
+    """Judge every event up to a position by the rules, and decide every command again; the rows are not checked."""
+    rules = RuleCheck()
+    again = Redecide(rules.unapplied)
+    for row in reader.read(until=head.position):
+        rules(row)
+        again(row)
+        _report(row.position, count)
+    redecided = again.finish()
+    rules.end(head.position, again.state.board)
+    _folded_at_once(reader, head.position, again.state.board, rules)
+    rows = VerifyReport(rules.events, 0, head, [])
+    return told([_part(again.state.board, rules, redecided, rows=rows, counted=rules.counted())])
 
 
-def judge(
-    reader: EventReader,
-    head: Head,
-    count: Callable[[int], None] = lambda _: None,
-    erased: frozenset[str] = frozenset(),
-) -> Report:
-    """Judge every event up to a position by the rules, and decide every command again."""
-    check = _Check(erased)
-    for recorded in reader.read(until=head.position):
-        check(recorded)
-        if check.events % REPORT_EVERY == 0:
-            count(check.events)
-    check.end(head.position)
-    return check.report(head.position, head.hash.hex())
+def first_part(database: Path, until: int, erased: frozenset[str], count: Count) -> Part:
+    """Decide what stands up to a position, which ends a message. Raises CorruptLog on a log that cannot be read."""
+    rules = RuleCheck()
+    again, witness = Redecide(rules.unapplied, erased), Witness(database)
+    with closing(open_reader(database, log_codec())) as reader:
+        for row in reader.read(until=until):
+            again(row)
+            witness(row.position - 1, again.state.board, rules)
+            _report(row.position, count)
+    redecided = again.finish(ends=False)
+    witness(until, again.state.board, rules)
+    return _part(again.state.board, rules, redecided, snapshot=witness.seen)
 
 
-class _Check:
-    def __init__(self, erased: frozenset[str]) -> None:
-        self.events = 0
-        self.violations = 0
-        self.findings: list[Finding] = []
-        self._position = 0
-        self._versions: dict[str, int] = {}
-        self._lives: dict[str, _Life] = {}
-        self._by_type: Counter[str] = Counter()
-        self._redecide = Redecide(self._unapplied, erased)
-        self._redecided = Redecided()
-        self._board = self._redecide.state.board
-        self._calls: set[str] = set()  # reserved, and not settled
-        self._modes = ModeCheck()
-
-    def __call__(self, recorded: Recorded) -> None:
-        self.events += 1
-        self._by_type[str(type(recorded.event).__struct_config__.tag)] += 1
-        self._order(recorded)
-        for rule, detail in self._modes(recorded.stream, recorded.event):
-            self._find(recorded, rule, detail)
-        if recorded.stream in OWN_STREAMS or recorded.stream.startswith(ev.TASK_PREFIX):
-            for rule, detail in self._judge(recorded):
-                self._find(recorded, rule, detail)
-        self._redecide(recorded)
-
-    def end(self, head: int) -> None:
-        """Compare what was judged with what the state rebuilt from the log says."""
-        self._redecided = self._redecide.finish()
-        if self._position != head:
-            self._note(Finding(head, "", "position.gap", f"the log ends at {self._position}, not at {head}"))
-        alive = sum(1 for life in self._lives.values() if not life.ended)
-        if not self.violations and alive != self._board.open_tasks:
-            detail = f"{alive} tasks are open by the rules, {self._board.open_tasks} in the rebuilt state"
-            self._note(Finding(head, "", "state.differs", detail))
-        if not self.violations and self._calls != self._board.ledger.open.keys():
-            detail = (
-                f"{len(self._calls)} calls are open by the rules, {len(self._board.ledger.open)} in the rebuilt state"
-            )
-            self._note(Finding(head, "", "state.differs", detail))
-
-    def report(self, head: int, head_hash: str) -> Report:
-        ended = sum(1 for life in self._lives.values() if life.ended)
-        return Report(
-            events=self.events,
-            streams=len(self._versions),
-            tasks=len(self._lives),
-            ended=ended,
-            open=len(self._lives) - ended,
-            by_type=dict(self._by_type.most_common()),
-            violations=self.violations,
-            findings=tuple(self.findings),
-            redecided=self._redecided,
-            head=head,
-            head_hash=head_hash,
-        )
-
-    def _order(self, recorded: Recorded) -> None:
-        if recorded.position != self._position + 1:
-            self._find(recorded, "position.gap", f"follows position {self._position}")
-        expected = self._versions.get(recorded.stream, 0) + 1
-        if recorded.version != expected:
-            self._find(recorded, "version.gap", f"version {recorded.version}, expected {expected}")
-        self._position = recorded.position
-        self._versions[recorded.stream] = recorded.version
-
-    def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
-        event = recorded.event
-        life = self._lives.get(recorded.stream)
-        if isinstance(event, _CALLS):
-            return self._judge_call(life, event)
-        if recorded.stream in OWN_STREAMS:
-            return []
-        if life is None:
-            self._lives[recorded.stream] = life = _Life()
-            if isinstance(event, ev.TaskCreated):
-                return []
-            return [("task.unborn", f"{_name(event)} before the task was created"), *_live_on(life, event)]
-        if isinstance(event, ev.TaskCreated):
-            return [("task.created_twice", "the task exists already")]
-        return _live_on(life, event)
-
-    def _judge_call(self, life: _Life | None, event: ev.CallEvent) -> list[tuple[str, str]]:
-        """A call is reserved once, under an open attempt or none, and settled once, be it after the task's end."""
-        known = event.call in self._calls
-        if isinstance(event, ev.CallReserved):
-            self._calls.add(event.call)
-            idle = life is not None and (life.attempt not in {"planned", "started"} or life.attempts != event.n)
-            wrong = [("call.reserved_twice", f"{event.call} is open already")] if known else []
-            return wrong + ([("call.without_attempt", f"for attempt {event.n}, which is not open")] if idle else [])
-        if isinstance(event, ev.CallSettled) and not known:
-            return [("call.unknown", f"{event.call} is not open")]
-        self._calls -= {event.call} if isinstance(event, ev.CallSettled) else set()
-        return []
-
-    def _unapplied(self, recorded: Recorded, error: Exception) -> None:
-        self._find(recorded, "fold.failed", f"{_name(recorded.event)} cannot be applied: {error!r}")
-
-    def _find(self, recorded: Recorded, rule: str, detail: str) -> None:
-        self._note(Finding(recorded.position, recorded.stream, rule, detail))
-
-    def _note(self, finding: Finding) -> None:
-        self.violations += 1
-        if len(self.findings) < KEEP_FINDINGS:
-            self.findings.append(finding)
+def last_part(database: Path, begin: int, count: Count = lambda _: None) -> Part:
+    """Check all rows and judge all events, and decide again what stands after a position, which ends a message."""
+    check, rules = RowCheck(database, log_codec()), RuleCheck()
+    rows = _judged(check, rules, count)
+    rows = itertools.chain(itertools.islice(rows, 1), rows)
+    first = next(rows, None)
+    again, witness, begun = Redecide(rules.unapplied, check.erased), Witness(database, begin), ""
+    rows = itertools.chain([first] if first else [], rows)
+    if begin:
+        again.pass_over(_until(rows, begin))
+        begun = board_hash(again.state.board.snapshot())
+    for row in rows:
+        again(row)
+        witness(row.position - 1, again.state.board, rules)
+    redecided, stored = again.finish(), check.report()
+    witness(stored.head.position, again.state.board, rules)
+    if stored.ok:
+        rules.end(stored.head.position, again.state.board)
+    if stored.ok and not begin:
+        with closing(open_reader(database, log_codec())) as reader:
+            _folded_at_once(reader, stored.head.position, again.state.board, rules)
+    parts: dict[str, Any] = {"begun": begun, "snapshot": witness.seen, "rows": stored, "counted": rules.counted()}
+    return _part(again.state.board, rules, redecided, **parts)
 
 
-def _live_on(life: _Life, event: Any) -> list[tuple[str, str]]:
-    """Judge an event in the life of a task that exists, and remember what it changed."""
-    if isinstance(event, ev.LateOutcomeArrived):
-        return [] if event.n <= life.attempts else [("attempt.unknown", f"a late outcome for attempt {event.n}")]
-    wrong = [("task.after_end", f"{_name(event)} after {life.ended}")] if life.ended else []
-    if isinstance(event, _TERMINAL):
-        return _ended(life, event, wrong)
-    if isinstance(event, ev.AttemptPlanned):
-        return wrong + _planned(life, event)
-    if isinstance(event, ev.AttemptStarted):
-        return wrong + _step(life, event, ("planned",), "started")
-    if isinstance(event, _OUTCOMES):
-        return wrong + _outcome(life, event)
-    return wrong
+def told(parts: list[Part]) -> Report:
+    """One report of all parts; the last one knows the rows."""
+    last = parts[-1]
+    assert last.rows is not None
+    assert last.counted is not None
+    head: dict[str, Any] = {"head": last.rows.head.position, "head_hash": last.rows.head.hash.hex()}
+    if not last.rows.ok:
+        return Report(events=last.rows.events, streams=last.rows.streams, damage=tuple(last.rows.problems), **head)
+    return Report(
+        **msgspec.structs.asdict(last.counted),
+        **head,
+        violations=sum(part.violations for part in parts),
+        findings=tuple(sorted((each for part in parts for each in part.findings), key=lambda each: each.position)),
+        state_hash=last.hash,
+        snapshot=max(part.snapshot for part in parts),
+        redecided=joined([part.redecided for part in parts]),
+    )
 
 
-def _ended(life: _Life, event: Any, wrong: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    if life.ended:
-        wrong = [("task.second_end", f"{_name(event)} after {life.ended}")]
-    elif life.attempt in {"planned", "started"}:
-        wrong = [("task.ended_with_open_attempt", f"{_name(event)} while attempt {life.attempts} has no outcome")]
-    life.ended = _name(event)
-    return wrong
+class Witness:
+    """The daemon's newest snapshot of this log after a position: what it remembers is to be what the log says."""
+
+    def __init__(self, database: Path, after: int = 0) -> None:
+        self.seen = 0
+        self._position, self._hash = 0, ""
+        shape = fingerprint(BoardSnapshot)
+        with closing(open_reader(database, log_codec())) as reader:
+            for each in Snapshots(database.with_name("snapshots")).find("router", shape):
+                if each.position > after and reader.hash_at(each.position) == each.hash:
+                    self._position, self._hash = each.position, _hash_of(each.payload)
+                    return
+
+    def __call__(self, position: int, board: Board, rules: RuleCheck) -> None:
+        """Compare, where this is the position of the snapshot."""
+        if position != self._position or self.seen or not position:
+            return
+        self.seen = position
+        if board_hash(board.snapshot()) != self._hash:
+            rules.note(Finding(position, "", "snapshot.differs", "the daemon's snapshot holds another state"))
 
 
-def _planned(life: _Life, event: ev.AttemptPlanned) -> list[tuple[str, str]]:
-    wrong = []
-    if life.attempt in {"planned", "started"}:
-        wrong.append(("attempt.two_open", f"attempt {event.n} while {life.attempts} has no outcome"))
-    if event.n != life.attempts + 1:
-        wrong.append(("attempt.number", f"attempt {event.n} after {life.attempts}"))
-    life.attempts, life.attempt = event.n, "planned"
-    return wrong
+def _hash_of(payload: bytes) -> str:
+    try:
+        return board_hash(msgspec.msgpack.decode(payload, type=BoardSnapshot))
+    except (msgspec.MsgspecError, ValueError):
+        return "unreadable"
 
 
-def _outcome(life: _Life, event: Any) -> list[tuple[str, str]]:
-    # What really finished wins: a success may follow an interruption, as long as the task has not ended.
-    late = ("interrupted",) if isinstance(event, ev.AttemptSucceeded) else ()
-    after = "interrupted" if isinstance(event, ev.AttemptInterrupted) else "closed"
-    return _step(life, event, ("planned", "started", *late), after)
+def _part(board: Board, rules: RuleCheck, redecided: Redecided, **more: Any) -> Part:
+    found: dict[str, Any] = {"violations": rules.violations, "findings": tuple(rules.findings)}
+    return Part(redecided=redecided, hash=board_hash(board.snapshot()), **found, **more)
 
 
-def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> list[tuple[str, str]]:
-    wrong = []
-    if event.n != life.attempts:
-        wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
-    elif life.attempt not in allowed:
-        wrong.append(("attempt.order", f"{_name(event)} while attempt {event.n} is {life.attempt}"))
-    life.attempt = after
-    return wrong
+def _judged(check: RowCheck, rules: RuleCheck, count: Count) -> Iterator[Recorded]:
+    """The rows as events, as long as nothing is wrong with them; all are checked."""
+    for row, event in check.events(count):
+        if not check.sound:
+            continue
+        raw = None if row[11] is None else check.whole(row[11]).encode()
+        position, stream, version, _, _, at_ms, mono_ms, boot, actor, cause, *_ = row
+        recorded = Recorded(position, stream, version, event, at_ms, mono_ms, boot, actor, cause, raw)
+        rules(recorded)
+        yield recorded
 
 
-def _name(event: Any) -> str:
-    return str(type(event).__struct_config__.tag)
+def _until(rows: Iterator[Recorded], position: int) -> Iterator[Recorded]:
+    for row in rows:
+        yield row
+        if row.position >= position:
+            return
+
+
+def _folded_at_once(reader: EventReader, until: int, board: Board, rules: RuleCheck) -> None:
+    """Fold all again in the way of a start, and compare with the fold that went event by event."""
+    other = Board()
+    try:
+        boards.fold(other, reader.facts(0, _BOARD, until=until))
+        same = board_hash(other.snapshot()) == board_hash(board.snapshot())
+    except (*UNAPPLIED, EventLogError) as error:
+        if not rules.violations:
+            rules.note(Finding(until, "", "state.differs", f"the log cannot be folded at once: {error!r}"))
+        return
+    if not same:
+        rules.note(Finding(until, "", "state.differs", "folded at once, the log means another state"))
+
+
+def _report(position: int, count: Count) -> None:
+    if position % REPORT_EVERY == 0:
+        count(position)
