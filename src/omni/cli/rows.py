@@ -12,11 +12,11 @@ from omni.cli.output import clip, columns, local_time, one_line
 from omni.cli.show import SHORT
 from omni.domain.view import timestamp
 from omni.domain.visible import JSON_CONTROLS
-from omni.replay.timeline import Row, Wanted
+from omni.replay.timeline import EVENT_TYPES, Row, Wanted
 
 ROWS_AT_ONCE = 200
 _WORDS_AT_LEAST = 40
-_POSITION, _SINCE, _MODE, _LANE, _EVENT = 8, 9, 9, 12, 22  # widths of columns
+_POSITION, _SINCE, _MODE, _LANE, _EVENT = 8, 9, 9, 12, max(map(len, EVENT_TYPES))  # widths of columns
 _GAP = 2
 _SPANS = ((60, 1, "m", "s"), (3_600, 60, "h", "m"), (86_400, 3_600, "d", "h"))  # one, the part of it that is shown
 _STYLES = {
