@@ -147,22 +147,22 @@ def mcp(context: Context) -> int:
 
 
 def verify(context: Context) -> int:
-    """Check the whole log; exit code 7 when a task broke the rules, 8 when the log is damaged."""
+    """Check the whole log; exit code 7 when it is not what the rules say, 8 when it is damaged."""
+    from omni.cli import verdict
     from omni.replay.verify import verify as check
 
     report = check(_log_of(context), context.counting("verifying"))
     context.out.redraw("")
     body = {"ok": report.ok, **msgspec.to_builtins(report)}
-    context.out.show("verify", body, _report_lines(context, report))
-    if report.damage:
-        context.out.note("next: keep these files as they are, and restore the last good backup")
-    elif not report.ok:
-        context.out.note("next: omni task tail ID for a task named above, and keep a copy: omni backup FILE")
+    context.out.show("verify", body, verdict.lines(context.out.style, report))
+    if then := verdict.next_step(report):
+        context.out.note(f"next: {then}")
     return _code_of(report)
 
 
 def backup(context: Context, file: str) -> int:
     """Copy the log while the daemon runs, and verify the copy; a copy with findings is kept all the same."""
+    from omni.cli import verdict
     from omni.eventlog.backup import backup as copy
     from omni.eventlog.upcasters import log_codec
     from omni.replay.verify import verify as check
@@ -179,7 +179,7 @@ def backup(context: Context, file: str) -> int:
     size = target.stat().st_size
     body = {"path": str(target), "bytes": size, "ok": report.ok, "head": report.head, "head_hash": report.head_hash}
     said = f"{target}: {size:,} bytes, {report.events:,} events, {report.tasks:,} tasks, verified"
-    context.out.show("backup", body, [said] if report.ok else _report_lines(context, report))
+    context.out.show("backup", body, [said] if report.ok else verdict.lines(context.out.style, report))
     return _code_of(report)
 
 
@@ -238,20 +238,3 @@ def _welcome(context: Context) -> str:
         f"  data: {context.data_dir}\n"
         f"  next: omni submit{same} 'what shall be done' --wait, omni status{same}"
     )
-
-
-def _report_lines(context: Context, report: Report) -> list[str]:
-    if report.damage:
-        head = f"{context.out.style('DAMAGED', 'bad')}: {report.events:,} events could be looked at"
-        return [head, *(f"  position {each.position}: {each.what}" for each in report.damage)]
-    verdict = context.out.style("ok", "good") if report.ok else context.out.style("MISMATCH", "bad")
-    lines = [
-        f"{verdict}: {report.events:,} events in {report.streams:,} streams up to position {report.head:,}",
-        f"  {report.tasks:,} tasks, {report.ended:,} ended, none of them twice; {report.open:,} still open",
-        f"  head hash {report.head_hash}",
-    ]
-    if report.ok:
-        return lines
-    lines[1] = f"  {report.tasks:,} tasks, {report.ended:,} ended, {report.open:,} still open"
-    found = [f"  position {f.position} {f.stream}: {f.rule}: {f.detail}" for f in report.findings]
-    return [*lines, f"  {report.violations:,} violations, the first {len(report.findings)}:", *found]

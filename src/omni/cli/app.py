@@ -451,7 +451,7 @@ def mcp(ctx: typer.Context) -> int:
 
 @app.command()
 def verify(ctx: typer.Context) -> int:
-    """Check the whole event log: hashes, order, and the rules of every task."""
+    """Check the whole event log: hashes, order, the rules of every task, and every decision by deciding it again."""
     from omni.cli import admin
 
     return admin.verify(_context(ctx))
