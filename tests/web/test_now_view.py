@@ -152,3 +152,11 @@ def test_progress_is_a_share_only_where_the_executor_says_of_how_much() -> None:
     assert half == {"percent": 50, "message": "half way", "done": 5}
     assert now.running(task(), {"progress": 3, "total": None, "message": ""})["progress"]["percent"] is None
     assert now.running(task(), {"progress": 30, "total": 10, "message": ""})["progress"]["percent"] == 100
+
+
+def test_of_many_held_tasks_the_newest_are_shown_and_all_are_counted() -> None:
+    waits = {"kind": "interrupted", "reason": "nobody knows", "options": ["retry"]}
+    many = [task(id=f"{n:03}", state="held", held=waits) for n in range(50)]
+    shown = now.view(now.Seen(status=status(tasks={"held": 73}), held=many))
+    assert len(shown["needs"]["held"]) == now.HELD_SHOWN
+    assert (shown["held_more"], shown["needs_count"]) == (73 - now.HELD_SHOWN, 73)

@@ -11,6 +11,7 @@ from omni.domain.drill import WORDS
 from omni.replay.levels import WINDOW_DAYS, rolling
 from omni.web.pages.frame import show
 from omni.web.room import Room
+from omni.web.texts import say
 
 WINDOWS = (1, 7, 30, 90)
 SHOWN = 20
@@ -26,7 +27,8 @@ async def page(request: Request, room: Room) -> str:
     position, figures = await room.read(
         lambda history: (history.reader.head.position, rolling(history, days, now).view())
     )
-    return show("levels.html", room, "levels", position, **view(figures, days))
+    title = say(room.language, "levels.title", {})
+    return show("levels.html", room, "levels", position, title=title, **view(figures, days))
 
 
 def view(figures: Mapping[str, Any], days: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from omni.web.room import Room
 
 RECENT_MS = 86_400_000  # failures older than a day are history, and stand under Tasks
 SHOWN = 5
+HELD_SHOWN = 8
 LISTED = 50
 OPEN_STATES = ("executing", "dispatching", "idle", "waiting", "held")
 DISABLED = "disabled in the configuration"
@@ -60,8 +61,9 @@ def view(seen: Seen) -> dict[str, Any]:
     executors = [executor(each) for each in status["executors"]]
     money = spend(status.get("spend"))
     failed = [task(each) for each in seen.failed if (each["ended_at"] or "") > seen.since][:SHOWN]
+    more = max(0, status["tasks"].get("held", 0) - HELD_SHOWN)
     needs = {
-        "held": [held(each) for each in seen.held],
+        "held": [held(each) for each in seen.held[:HELD_SHOWN]],
         "executors": [each for each in executors if each["needs_hand"]],
         "budget": money if money and money["reached"] else None,
         "notices": list(seen.notices),
@@ -70,7 +72,8 @@ def view(seen: Seen) -> dict[str, Any]:
     return {
         "mode": mode(status),
         "needs": needs,
-        "needs_count": sum(len(each) if isinstance(each, list) else bool(each) for each in needs.values()),
+        "needs_count": sum(len(each) if isinstance(each, list) else bool(each) for each in needs.values()) + more,
+        "held_more": more,
         "running": [running(each, seen.progress.get(each["id"])) for each in seen.running],
         "counts": [{"state": s, "n": n} for s in OPEN_STATES if (n := status["tasks"].get(s, 0))],
         "total": sum(status["tasks"].values()),
