@@ -77,9 +77,9 @@ class StateAt:
             "spend": self.spend(),
         }
 
-    def spend(self) -> View:
-        """What had been spent on the day of this moment, and the caps."""
-        return spend_view(budget.as_of(budget.spend(self.board), self.at_ms))
+    def spend(self, at: Millis | None = None) -> View:
+        """What had been spent on the day of this moment, or of a later one by which nothing more had happened."""
+        return spend_view(budget.as_of(budget.spend(self.board), self.at_ms if at is None else at))
 
     def task(self, task_id: str) -> Task | None:
         """One task as it was; None when there was none of that id."""

@@ -14,7 +14,7 @@ import msgspec
 
 from omni.domain import events as ev
 from omni.domain.task import Task
-from omni.domain.values import ExecutorHealth, Route
+from omni.domain.values import ExecutorHealth, Millis, Route
 from omni.domain.view import decision_view, money, timestamp
 from omni.eventlog.store import Recorded
 from omni.replay.history import Count, History, nothing
@@ -68,7 +68,8 @@ def card(history: History, task_id: str, at: int | None = None, count: Count = n
     before = position if decision is None else decision.row.position - 1
     state = state_at(history, before, count)
     told = decision_view(task, recorded)
-    then = _then(state, task, history.reader.last(ev.SYSTEM_STREAM, "system.config_loaded", before))
+    configured = history.reader.last(ev.SYSTEM_STREAM, "system.config_loaded", before)
+    then = _then(state, task, decision.row.at_ms if decision else state.at_ms, configured)
     if decision is None:
         return Card(position, told, then, None, None)
     situation = _situation(history, state, decision, recorded)
@@ -110,8 +111,8 @@ def _situation(history: History, state: StateAt, decision: _Decision, recorded: 
     return Situation(task, board.settings, dict(board.health), board.mode, board.ledger, row.at_ms, decision.at_start)
 
 
-def _then(state: StateAt, task: Task, configured: Recorded | None) -> View:
-    """What was known at the moment: health, mode, money, configuration."""
+def _then(state: StateAt, task: Task, at: Millis, configured: Recorded | None) -> View:
+    """What was known when it was decided: health, mode, the money of that day, configuration."""
     board, health = state.board, state.health
     return {
         "position": state.position,
@@ -132,7 +133,7 @@ def _then(state: StateAt, task: Task, configured: Recorded | None) -> View:
             }
             for spec in board.settings.executors
         ],
-        "budget": {**state.spend(), "task_usd": _own_cap(task), "task_spent_usd": _spent(state, task)},
+        "budget": {**state.spend(at), "task_usd": _own_cap(task), "task_spent_usd": _spent(state, task)},
         "configuration": _configuration(configured),
         "settings_hash": settings_hash(board.settings),
         "complexity_threshold": board.settings.complexity_threshold,
