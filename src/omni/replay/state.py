@@ -20,7 +20,7 @@ from omni.domain import events as ev
 from omni.domain.board import BoardSnapshot
 from omni.domain.errors import NotFound
 from omni.domain.task import Task
-from omni.domain.values import RoutingSettings, TaskState
+from omni.domain.values import Millis, RoutingSettings, TaskState
 from omni.domain.view import spend_view, task_view, timestamp
 from omni.eventlog.store import Recorded
 from omni.replay.checkpoints import Checkpoints, beside
