@@ -136,7 +136,7 @@ class AffectedTasks:
         if known is None or task is None:
             return
         known.title, known.state = task.spec.description[:TITLE_CHARS], str(ended or task.state)
-        known.attempts, known.route = len(task.attempts), task.route
+        known.attempts, known.route = len(task.attempts), task.last.route if task.last else task.route
 
 
 def _affected(task_id: str, touched: _Touched) -> Affected:

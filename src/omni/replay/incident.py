@@ -33,12 +33,12 @@ RAW_EVENTS = 400
 
 _ORDER: tuple[Mode, ...] = ("NORMAL", "DEGRADED", "BRAINSTEM")
 # What a reader of the story needs to know beside tasks; anything else is in the raw events.
-_MOMENTS = (
+_MOMENTS = frozenset({
     ev.DaemonStarted, ev.DaemonStopped, ev.ConfigLoaded, ev.LossAccepted, ev.DrillBegun, ev.ProxyChanged,
     ev.CloudChanged, ev.KeyChanged, ev.BreakerChanged, ev.ExecutorHealthChanged, ev.ClockJumped, ev.ModeForced,
     ev.ModeChanged, ev.Suspended, ev.Restored, ev.LocalModelChanged, ev.NoticeQueued, ev.NoticeDropped,
     ev.RepairStarted, ev.RepairEnded, ev.RepairGivenUp,
-)  # fmt: skip
+})  # fmt: skip
 _COUNTED: dict[type[Any], str] = {
     ev.TaskCreated: "created", ev.TaskCompleted: "completed", ev.TaskFailed: "failed", ev.TaskCancelled: "cancelled",
     ev.AttemptPlanned: "attempts", ev.AttemptSucceeded: "succeeded", ev.AttemptFailed: "attempts_failed",
@@ -201,9 +201,7 @@ class _Telling:
         self._changes.add(position, at, event)
         if len(self._raw) < RAW_EVENTS:
             self._raw.append(_moment(position, stream, at, event))
-        if isinstance(event, _MOMENTS) and not getattr(
-            event, "to", ""
-        ):  # an answer to one chat is no part of the story
+        if type(event) in _MOMENTS and not getattr(event, "to", ""):  # an answer to one chat is no part of the story
             self._moments_seen += 1
             if len(self._moments) < MOST_MOMENTS:
                 self._moments.append(_moment(position, stream, at, event))
@@ -302,6 +300,11 @@ class _Choices:
         example, event = self._first[key]
         out = tuple((each.executor, each.rejected) for each in event.candidates if each.rejected)
         return Choice(executor, tier, model, mode, reason, tasks, example, out)
+
+
+def _is_story(event: Any) -> bool:
+    """Whether it belongs to the story; an answer that one chat is told does not."""
+    return type(event) in _MOMENTS and not getattr(event, "to", "")
 
 
 def _moment(position: int, stream: str, at: Millis, event: Any) -> Moment:
