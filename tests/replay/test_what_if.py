@@ -142,9 +142,9 @@ def test_a_cap_alone_takes_away_what_did_not_fit_and_leaves_the_rest_as_recorded
     assert fates(answer) == {"c": "held"}
     assert answer.cost.policy_usd == pytest.approx(1.89, abs=1e-9)
     assert answer.cost.delta_usd == pytest.approx(-0.90, abs=1e-9)
-    assert answer.cost.view()["label"] == "recorded"
+    assert answer.cost.view()["label"] == "recorded + unknown", "c goes on the next day"
     assert (answer.latency.same, answer.latency.unknown) == (3, 1)
-    assert answer.changes[0].waits_for_day, "hold: it goes on with the next day, at a cost that nobody knows"
+    assert answer.changes[0].waits_for_day, "hold: it goes on by itself, at a cost that nobody knows"
 
 
 def test_a_cap_of_the_task_or_of_a_tier_is_asked_with_the_shadows_own_spending() -> None:
@@ -309,6 +309,30 @@ def test_at_a_cap_degrade_moves_the_call_to_the_free_tier() -> None:
     assert answer.cost.delta_usd == pytest.approx(-0.90)
 
 
+def test_a_task_that_would_have_gone_elsewhere_leaves_the_sum_open_even_if_it_made_no_call() -> None:
+    story = Story(worker("one"), worker("two"))
+    story.create("a")
+    story.succeed("a")
+    cost = story.by(executors=(worker("two"), worker("one"))).cost
+    assert (cost.unknown, cost.unknown_tasks, cost.view()["whole"], cost.view()["label"]) == (0, 1, False, "unknown")
+
+
+def test_a_model_whose_calls_were_never_metered_costs_what_nobody_knows() -> None:
+    story = Story()
+    story.create("a")
+    story.succeed("a")
+    assert story.by(complexity_threshold=SMALL_FOR_ALL).cost.unknown_tasks == 1
+
+
+def test_what_follows_from_re_priced_money_says_so() -> None:
+    story = Story()
+    story.whole("a")
+    story.whole("b")
+    answer = story.by(complexity_threshold=SMALL_FOR_ALL, budget=Budget(daily_usd=0.20, at_cap="ask"))
+    assert fates(answer) == {"a": "other_model", "b": "held"}
+    assert (answer.held.added, answer.held.unknown, answer.held.by_price) == (1, 1, True)
+
+
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +361,18 @@ def test_more_slots_may_have_begun_sooner_what_waited_for_one() -> None:
     story.succeed("second")
     answer = story.by(executors=(worker(max_concurrency=2),))
     assert fates(answer) == {"second": "other_time"}
+
+
+def test_who_waited_behind_work_that_would_have_been_other_work_began_at_another_time() -> None:
+    story = Story(worker("one", max_concurrency=1, keywords=("greet",)), worker("two"))
+    story.create("first", "greet them")
+    story.create("second", executor="one")
+    story.at += 10_000
+    story.succeed("first")
+    story.succeed("second")
+    answer = story.by(executors=(worker("one", max_concurrency=1), worker("two", keywords=("greet",))))
+    assert fates(answer) == {"first": "elsewhere", "second": "other_time"}
+    assert (answer.latency.unknown, answer.failed.unknown) == (2, 1)
 
 
 def test_another_crash_policy_and_other_time_limits_leave_the_outcome_unknown() -> None:

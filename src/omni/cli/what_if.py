@@ -116,15 +116,22 @@ def _money(cost: Money) -> tuple[str, ...]:
     parts = [f"{usd(cost.same_usd)} recorded"] if cost.repriced else []
     parts += [f"{usd(cost.repriced_usd)} re-priced"] if cost.repriced else []
     split = f" ({' + '.join(parts)})" if parts else ""
-    unknown = [f"{cost.unknown:,} calls (recorded: {usd(cost.unknown_recorded_usd)})"] if cost.unknown else []
-    unknown += [f"{cost.recorded_unknown:,} bills of the record"] if cost.recorded_unknown else []
     return (
         usd(cost.recorded_usd),
-        f"{usd(cost.policy_usd)}{split}{_and_more(cost.unknown)}",
-        f"{_signed_usd(view['delta_usd'])}{_and_more(cost.unknown)}",
+        f"{usd(cost.policy_usd)}{split}{_and_more(cost.in_doubt)}",
+        f"{_signed_usd(view['delta_usd'])}{_and_more(cost.in_doubt)}",
         str(view["label"]),
-        ", ".join(unknown) or "-",
+        _unknown_money(cost),
     )
+
+
+def _unknown_money(cost: Money) -> str:
+    says = (
+        (cost.unknown_tasks, f"{cost.unknown_tasks:,} tasks"),
+        (cost.unknown, f"{cost.unknown:,} calls (recorded: {usd(cost.unknown_recorded_usd)})"),
+        (cost.recorded_unknown, f"{cost.recorded_unknown:,} bills of the record"),
+    )
+    return ", ".join(text for number, text in says if number) or "-"
 
 
 def _latency(latency: Latency) -> tuple[str, ...]:
@@ -149,7 +156,7 @@ def _tally(tally: Tally) -> tuple[str, ...]:
     )
 
 
-def _and_more(unknown: int) -> str:
+def _and_more(unknown: int | bool) -> str:
     """No sum with unknown parts looks whole."""
     return " + ?" if unknown else ""
 

@@ -60,6 +60,7 @@ class Money(msgspec.Struct):
 
     recorded_usd: float = 0.0
     recorded_unknown: int = 0  # calls that may have been billed, and nobody knows how much
+    same: int = 0
     same_usd: float = 0.0
     repriced_from_usd: float = 0.0
     repriced_usd: float = 0.0
@@ -68,6 +69,22 @@ class Money(msgspec.Struct):
     avoided: int = 0
     unknown: int = 0
     unknown_recorded_usd: float = 0.0
+    unknown_tasks: int = 0  # tasks whose cost by the policy nobody can say, also where they made no recorded call
+
+    @property
+    def booked(self) -> bool:
+        """Whether any call was added."""
+        return bool(self.same or self.repriced or self.avoided or self.unknown)
+
+    @property
+    def known(self) -> bool:
+        """Whether any part of the policy's side is known."""
+        return bool(self.same or self.repriced or self.avoided)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a part of the policy's side is not known."""
+        return bool(self.unknown or self.unknown_tasks)
 
     @property
     def policy_usd(self) -> float:
@@ -94,6 +111,7 @@ class Money(msgspec.Struct):
             self.avoided += 1
             self.avoided_usd += was or 0.0
         else:
+            self.same += 1
             self.same_usd += was or 0.0
 
     def view(self) -> dict[str, Any]:
@@ -101,24 +119,28 @@ class Money(msgspec.Struct):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         plain |= {"policy_usd": self.policy_usd, "delta_usd": self.delta_usd}
         return {name: money(value) if isinstance(value, float) else value for name, value in plain.items()} | {
-            "label": label_of(repriced=bool(self.repriced), unknown=bool(self.unknown)),
+            "label": label_of(
+                repriced=bool(self.repriced), unknown=self.in_doubt, known=self.known
+            ),
             "labels": {
                 "recorded_usd": RECORDED, "same_usd": RECORDED, "avoided_usd": RECORDED, "repriced_usd": REPRICED,
                 "unknown": UNKNOWN,
             },
-            "whole": not self.unknown and not self.recorded_unknown,
+            "whole": not self.in_doubt and not self.recorded_unknown,
         }  # fmt: skip
 
 
 class Tally(msgspec.Struct):
     """Tasks to which something happened: in the record, and by the policy."""
 
+    tasks: int = 0
     recorded: int = 0
     same: int = 0
     gone: int = 0
     added: int = 0
     unknown: int = 0  # tasks of which nobody can say, whether it happened to them in the record or not
     unknown_recorded: int = 0  # and those of them to which it did
+    by_price: bool = False  # it follows from re-priced money
 
     @property
     def delta(self) -> int:
@@ -127,6 +149,7 @@ class Tally(msgspec.Struct):
 
     def count(self, *, was: bool, now: bool | None) -> None:
         """Add one task; `now` is None where nobody can say."""
+        self.tasks += 1
         self.recorded += was
         if now is None:
             self.unknown += 1
@@ -140,7 +163,11 @@ class Tally(msgspec.Struct):
         """As JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         known = {"policy": self.same + self.added, "delta": self.delta, "whole": not self.unknown}
-        return {**plain, **known, "label": label_of(unknown=bool(self.unknown))}
+        return {
+            **plain,
+            **known,
+            "label": label_of(repriced=self.by_price, unknown=bool(self.unknown), known=self.tasks > self.unknown),
+        }
 
 
 class Latency(msgspec.Struct):
@@ -167,7 +194,7 @@ class Latency(msgspec.Struct):
         """As JSON. Where a latency is known, it is the recorded one: the known difference is always nothing."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         known = {"delta_ms": 0, "whole": not self.unknown}
-        return {**plain, **known, "label": label_of(unknown=bool(self.unknown))}
+        return {**plain, **known, "label": label_of(unknown=bool(self.unknown), known=self.same > 0)}
 
 
 class Change(msgspec.Struct):
@@ -188,6 +215,12 @@ class Change(msgspec.Struct):
     def means(self) -> Meaning:
         """What its fate says of it."""
         return FATES[self.fate]
+
+    @property
+    def costs_unknown(self) -> bool:
+        """Whether nobody can say what it would have cost: of a model that is not metered nobody ever could."""
+        unmetered = self.fate == "other_model" and not self.money.booked
+        return self.means.calls == UNKNOWN or self.waits_for_day or unmetered
 
     def view(self) -> dict[str, Any]:
         """As JSON."""
@@ -231,7 +264,7 @@ class Answer(msgspec.Struct):
     @property
     def changed(self) -> bool:
         """Whether anything is different or in doubt."""
-        return bool(self.changes or self.doubts or self.cost.unknown or self.cost.repriced or self.cost.avoided)
+        return bool(self.changes or self.doubts or self.cost.in_doubt or self.cost.repriced or self.cost.avoided)
 
     def doubt(self, kind: str, what: str, at: Millis | None = None) -> None:
         """Note what the log cannot tell; with `at`, that it mattered then."""
@@ -248,6 +281,9 @@ class Answer(msgspec.Struct):
         return {**counts, **figures, "refused": self.refused, "changes": changes, "unknown": doubts}
 
 
-def label_of(*, repriced: bool = False, unknown: bool = False) -> str:
-    """The weakest label of the parts: a figure is not surer than they are."""
-    return UNKNOWN if unknown else REPRICED if repriced else RECORDED
+def label_of(*, repriced: bool = False, unknown: bool = False, known: bool = True) -> str:
+    """What a figure rests on: the weaker label of what is known, and whether some of it, or all, is not."""
+    if unknown and not known:
+        return UNKNOWN
+    rests = REPRICED if repriced else RECORDED
+    return f"{rests} + {UNKNOWN}" if unknown else rests

@@ -3,7 +3,8 @@
 Where a limit on slots is lower, a task that the record began while as many ran as the policy allows would have waited,
 and so might all that followed it on that executor: until it has been without work for so long that whatever was put off
 is done, had it been done one by one. Where the limit is higher, those that queued while all slots were taken might have
-gone sooner. How long is not said: nobody knows in what order they would have ended.
+gone sooner. And whoever waited for a slot behind work that the policy would have made otherwise, began at another time.
+How much sooner or later is not said: nobody knows in what order they would have ended.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ class Pace:
     def planned(self, now: Moment, event: ev.AttemptPlanned, task: Task, life: Life) -> None:
         """See whether the attempt would have begun when it did."""
         old, new = self._specs(event.route.executor)
+        if life.waited and event.route.executor in self._world.disturbed:
+            was = chosen(task.route, "it waited for a slot")
+            return self._moves(now, task, life, was, "what ran before it would have taken another time")
         if old is None or new is None or old.max_concurrency == new.max_concurrency:
-            return
+            return None
         lane = self._lane(now, old.name)
         running = self._running(old.name)
         was = chosen(task.route, f"{running} ran beside it, of {old.max_concurrency} at once")
@@ -59,6 +63,7 @@ class Pace:
                 self._moves(now, task, life, was, f"{new.max_concurrency} at once: it may have had to wait")
         elif life.waited:
             self._moves(now, task, life, was, f"{new.max_concurrency} at once: it may have begun sooner")
+        return None
 
     def ended(self, now: Moment, event: object, task: Task, life: Life) -> None:
         """See whether an attempt would have ended as it did under the policy's time limits and crash policy."""

@@ -121,6 +121,7 @@ class SecondReading:
         for life in self._world.lives.values():
             self._world.close(life, "", None)
         self._purse.close()
+        self.answer.cost.unknown_tasks = sum(change.costs_unknown for change in self.answer.changes)
         return self.answer
 
     # --- streams ------------------------------------------------------------------------------------------------------
@@ -164,17 +165,20 @@ class SecondReading:
         world = self._world
         task_id = now.stream[len(ev.TASK_PREFIX) :] if now.stream != ev.CALLS_STREAM else ""
         if isinstance(event, ev.TaskCreated):
-            world.lives[task_id] = life = Life()
-            self._count(life)
+            world.lives[task_id] = new = Life()
+            self._count(new)
             if world.active:
-                self._routing.created(now, event.spec, life, task_id)
+                self._routing.created(now, event.spec, new, task_id)
             return self._evolve(now, event)
         task = world.board.tasks.get(task_id)
         if isinstance(event, _CALL_EVENTS):
             return self._call(now, event, task)
         if task is None:
             return self._evolve(now, event)
-        return self._lives_on(now, event, task, world.lives.get(task_id) or Life())
+        life = world.lives.get(task_id)
+        if life is None:  # it has ended: only late words follow
+            return self._evolve(now, event)
+        return self._lives_on(now, event, task, life)
 
     def _call(self, now: Moment, event: Any, task: Task | None) -> None:
         if isinstance(event, ev.CallReserved):

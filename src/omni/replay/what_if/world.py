@@ -56,6 +56,7 @@ class World:
         self.lives: dict[str, Life] = {}
         self.active = False
         self.doubtful_days: dict[int, int] = {}
+        self.disturbed: set[str] = set()  # executors whose work would have taken another time
 
     def life(self, task_id: str) -> Life:
         """The shadow side of a task; one that ended long ago has an empty one."""
@@ -95,6 +96,8 @@ class World:
             change.fate, change.policy = fate, then
         if FATES[fate].calls == UNKNOWN:
             self.in_doubt(self.day(now.at))
+        if FATES[fate].outcome != RECORDED:
+            self.disturbed |= {was.executor, then.executor}
 
     def unsure(self, now: Moment, task: Task, life: Life, why: str) -> None:
         """Nothing can be said of this task from here on."""
@@ -115,6 +118,7 @@ class World:
         means = change.means if change else None
         outcome = means.outcome if means else RECORDED
         self.answer.held.count(was=life.held_recorded, now=_held_now(life, outcome))
+        self.answer.held.by_price |= outcome == "held" and bool(self.answer.cost.repriced)
         failed = ended == "failed"
         stays = failed if outcome == RECORDED else None if outcome == UNKNOWN else False
         self.answer.failed.count(was=failed, now=stays)
