@@ -19,7 +19,6 @@ from tests.replay.logs import (
 
 from omni.domain import events as ev
 from omni.domain.values import Result, TaskError
-from omni.replay import bands as module
 from omni.replay.bands import Band, Bar, Gap, Lane, Picture, picture
 from omni.replay.history import History
 
@@ -132,9 +131,8 @@ def test_a_stop_that_nobody_confirmed_says_so(tmp_path: Path) -> None:
     assert (lane.bars[0].state, lane.bars[0].reason) == ("cancelled", "the executor never confirmed the stop")
 
 
-def test_too_many_bars_are_counted(crashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BARS_KEPT", 2)
-    found = drawn(crashed)
+def test_too_many_bars_are_counted(crashed: Path) -> None:
+    found = drawn(crashed, most=2)
     assert [b.from_position for b in found.lanes[0].bars] == [6, 13]
     assert found.left_out == 2
 

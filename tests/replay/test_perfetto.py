@@ -44,6 +44,7 @@ def trace(data_dir: Path, **stretch: Any) -> list[dict[str, Any]]:
         written = write_trace(history, out, **stretch)
     document = json.loads(out.getvalue())
     assert document["displayTimeUnit"] == "ms"
+    assert document["otherData"]["attempts_left_out"] == 0
     assert len(document["traceEvents"]) == written
     events: list[dict[str, Any]] = document["traceEvents"]
     return events

@@ -96,15 +96,17 @@ class Picture(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
-def picture(history: History, after: int = 0, until: int | None = None, count: Count = nothing) -> Picture:
+def picture(
+    history: History, after: int = 0, until: int | None = None, count: Count = nothing, most: int = BARS_KEPT
+) -> Picture:
     """Draw a stretch of the log; what had begun before it is found in the state at its beginning.
 
-    Memory: BARS_KEPT bars; those that began later are counted only.
+    Memory: `most` bars; those that began later are counted only.
     """
     reader = history.reader
     until = reader.head.position if until is None else until
     gaps = tuple(_gaps(reader, until))
-    bars = _Bars(history, gaps)
+    bars = _Bars(gaps, most)
     if after:
         bars.begin(state_at(history, after, count).board.tasks.values())
     for position, stream, at_ms, event in reader.facts(after, (), until=until, types=_ATTEMPTS):
@@ -159,10 +161,10 @@ def _crash_before(reader: EventReader, started: int) -> Gap | None:
 class _Bars:
     """Attempts as they go on; a plan opens a bar, and whatever ends it closes it."""
 
-    def __init__(self, history: History, gaps: tuple[Gap, ...]) -> None:
+    def __init__(self, gaps: tuple[Gap, ...], most: int) -> None:
         self.seen = 0
         self.left_out = 0
-        self._history = history
+        self._most = most
         self._crashes = [gap for gap in gaps if gap.crashed]
         self._bars: dict[tuple[str, int], Bar] = {}
         self._lost: dict[tuple[str, int], Bar] = {}  # cut off before the stretch: a success may still come in it
@@ -199,7 +201,7 @@ class _Bars:
         return tuple(Lane(executor, tuple(lanes[executor])) for executor in sorted(lanes))
 
     def _keep(self, stream: str, n: int, bar: Bar) -> None:
-        if len(self._bars) < BARS_KEPT:
+        if len(self._bars) < self._most:
             self._bars[stream, n] = bar
         else:
             self.left_out += 1

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
+from omni import __version__
 from omni.domain import events as ev
 from omni.domain.values import Millis
 from omni.replay.bands import Bar, Picture, picture
@@ -32,6 +33,7 @@ INSTANT_EVENTS = (
     "system.drill", "system.loss", "task.held", "task.suspended", "task.restored", "attempt.interrupted",
     "attempt.late",
 )  # fmt: skip
+BARS_KEPT = 200_000  # some hundred megabytes; more than that no viewer opens with pleasure
 _NEVER: Millis = 1 << 62
 _PROCESSES = {OMNI: "Omni", EXECUTORS: "executors", CALLS: "model calls"}
 _OWN_TRACKS = {MODE: "mode", OUTAGES: "no daemon", INSTANTS: "events"}
@@ -40,27 +42,25 @@ _OWN_TRACKS = {MODE: "mode", OUTAGES: "no daemon", INSTANTS: "events"}
 def write_trace(
     history: History, out: BinaryIO, after: int = 0, until: int | None = None, count: Count = nothing
 ) -> int:
-    """Write the trace, event by event, and give their number. Memory is that of `picture`."""
+    """Write the trace, event by event, and give their number. Memory: BARS_KEPT attempts, and the calls under way."""
+    until = history.reader.head.position if until is None else until
+    drawn = picture(history, after, until, count, BARS_KEPT)
+    about = {"omni": __version__, "after": after, "until": until, "attempts_left_out": drawn.left_out}
+    out.write(b'{"displayTimeUnit":"ms","otherData":' + msgspec.json.encode(about) + b',"traceEvents":[')
     written = 0
-    out.write(b'{"displayTimeUnit":"ms","traceEvents":[')
-    for written, event in enumerate(trace_events(history, after, until, count), 1):
+    for written, event in enumerate(_events(history, drawn, count), 1):
         out.write((b",\n" if written > 1 else b"\n") + msgspec.json.encode(event))
     out.write(b"\n]}\n")
     return written
 
 
-def trace_events(
-    history: History, after: int = 0, until: int | None = None, count: Count = nothing
-) -> Iterator[TraceEvent]:
-    """All events of the trace, names of processes and tracks first."""
-    until = history.reader.head.position if until is None else until
-    drawn = picture(history, after, until, count)
+def _events(history: History, drawn: Picture, count: Count) -> Iterator[TraceEvent]:
     yield from _names()
     yield from _modes(drawn)
     yield from _outages(drawn)
     yield from _attempts(drawn)
     yield from _calls(history, drawn)
-    for row in timeline(history, Wanted(after=after, until=until, events=INSTANT_EVENTS), count):
+    for row in timeline(history, Wanted(after=drawn.after, until=drawn.until, events=INSTANT_EVENTS), count):
         yield _instant(row)
 
 
