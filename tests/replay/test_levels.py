@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.replay.logs import (
     AT_MS,
     beginning,
+    codec,
     completed_life,
     created,
     failed_life,
@@ -21,6 +23,8 @@ from tests.replay.logs import (
 from omni.domain import events as ev
 from omni.domain.drill import MARK
 from omni.domain.values import Evidence, Result
+from omni.eventlog.sqlite import SqliteEventStore
+from omni.eventlog.store import Entry
 from omni.replay.history import History
 from omni.replay.level_figures import Levels, Share, Spread
 from omni.replay.levels import levels
@@ -203,3 +207,18 @@ def test_tasks_that_left_memory_are_not_lost(tmp_path: Path) -> None:
     lives = [event for n in range(30) for event in completed_life(n)]
     found = read(tmp_path, *beginning(), *lives, *life(99, created()))
     assert (found.created, found.completed, found.open, found.lost) == (31, 30, 1, 0)
+
+
+def test_a_clock_that_was_set_back_takes_no_time_away(tmp_path: Path) -> None:
+    with closing(SqliteEventStore.open(tmp_path / "omni.db", codec())) as store:
+        at = (AT_MS, AT_MS + 9_000, AT_MS + 2_000, AT_MS + 10_000)
+        started, stopped = ev.DaemonStarted("0.1.0", 1, "boot-1"), ev.DaemonStopped("SIGTERM")
+        store.append([
+            Entry(ev.SYSTEM_STREAM, 1, started, at[0], 0, "brainstem", "m1"),
+            Entry(ev.HEALTH_STREAM, 1, lost(), at[1], 1, "health", "m2"),
+            Entry(ev.HEALTH_STREAM, 2, BACK, at[2], 2, "health", "m3"),
+            Entry(ev.SYSTEM_STREAM, 2, stopped, at[3], 3, "brainstem", "m4"),
+        ])  # fmt: skip
+    with History.at(tmp_path / "omni.db") as history:
+        found = levels(history)
+    assert (found.up_ms, found.modes["outage"]["DEGRADED"].total_ms) == (10_000, 0)

@@ -163,7 +163,8 @@ class _Fold:
         if until <= self._since:
             return
         self._outages.append(outage)
-        spent, sums = until - max(outage.began_ms, self._since), self._modes[outage.kind][outage.mode]
+        spent = max(0, until - max(outage.began_ms, self._since))  # a clock may have been set back meanwhile
+        sums = self._modes[outage.kind][outage.mode]
         sums.times, sums.total_ms, sums.longest_ms = (
             sums.times + 1,
             sums.total_ms + spent,
