@@ -87,6 +87,17 @@ def test_a_browser_without_login_is_told_the_command(tmp_path: Path) -> None:
     in_town(tmp_path, test)
 
 
+def test_a_page_that_does_not_exist_is_said_so_to_those_who_are_logged_in(tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        cookie = await town.log_in()
+        for path in ("/nothing", "/mcp", "/v1x"):
+            page = await town.ask("GET", path, {**PAGE, **cookie})
+            assert (page.status, "no such page" in page.body) == (404, True)
+            assert (await town.ask("GET", path, PAGE)).status == 401
+
+    in_town(tmp_path, test)
+
+
 def test_every_answer_to_a_browser_allows_nothing_but_our_own_files(tmp_path: Path) -> None:
     async def test(town: Town) -> None:
         cookie = await town.log_in()

@@ -236,5 +236,5 @@ def _welcome(context: Context) -> str:
     return (
         f"omni {__version__} listens on ws://{config.host}:{port} and http://{host}:{port}/mcp; Ctrl-C stops it\n"
         f"  data: {context.data_dir}\n"
-        f"  next: omni submit{same} 'what shall be done' --wait, omni status{same}"
+        f"  next: omni submit{same} 'what shall be done' --wait, omni status{same}, omni dashboard{same}"
     )

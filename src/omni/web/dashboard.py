@@ -93,11 +93,14 @@ class Dashboard:
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
         """Say in a page what the gate has said."""
-        if refusal.status == 401:
+        status = refusal.status
+        if status == 401 and self._login.knows(scope):
+            text, status = trouble(self._language, say(self._language, "door.nothing", {}), scope["path"]), 404
+        elif status == 401:
             text = self._login.needed(scope["path"])
         else:
             text = trouble(self._language, refusal.message, command=refusal.hint, home=False)
-        response = html(text, refusal.status)
+        response = html(text, status)
         response.raw_headers += [*refusal.headers, (b"connection", b"close")]
         await response(scope, receive, send)
 

@@ -88,6 +88,10 @@ class Login:
             return Refusal(403, "a change needs the header x-omni-csrf", "load the page again")
         return name
 
+    def knows(self, scope: Scope) -> bool:
+        """Whether a request carries the cookie of a session, whatever it may open."""
+        return bool(self._session(scope)) and not _is_lured(scope)
+
     def csrf(self, caller: Caller) -> str:
         """What this caller's forms must carry; empty for those who show the token itself, which no browser sends."""
         if self.sessions is None:

@@ -20,6 +20,7 @@ DOOR: dict[str, tuple[str, ...]] = {
     ),
     "door.foreign": ("This request did not come from a page of ours", "此请求并非来自本站页面"),
     "door.stale": ("This page is out of date: load it again", "页面已过期,请重新加载"),
+    "door.nothing": ("There is no such page", "没有这个页面"),
     "door.next": ("Next:", "下一步:"),
     "door.failed": ("This page could not be made", "无法生成此页面"),
     "door.failed_why": ("The reason is in the log of the daemon.", "原因见守护进程日志。"),
