@@ -81,17 +81,17 @@ def test_the_rows_of_a_task_are_exact(told: Omni) -> None:
     lines = told("replay", "--task", SHORT, "--from", "11", "--to", "13").stdout.splitlines()
     assert lines == [
         "times count from 2026-09-21 14:13:20.010",
-        "POSITION      SINCE  MODE       LANE          EVENT                       WHAT",
-        "      11    +0.000s  DEGRADED   absent        attempt.planned             attempt 2 by absent",
-        "      12    +0.001s  DEGRADED   absent        call.reserved               model call: small at proxy",
-        "      13    +0.002s  DEGRADED   echo          call.settled                model call ended: closed",
+        "POSITION       SINCE  MODE       LANE          EVENT                       WHAT",
+        "      11     +0.000s  DEGRADED   absent        attempt.planned             attempt 2 by absent",
+        "      12     +0.001s  DEGRADED   absent        call.reserved               model call: small at proxy",
+        "      13     +0.002s  DEGRADED   echo          call.settled                model call ended: closed",
     ]
 
 
 def test_rows_of_several_tasks_name_theirs(told: Omni) -> None:
     lines = told("replay", "--event", "task.created", "--event", "health.mode").stdout.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["4", "9", "14", "21"]
-    assert [line[46:64] for line in lines[2:]] == [SHORT, " " * 18, " " * 18, TWO[:18]]
+    assert [line[47:65] for line in lines[2:]] == [SHORT, " " * 18, " " * 18, TWO[:18]]
 
 
 def test_one_document_holds_the_rows(told: Omni) -> None:
@@ -153,8 +153,8 @@ def test_modes_and_outcomes_have_colours_unless_nobody_wants_them(told: Omni) ->
 
 
 @pytest.mark.parametrize(("ms", "said"), [
-    (0, "+0.000s"), (59_999, "+59.999s"), (60_000, "+1m00s"), (3_599_000, "+59m59s"), (3_600_000, "+1h00m"),
-    (86_399_000, "+23h59m"), (90_000_000, "+1d01h"), (-1_500, "-1.500s"), (864_000_000_000, "+10000d00h"),
+    (0, "+0.000s"), (59_999, "+59.999s"), (60_000, "+1m00.0s"), (3_599_999, "+59m59.9s"), (3_600_000, "+1h00m00s"),
+    (86_399_999, "+23h59m59s"), (90_061_000, "+1d01h01m"), (-1_500, "-1.500s"), (864_000_000_000, "+10000d00h00m"),
 ])  # fmt: skip
 def test_spans_are_short(ms: int, said: str) -> None:
     assert since(ms) == said

@@ -16,9 +16,8 @@ from omni.replay.timeline import EVENT_TYPES, Row, Wanted
 
 ROWS_AT_ONCE = 200
 _WORDS_AT_LEAST = 40
-_POSITION, _SINCE, _MODE, _LANE, _EVENT = 8, 9, 9, 12, max(map(len, EVENT_TYPES))  # widths of columns
+_POSITION, _SINCE, _MODE, _LANE, _EVENT = 8, 10, 9, 12, max(map(len, EVENT_TYPES))  # widths of columns
 _GAP = 2
-_SPANS = ((60, 1, "m", "s"), (3_600, 60, "h", "m"), (86_400, 3_600, "d", "h"))  # one, the part of it that is shown
 _STYLES = {
     "task.completed": "good", "attempt.succeeded": "good", "task.failed": "bad", "attempt.failed": "bad",
     "task.held": "warn", "attempt.interrupted": "warn", "task.suspended": "warn", "attempt.late_outcome": "warn",
@@ -57,14 +56,18 @@ def write(context: Context, wanted: Wanted, rows: Iterator[Row], narrowed: str) 
 
 
 def since(ms: int) -> str:
-    """A span for a narrow column: exact below a minute, then in its two largest units."""
+    """A span for a narrow column: the shorter it is, the more exact."""
     sign, ms = ("-", -ms) if ms < 0 else ("+", ms)
-    seconds = ms // 1000
-    fitting = [span for span in _SPANS if seconds >= span[0]]
-    if not fitting:
-        return f"{sign}{ms / 1000:.3f}s"
-    one, part, unit, of = fitting[-1]
-    return f"{sign}{seconds // one}{unit}{seconds % one // part:02d}{of}"
+    minutes, second = divmod(ms // 1000, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{sign}{days}d{hour:02d}h{minute:02d}m"
+    if hours:
+        return f"{sign}{hours}h{minute:02d}m{second:02d}s"
+    if minutes:
+        return f"{sign}{minutes}m{second:02d}.{ms // 100 % 10}s"
+    return f"{sign}{ms / 1000:.3f}s"
 
 
 def local(at_ms: int, *, exact: bool = False) -> str:
