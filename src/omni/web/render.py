@@ -38,7 +38,8 @@ _CLOCKS = {"full": "%Y-%m-%d %H:%M:%S", "exact": "%Y-%m-%d %H:%M:%S", "time": "%
 
 def page(template: str, language: Language, zone: tzinfo | None = None, **view: Any) -> str:
     """The page in words. Raises UndefinedError where the view lacks what the template shows."""
-    return _environment(language, zone).get_template(template).render(view)
+    made = _environment(language, zone).get_template(template).render(view)
+    return made.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair can be in a text, not in a file
 
 
 @lru_cache(maxsize=8)
