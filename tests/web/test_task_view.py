@@ -70,3 +70,20 @@ def test_times_between_are_in_seconds_and_unknown_where_one_is_missing() -> None
     assert page.seconds_between(AT, "2026-01-01T00:00:01.500Z") == 1.5
     assert page.seconds_between(AT, None) is None
     assert page.relative([event("task.created", "2026-01-01T00:00:02.000Z")], AT, "en")[0]["after_s"] == 2.0
+
+
+def test_the_moment_before_a_decision_is_told_with_its_money_and_configuration() -> None:
+    caps: dict[str, Any] = {"daily_usd": 8.0, "task_usd": None, "channel_usd": {}, "at_cap": "hold"}
+    moment = {
+        "position": 7,
+        "mode": {"mode": "NORMAL", "reason": ""},
+        "budget": {"billed_usd": 1.5, "kept_usd": 0.5, "caps": caps},
+        "configuration": {"digest": "abc", "position": 2},
+        "complexity_threshold": 50,
+    }
+    told = page.then(moment)
+    assert told is not None
+    assert (told["spent_usd"], told["cap_usd"], told["configuration"], told["threshold"]) == (2.0, 8.0, "abc", 50)
+    assert page.then({**moment, "configuration": None}) == {**told, "configuration": ""}
+    assert page.then(None) is None
+    assert page.then({**moment, "position": 0}) is None

@@ -177,6 +177,12 @@ _TASKS: dict[str, tuple[str, ...]] = {
     "task.candidates": ("Everybody who was looked at", "全部候选"),
     "task.rejected": ("rejected:", "排除:"),
     "task.differ": ("What would have to differ", "若要不同的选择"),
+    "task.then": ("The moment before", "决定之前的状态"),
+    "task.threshold": ("Complex from", "复杂度阈值"),
+    "task.not_reproduced": (
+        "The rules of this version would decide otherwise, so nobody can say what would have changed it.",
+        "当前版本的规则会做出不同决定,因此无法说明哪些条件会改变结果。",
+    ),
     "task.earlier": ("Earlier decisions ({n})", "更早的决定({n})"),
     "task.attempts": ("Attempts", "尝试"),
     "task.attempts.none": ("Nothing has been tried yet.", "尚未尝试。"),

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from omni.domain.errors import OmniError
 from omni.domain.values import ENDED
 from omni.domain.view import task_view
 from omni.domain.visible import one_line
 from omni.notify.texts import Language
+from omni.replay import why
 from omni.replay.words import sentence
 from omni.web.pages.actions import actions
 from omni.web.pages.frame import show
@@ -29,9 +31,25 @@ async def page(request: Request, room: Room) -> str:
     """One task, by its id or any unique beginning of it. Raises NotFound, Ambiguous."""
     task_id = await _full(room, request.path_params["task_id"])
     task = task_view(await room.desk.get(task_id))
-    events, decision = await room.desk.events(task_id), await room.desk.explain(task_id)
-    shown = view(task, events, decision, None, room.language)
-    return show("task.html", room, "tasks", (await room.desk.status()).position, title=shown["heading"][:60], **shown)
+    events, card = await room.desk.events(task_id), await _card(room, task_id)
+    shown = view(task, events, card, room.language)
+    return show(
+        "task.html",
+        room,
+        "tasks",
+        (await room.desk.status()).position,
+        title=shown["heading"][:60],
+        about=task_id,
+        **shown,
+    )
+
+
+async def _card(room: Room, task_id: str) -> dict[str, Any]:
+    """The whole story of the decision; where the log cannot tell it, what the door says of it."""
+    try:
+        return await room.read(lambda history: why.card(history, task_id).view())
+    except OmniError:
+        return await room.desk.explain(task_id)
 
 
 async def _full(room: Room, given: str) -> str:
@@ -41,19 +59,20 @@ async def _full(room: Room, given: str) -> str:
 def view(
     task: Mapping[str, Any],
     events: Sequence[Mapping[str, Any]],
-    decision: Mapping[str, Any],
-    card: Mapping[str, Any] | None,
+    card: Mapping[str, Any],
     language: Language,
 ) -> dict[str, Any]:
-    """Everything that the template shows. `card` is the whole story of the decision, where there is one."""
+    """Everything that the template shows. `card` says why: as the door explains it, or with the moment beside it."""
     return {
         "task": task,
         "heading": one_line(task["description"])[:TITLE_CHARS],
         "ended": task["state"] in ENDED,
         "actions": actions(task),
-        "decision": decision["decision"],
-        "earlier": decision["earlier"],
-        "card": card,
+        "decision": card["decision"],
+        "earlier": card["earlier"],
+        "then": then(card.get("then")),
+        "reproduced": card.get("reproduced"),
+        "otherwise": card.get("otherwise", []),
         "attempts": [attempt(each) for each in task["attempts"]],
         "calls": calls(events),
         "events": relative(events[-EVENTS_SHOWN:], task["created_at"], language),
@@ -63,6 +82,21 @@ def view(
         "most_chars": MOST_CHARS,
         "result": result(task["result"]),
         "by_hand": task["state"] == "completed" and not any(a["state"] == "succeeded" for a in task["attempts"]),
+    }
+
+
+def then(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What was known in the moment before the decision: mode, money, configuration."""
+    if view is None or not view["position"]:
+        return None
+    budget, configuration = view["budget"], view["configuration"]
+    return {
+        "position": view["position"],
+        "mode": view["mode"],
+        "spent_usd": budget["billed_usd"] + budget["kept_usd"],
+        "cap_usd": budget["caps"]["daily_usd"],
+        "threshold": view["complexity_threshold"],
+        "configuration": configuration["digest"] if configuration else "",
     }
 
 

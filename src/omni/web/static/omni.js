@@ -123,7 +123,8 @@
     source.onmessage = (event) => {
       position = Number(event.lastEventId) || position;
       document.body.dataset.heard = String(position);
-      soon();
+      const about = document.body.dataset.task;
+      if (!about || JSON.parse(event.data).task === about) soon();
     };
     source.onerror = () => {
       say("lost");
