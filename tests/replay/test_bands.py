@@ -125,6 +125,13 @@ def test_a_success_after_a_cut_counts_also_where_the_cut_lies_before_the_stretch
     assert drawn(data_dir, after=4, until=4).lanes == ()
 
 
+def test_what_began_after_a_crash_is_not_cut_by_it(tmp_path: Path) -> None:
+    data_dir = write(tmp_path / "data", *beginning())
+    cut = life(1, created(), routed(), planned(1), ev.AttemptInterrupted(1, "the connection is gone"))
+    (lane,) = drawn(write(data_dir, started("boot-2"), *cut)).lanes
+    assert (lane.bars[0].until_ms, lane.bars[0].sure_until_ms) == (at(8), None)
+
+
 def test_a_stop_that_nobody_confirmed_says_so(tmp_path: Path) -> None:
     story = life(1, created(), routed(), planned(1), ev.AttemptCancelled(1, confirmed=False), ev.TaskCancelled("me"))
     (lane,) = drawn(write(tmp_path / "data", *story)).lanes

@@ -164,6 +164,15 @@ def test_an_event_outside_of_its_stream_names_its_task_and_every_keeper_has_a_la
     assert lanes[9] == ("health", "")
 
 
+def test_events_that_are_found_without_a_walk_know_the_mode_too(tmp_path: Path) -> None:
+    noted = (ev.ROUTER_STREAM, ev.ExecutorNoted("echo", ExecutorHealth("ready")))
+    told = [noted, mode("NORMAL", "DEGRADED", "down"), noted, mode("DEGRADED", "NORMAL", "back"), noted]
+    with History.open(write(tmp_path / "data", *told)) as history:
+        for after in range(6):
+            found = [row.mode for row in rows(history, events=("router.",), after=after)]
+            assert found == ["NORMAL", "DEGRADED", "NORMAL"][(after + 1) // 2 :]
+
+
 def test_the_mode_is_known_at_every_position(history: History) -> None:
     modes = [mode_at(history.reader, position) for position in range(23)]
     assert modes == ["NORMAL"] * 9 + ["DEGRADED"] * 5 + ["NORMAL"] * 9

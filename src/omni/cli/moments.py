@@ -66,7 +66,10 @@ def diff_lines(out: Output, body: dict[str, Any]) -> list[str]:
     if not found:
         return [f"{span}: nothing differs"]
     rows = [(_path(each["path"]), f"{_value(each['before'])} → {_value(each['after'])}") for each in found]
-    return [f"{span}: {len(found)} differences", *table(("WHERE", "BEFORE → AFTER"), rows)]
+    return [
+        f"{span}: {len(found)} {'difference' if len(found) == 1 else 'differences'}",
+        *table(("WHERE", "BEFORE → AFTER"), rows),
+    ]
 
 
 def _path(path: str) -> str:
@@ -103,7 +106,7 @@ def _facts(out: Output, view: dict[str, Any]) -> list[tuple[str, str]]:
         ("config", _configuration(system["configuration"])),
         ("health", ", ".join(_ailing(view["health"])) or "nothing is known to be down"),
         ("tasks", counts or "none yet"),
-        ("spent", spent(view["spend"])),
+        ("spent", spent(view["spend"]).replace("today", "that day", 1)),
         ("repair", f"by task {system['repair']['task_id']}" if system["repair"]["task_id"] else ""),
         ("owed", f"{len(system['outbox'])} notices" if system["outbox"] else ""),
     ]
