@@ -29,6 +29,7 @@ SECTIONS = {
     "store": Section("The event log alone, one writer", "bench.storing"),
     "stdio": Section("Tasks done by an MCP server over stdio", "bench.stdio"),
     "port": Section("Model calls through the model port, beside the upstream itself", "bench.port"),
+    "back": Section("Looking back on a long log, each command in a process of its own", "bench.looking_back"),
     "restart": Section("Restart on a long log, and replay", "bench.starting", "measure_restart"),
 }
 

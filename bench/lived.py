@@ -42,7 +42,7 @@ from omni.runtime.kernel import Kernel
 from omni.runtime.ports import SystemIds
 
 CLOUDS = ("anthropic", "openrouter")
-WATCHED = HealthSettings(True, CLOUDS, CLOUDS, CLOUDS)
+WATCHED = HealthSettings(proxy=True, clouds=CLOUDS, primary_keys=CLOUDS, backup_keys=CLOUDS)
 EXECUTORS = (
     ExecutorSpec("coder", ("coding",), max_concurrency=200, on_crash="retry"),
     ExecutorSpec("writer", ("general",), max_concurrency=200, on_crash="resume"),
@@ -109,7 +109,8 @@ class Life:
     def begin(self) -> None:
         """The first messages of a boot."""
         boot = self.store.boot
-        self.tell("brainstem", "daemon", cmd.DaemonUp(__version__, 1, boot, "bench", {}, repair=RepairSettings("coder")))
+        up = cmd.DaemonUp(__version__, 1, boot, "bench", {}, repair=RepairSettings("coder"))
+        self.tell("brainstem", "daemon", up)
         self.tell("health", "daemon", cmd.StartWatch(boot, WATCHED))
         self.tell("router", "daemon", cmd.Boot(boot, ROUTING))
         for executor in EXECUTORS:

@@ -21,7 +21,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     @property
     def budget_s(self) -> float:
-        return 50.0 if self.quick else 180.0  # no section begins after that
+        return 50.0 if self.quick else 300.0  # no section begins after that
 
     @property
     def rounds(self) -> int:
