@@ -1,6 +1,7 @@
 """Makes the golden logs again, by hand only: `python -m tests.histories.make [name …]`. Read what changed, then commit.
 
-`old-version` was written by an old version and is never made again; `damaged` is `quiet-day` after a forger's visit.
+`old-version` and `before-sinks` were written by old versions and are never made again; `damaged` is `quiet-day` after
+a forger's visit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from omni.eventlog.transfer import export_jsonl, import_jsonl
 from omni.eventlog.transfer_lines import EndLine, EventLine, Line, LineReader, LineWriter
 
 LOGS = Path(__file__).with_name("logs")
-SOUND = (*STORIES, "old-version")
+SOUND = (*STORIES, "old-version", "before-sinks")
 DAMAGED = "damaged"
 FORGED = '"billed_usd":0.1834', '"billed_usd":0.0834'
 

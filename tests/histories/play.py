@@ -269,7 +269,7 @@ class Play(World):
     def _hop(self, ask: Ask, live: Live | None, client: str, name: str, leg: int, *, lost: bool) -> None:
         known = self.kernels["health"].state
         told = health.report(known.health, cleared=known.cleared)  # what HealthMonitor tells the port
-        direct = bool(live and live.start.repair)
+        direct = live is not None and live.start.task_id not in self.parts  # the repair mends the proxy itself
         wanted = hops.Asked("messages", ask.model, direct=direct)
         plan = hops.plan(wanted, self.paths, told, self.clock.wall, proxy_lost=lost)
         if (live and live.over) or not plan.hops:
@@ -331,7 +331,7 @@ class Play(World):
                 self._reconcile(message)
 
     def _begin(self, start: cmd.StartAttempt) -> None:
-        parts = self.repairs if start.repair else self.parts[start.task_id]
+        parts = self.parts.get(start.task_id, self.repairs)  # what nobody handed in, Brainstem has
         live = Live(start, parts.pop(0) if len(parts) > 1 else parts[0])
         key = start.task_id, start.n
         self.live[key] = live

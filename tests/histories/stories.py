@@ -65,7 +65,7 @@ def quiet_day(directory: Path) -> Play:
     return play
 
 
-def litellm_killed(directory: Path) -> Play:
+def litellm_killed(directory: Path, make: type[Play] = Play) -> Play:
     """The proxy's process dies at 10:12:07.300 while two tasks run; at 14:00 the same is rehearsed by a drill.
 
     10:12:08.000             two calls meet it dead: DEGRADED at 10:12:08.002, and both go on directly
@@ -74,7 +74,7 @@ def litellm_killed(directory: Path) -> Play:
     14:00:00 – 14:00:40      a drill of the same with nothing to do: probes alone find it, no repair
     14:00:42.510             NORMAL
     """
-    play = Play(directory, "2026-10-07 09:00:00", house())
+    play = make(directory, "2026-10-07 09:00:00", house())
     asks = tuple(Ask(n * 20 * SECOND, "heavy", 9 * SECOND, 0.0400, (4_000, 600), 0.12) for n in range(1, 8))
     long = Part(160 * SECOND, asks, "The migration is written and tested.")
     play.on("2026-10-07 09:30:00", play.hand_in, "Say good morning", Part(8_000, (Ask(500),), "Good morning."))

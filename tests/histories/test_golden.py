@@ -31,6 +31,7 @@ MOMENTS = {
     "daemon-killed": (58, 79),  # killed in mid-attempt; asked what became of four
     "budget-hit": (53,),  # three tasks held
     "old-version": (52,),
+    "before-sinks": (60,),  # a notice is owed to whoever there is
 }
 ENDS = [(name, None) for name in SOUND]
 TOLD: list[tuple[str, Language]] = [*((name, "en") for name in SOUND), ("litellm-killed", "zh"), ("cloud-lost", "zh")]
@@ -42,6 +43,7 @@ CARDS = {
     "daemon-killed": "0003",  # cut off and resumed
     "budget-hit": "0005",  # went on by itself after midnight
     "old-version": "0005",
+    "before-sinks": "0003",
 }
 
 
