@@ -48,6 +48,17 @@ def test_modes_say_how_long_they_lasted_and_how_soon_they_were_noticed(tmp_path:
     assert found.mode_ms == {"NORMAL": 30_000, "BRAINSTEM": 30_000}
 
 
+def test_a_change_that_a_drill_made_says_so(tmp_path: Path) -> None:
+    made_up = Evidence(AT_MS, "probe", "refused", "drill: connection refused")
+    rows = [
+        (ev.HEALTH_STREAM, ev.ModeChanged("NORMAL", "DEGRADED", "proxy", "down", (made_up,))),
+        (ev.HEALTH_STREAM, ev.ModeChanged("DEGRADED", "NORMAL", "", "up", (seen(1, "ok"),))),
+        (ev.HEALTH_STREAM, ev.ModeChanged("NORMAL", "DEGRADED", "proxy", "down", (seen(2),))),
+    ]
+    write(tmp_path, *beginning(), *rows)
+    assert [each.drill for each in told(tmp_path).changes] == [True, False, False]
+
+
 def test_what_falls_into_a_mode_is_counted_with_it(tmp_path: Path) -> None:
     hit = task(
         1,

@@ -21,18 +21,21 @@ from tests.replay.logs import (
     planned,
     routed,
     write,
+    write_at,
 )
 from tests.web.page import Page
 
 from omni.config import log_path
 from omni.domain import events as ev
-from omni.domain.values import Candidate, Evidence, Held, Result, Route, TaskError
+from omni.domain.values import Candidate, Evidence, Held, Mode, Result, Route, TaskError
 from omni.domain.visible import usd
 from omni.notify.texts import Language
 from omni.redact import Redactor
+from omni.replay.bands import picture
 from omni.replay.costs import bill
 from omni.replay.history import History, nothing
 from omni.replay.verify import verify
+from omni.web.lanes import zoomed
 from omni.web.report import report_html
 
 GOLDEN = ("quiet-day", "litellm-killed", "cloud-lost", "daemon-killed", "budget-hit", "old-version")
@@ -180,6 +183,29 @@ def test_texts_from_outside_stay_text(tmp_path: Path) -> None:
         assert [char for char in "\u202e\u2066\x1b\x00" if char in html] == []
         assert "\\u202e" in html
         assert "&lt;script&gt;" in html
+
+
+def changed(before: Mode, after: Mode) -> ev.ModeChanged:
+    return ev.ModeChanged(before, after, "proxy", "it is so")
+
+
+def test_an_outage_that_is_a_sliver_of_the_picture_is_drawn_from_near(tmp_path: Path) -> None:
+    start = [(AT_MS + n, stream, event) for n, (stream, event) in enumerate(beginning())]
+    edges = [
+        (1_000_000, "NORMAL", "DEGRADED"),
+        (1_010_000, "DEGRADED", "BRAINSTEM"),
+        (1_020_000, "BRAINSTEM", "NORMAL"),
+    ]
+    rows = [(AT_MS + at, ev.HEALTH_STREAM, changed(before, after)) for at, before, after in edges]  # type: ignore[arg-type]
+    last = [(AT_MS + 2_000_000, ev.ROUTER_STREAM, ev.RampMoved(0))]
+    write_at(tmp_path, *start, *rows, *last)
+    page = Page(report(tmp_path))
+    assert page.wrong == []
+    assert [each for each in page.ids if each.endswith("-title")] == ["lanes-title", "outage-4-title"]
+    with opened(tmp_path) as history:
+        near = zoomed(picture(history), AT_MS + 990_000, AT_MS + 1_030_000)
+    assert [band.mode for band in near.bands] == ["NORMAL", "DEGRADED", "BRAINSTEM", "NORMAL"]
+    assert "Modes in order: NORMAL 10 s, DEGRADED 10 s, BRAINSTEM 10 s, NORMAL 10 s" in page.text
 
 
 def test_secrets_are_taken_out_wherever_they_stand(tmp_path: Path) -> None:

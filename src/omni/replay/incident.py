@@ -17,6 +17,7 @@ import msgspec
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
+from omni.domain.drill import MARK
 from omni.domain.values import Cause, Evidence, Millis, Mode
 from omni.domain.verdict import Verdict
 from omni.replay.affected import Affected, AffectedTasks
@@ -52,7 +53,7 @@ _COUNTED: dict[type[Any], str] = {
 class Change(msgspec.Struct, frozen=True):
     """One change of the mode. `noticed_ms` is from the first failure that led to it (None where it is a way back),
     `lasted_ms` until the next change (None: none followed); `suspended` tasks and `interrupted` attempts fell into that
-    time.
+    time. `drill`: what led to it was made up by one.
     """
 
     position: int
@@ -63,6 +64,7 @@ class Change(msgspec.Struct, frozen=True):
     reason: str
     evidence: tuple[Evidence, ...]
     noticed_ms: int | None
+    drill: bool
     lasted_ms: int | None = None
     suspended: int = 0
     interrupted: int = 0
@@ -266,6 +268,7 @@ class _Changes:
                 Change(
                     position, at, event.before, event.after, event.cause, event.reason, event.evidence,
                     None if began is None else at - began,
+                    any(each.detail.startswith(MARK) for each in event.evidence if each.verdict != Verdict.OK),
                 )
             )  # fmt: skip
         elif last is not None and isinstance(event, ev.TaskSuspended):

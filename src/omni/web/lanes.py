@@ -72,6 +72,26 @@ def lanes(name: str, drawn: Picture, words: Words) -> Chart:
     return _with_table(svg, drawn, words)
 
 
+def zoomed(drawn: Picture, from_ms: Millis, until_ms: Millis) -> Picture:
+    """The part of a picture between two moments, with whatever reaches into it."""
+
+    def near(begin: Millis, end: Millis | None) -> bool:
+        return begin <= until_ms and (end is None or end >= from_ms)
+
+    kept = (
+        Lane(lane.executor, tuple(bar for bar in lane.bars if near(bar.from_ms, bar.until_ms))) for lane in drawn.lanes
+    )
+    return msgspec.structs.replace(
+        drawn,
+        from_ms=from_ms,
+        until_ms=until_ms,
+        bands=tuple(band for band in drawn.bands if near(band.from_ms, band.until_ms)),
+        lanes=tuple(lane for lane in kept if lane.bars),
+        gaps=tuple(gap for gap in drawn.gaps if near(gap.from_ms, gap.until_ms)),
+        left_out=0,
+    )
+
+
 def outcome(bar: Bar) -> str:
     """How an attempt went, for people: one without an outcome is open."""
     return _OPEN.get(bar.state, bar.state)

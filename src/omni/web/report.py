@@ -21,10 +21,11 @@ from omni.notify.texts import Language
 from omni.redact import Redactor
 from omni.replay.costs import Line, ranked
 from omni.replay.history import Count, History, nothing
-from omni.replay.incident import Incident, Moment, incident
+from omni.replay.incident import Change, Incident, Moment, incident
 from omni.replay.verify import Report
 from omni.replay.words import sentence
 from omni.web.charts import Chart, Day, bars, lanes
+from omni.web.lanes import zoomed
 from omni.web.render import Words, page
 
 BODY_CHARS = 2_000  # of a raw event
@@ -32,6 +33,9 @@ REASON_CHARS = 600
 DIGEST_CHARS = 16
 TASKS_UNFOLDED = 12
 EVIDENCE_SHOWN = 12
+CLOSE_UPS = 5
+CLOSE_UP_BELOW = 4  # an outage that fills less than this part of the picture gets its own
+CLOSE_UP_MARGIN_MS = 5_000
 _STYLE = "static/omni.css"
 _TOUCH_KINDS = (
     "suspended", "interrupted", "paused", "attempt_failed", "failed", "held", "cancelled", "again", "late",
@@ -76,6 +80,7 @@ def view(told: Incident, words: Words) -> dict[str, Any]:
         "first": told.after + 1,
         "span_ms": (told.until_ms or 0) - (told.from_ms or 0),
         "lanes": lanes("lanes", told.picture, words) if told.events else None,
+        "close_ups": _close_ups(told, words),
         "moments": [_moment(each, told, words) for each in told.moments],
         "touched": [(kind, told.affected_by[kind]) for kind in _TOUCH_KINDS if told.affected_by.get(kind)],
         "bill": [(name, told.costs_by_model[name].view()) for name in ranked(told.costs_by_model)],
@@ -138,6 +143,26 @@ def _modes(told: Incident, words: Words) -> str:
         return words.t("told.normal") if mode == "NORMAL" else words.t("told.one_mode", mode=mode)
     spent = [words.t("told.time_in", mode=mode, span=words.duration(ms)) for mode, ms in told.mode_ms.items()]
     return words.t("told.modes", n=changes, modes=", ".join(spent))
+
+
+def _close_ups(told: Incident, words: Words) -> dict[int, Chart]:
+    """Outages that are a sliver in the whole picture, drawn by themselves: by the position of the change that began it.
+
+    An outage ends with the change that brings NORMAL back.
+    """
+    drawn, began = told.picture, None
+    found: dict[int, Chart] = {}
+    for change in (*told.changes, None):
+        if began is not None and (change is None or change.after == "NORMAL"):
+            end = drawn.until_ms if change is None else change.at_ms
+            margin = max(CLOSE_UP_MARGIN_MS, (end - began.at_ms) // 2)
+            window = max(drawn.from_ms, began.at_ms - margin), min(drawn.until_ms, end + margin)
+            if len(found) < CLOSE_UPS and CLOSE_UP_BELOW * (window[1] - window[0]) < drawn.until_ms - drawn.from_ms:
+                found[began.position] = lanes(f"outage-{began.position}", zoomed(drawn, *window), words)
+            began = None
+        elif began is None and change is not None and change.after != "NORMAL":
+            began = change
+    return found
 
 
 def _moment(moment: Moment, told: Incident, words: Words) -> dict[str, Any]:

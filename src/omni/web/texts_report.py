@@ -141,6 +141,8 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "more.reasons": ("{n} more", "另有 {n} 项"),
     "more.rejected": ("{n} others were out", "{n} 个候选被排除", "1 other was out"),
     "more.see": ("All of it: {command}", "查看全部:{command}"),
+    "change.close_up": ("This time from near", "此段放大图"),
+    "change.drill": ("(a drill)", "(演练)"),
     "change.none": ("The mode did not change.", "模式没有变化。"),
     "change.lasted": ("Lasted", "持续"),
     "change.to_end": ("until the end of this report", "至报告结束"),
