@@ -33,7 +33,7 @@ def omni(tmp_path_factory: pytest.TempPathFactory, messages: MessagesProcess) ->
             provider.up()
             telegram.up()
             works.up()
-            done = works.daemon.run("init", "--openclaw", "--apply", within_s=120)
+            done = works.daemon.run("init", "--openclaw", "--apply", within_s=300)
             assert done.returncode == 0, done.stderr
             house.up()
             until(lambda: _connected(works), ANSWERED_WITHIN_S, "the daemon reaches the gateway")
