@@ -192,9 +192,12 @@ def _modes(now: Situation, as_it_was: Chosen) -> Iterator[_Trial]:
 
 
 def _named(now: Situation, as_it_was: Chosen) -> Iterator[_Trial]:
+    """To name one that could not take it either would be no advice."""
     spec, settings = now.spec, now.settings
-    for name in (e.name for e in settings.executors if e.name not in (spec.executor, as_it_was.executor)):
-        yield _Trial("executor_named", name, _asked(now, executor=name))
+    for executor in settings.executors:
+        usable = not routing.unusable(executor, now.health.get(executor.name), now.mode)
+        if usable and executor.name not in (spec.executor, as_it_was.executor):
+            yield _Trial("executor_named", executor.name, _asked(now, executor=executor.name))
     for name in (tier.name for tier in settings.tiers if tier.name != spec.tier):
         yield _Trial("tier_named", name, _asked(now, tier=name))
     for field in ("executor", "tier", "model", "type"):
