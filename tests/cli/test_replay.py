@@ -18,7 +18,6 @@ from tests.cli.conftest import Daemon, Omni
 from tests.replay.logs import AT_MS, beginning, completed_life, life, write
 from tests.replay.test_timeline import ONE, STORY, TWO
 
-from omni.cli.rows import since
 from omni.config import log_path
 from omni.domain import events as ev
 
@@ -150,14 +149,6 @@ def test_modes_and_outcomes_have_colours_unless_nobody_wants_them(told: Omni) ->
     assert "\x1b[32mdone\x1b[0m" in coloured
     told.environ["NO_COLOR"] = "1"
     assert "\x1b[3" not in "\n".join(_on_terminal(told, 120, "replay", raw=True))
-
-
-@pytest.mark.parametrize(("ms", "said"), [
-    (0, "+0.000s"), (59_999, "+59.999s"), (60_000, "+1m00.0s"), (3_599_999, "+59m59.9s"), (3_600_000, "+1h00m00s"),
-    (86_399_999, "+23h59m59s"), (90_061_000, "+1d01h01m"), (-1_500, "-1.500s"), (864_000_000_000, "+10000d00h00m"),
-])  # fmt: skip
-def test_spans_are_short(ms: int, said: str) -> None:
-    assert since(ms) == said
 
 
 def test_the_state_at_a_moment_is_what_had_happened_by_then(told: Omni) -> None:

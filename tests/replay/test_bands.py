@@ -125,6 +125,13 @@ def test_a_success_after_a_cut_counts_also_where_the_cut_lies_before_the_stretch
     assert drawn(data_dir, after=4, until=4).lanes == ()
 
 
+def test_a_daemon_that_stopped_in_order_leaves_a_gap_that_is_no_crash(tmp_path: Path) -> None:
+    data_dir = write(tmp_path / "data", *beginning(), (ev.SYSTEM_STREAM, ev.DaemonStopped("asked to")))
+    assert drawn(data_dir).gaps == (Gap(at(4), None, 4, None, crashed=False),)
+    write(data_dir, started("boot-2"))
+    assert drawn(data_dir).gaps == (Gap(at(4), at(5), 4, 5, crashed=False),)
+
+
 def test_what_began_after_a_crash_is_not_cut_by_it(tmp_path: Path) -> None:
     data_dir = write(tmp_path / "data", *beginning())
     cut = life(1, created(), routed(), planned(1), ev.AttemptInterrupted(1, "the connection is gone"))

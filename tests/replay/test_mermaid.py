@@ -41,21 +41,21 @@ sequenceDiagram
     participant executor2 as absent
     participant port as model port
     Note over omni: mode NORMAL
-    client->>omni: +0.000 s “say hello” from test
-    Note over omni: +0.001 s goes to echo: takes general work (small)
-    omni->>executor1: +0.002 s attempt 1 by echo
-    executor1-->>omni: +0.003 s attempt 1 began, process 7
-    executor1->>port: +0.004 s model call: small at proxy
+    client->>omni: +0.000s “say hello” from test
+    Note over omni: +0.001s goes to echo: takes general work (small)
+    omni->>executor1: +0.002s attempt 1 by echo
+    executor1-->>omni: +0.003s attempt 1 began, process 7
+    executor1->>port: +0.004s model call: small at proxy
     Note over omni: mode DEGRADED
-    Note over omni: +0.006 s attempt 1 was cut off: no word#59; another try follows
-    omni->>executor2: +0.007 s attempt 2 by absent
-    executor2->>port: +0.008 s model call: small at proxy
-    port-->>executor1: +0.009 s model call ended: closed
+    Note over omni: +0.006s attempt 1 was cut off: no word#59; another try follows
+    omni->>executor2: +0.007s attempt 2 by absent
+    executor2->>port: +0.008s model call: small at proxy
+    port-->>executor1: +0.009s model call ended: closed
     Note over omni: mode NORMAL
-    port-->>executor2: +0.011 s model call ended: ok, 0.25 USD billed
-    executor2-->>omni: +0.012 s attempt 2 succeeded: hello
-    omni-->>client: +0.013 s done
-    executor1-->>omni: +0.014 s attempt 1 succeeded after it was given up#59; nothing changes
+    port-->>executor2: +0.011s model call ended: ok, 0.25 USD billed
+    executor2-->>omni: +0.012s attempt 2 succeeded: hello
+    omni-->>client: +0.013s done
+    executor1-->>omni: +0.014s attempt 1 succeeded after it was given up#59; nothing changes
 """
     )
 
@@ -70,10 +70,10 @@ def test_a_person_who_decides_is_in_it_and_so_is_nobody_who_is_not(tmp_path: Pat
         "    actor person as 用户",
         "    participant omni as Omni",
         "    Note over omni: 模式 NORMAL",
-        "    client->>omni: +0.000 s “say hello”(来自 test)",
-        "    Note over omni: +0.001 s 等待您处理:did it run?",
-        "    person->>omni: +0.002 s 人工决定:accept(由 me)",
-        "    omni-->>client: +0.003 s 完成(由 me)",
+        "    client->>omni: +0.000s “say hello”(来自 test)",
+        "    Note over omni: +0.001s 等待您处理:did it run?",
+        "    person->>omni: +0.002s 人工决定:accept(由 me)",
+        "    omni-->>client: +0.003s 完成(由 me)",
     ]
 
 
@@ -96,7 +96,7 @@ def test_of_a_long_task_the_beginning_and_the_end_are_shown(history: History, mo
 @given(st.text(max_size=2 * LABEL_CHARS))
 def test_no_text_is_syntax(text: str) -> None:
     label = escaped(text)
-    assert LINE.fullmatch(f"    omni->>client: +0.000 s {label}")
+    assert LINE.fullmatch(f"    omni->>client: +0.000s {label}")
     shown = re.sub(r"#(\d+);", lambda code: chr(int(code[1])), label)
     assert shown == (text if len(text) <= LABEL_CHARS else text[: LABEL_CHARS - 1] + "…")
 

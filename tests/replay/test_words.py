@@ -10,7 +10,7 @@ from tests.replay.logs import AT_MS, planned, routed
 from omni.domain import events as ev
 from omni.domain.events import AnyEvent
 from omni.domain.values import Held
-from omni.replay.words import FACT_CHARS, SENTENCES, UNSAID, sentence
+from omni.replay.words import FACT_CHARS, SENTENCES, UNSAID, sentence, since
 
 
 def test_every_event_of_the_log_has_a_sentence_and_no_other_has() -> None:
@@ -88,3 +88,11 @@ def test_a_long_fact_is_cut_and_hides_nothing() -> None:
     assert told.startswith("waits for the cloud: a\\x1b[31m\\u202eb xxx")
     assert told.endswith("x…")
     assert len(told) == len("waits for the cloud: ") + FACT_CHARS
+
+
+@pytest.mark.parametrize(("ms", "said"), [
+    (0, "+0.000s"), (59_999, "+59.999s"), (60_000, "+1m00.0s"), (3_599_999, "+59m59.9s"), (3_600_000, "+1h00m00s"),
+    (86_399_999, "+23h59m59s"), (90_061_000, "+1d01h01m"), (-1_500, "-1.500s"), (864_000_000_000, "+10000d00h00m"),
+])  # fmt: skip
+def test_spans_are_short(ms: int, said: str) -> None:
+    assert since(ms) == said

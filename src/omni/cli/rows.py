@@ -13,6 +13,7 @@ from omni.cli.show import SHORT
 from omni.domain.view import timestamp
 from omni.domain.visible import JSON_CONTROLS
 from omni.replay.timeline import EVENT_TYPES, Row, Wanted
+from omni.replay.words import since
 
 ROWS_AT_ONCE = 200
 _WORDS_AT_LEAST = 40
@@ -53,21 +54,6 @@ def write(context: Context, wanted: Wanted, rows: Iterator[Row], narrowed: str) 
     while lines := [form.line(row) for row in islice(every, ROWS_AT_ONCE)]:
         context.out.redraw("")
         context.out.text("\n".join(lines))
-
-
-def since(ms: int) -> str:
-    """A span for a narrow column: the shorter it is, the more exact."""
-    sign, ms = ("-", -ms) if ms < 0 else ("+", ms)
-    minutes, second = divmod(ms // 1000, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{sign}{days}d{hour:02d}h{minute:02d}m"
-    if hours:
-        return f"{sign}{hours}h{minute:02d}m{second:02d}s"
-    if minutes:
-        return f"{sign}{minutes}m{second:02d}.{ms // 100 % 10}s"
-    return f"{sign}{ms / 1000:.3f}s"
 
 
 def local(at_ms: int, *, exact: bool = False) -> str:

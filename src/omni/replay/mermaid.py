@@ -15,6 +15,7 @@ from typing import NamedTuple
 from omni.domain.visible import one_line
 from omni.replay.history import Count, History, nothing
 from omni.replay.timeline import Row, Wanted, timeline
+from omni.replay.words import since
 
 MESSAGES_SHOWN = 150
 LABEL_CHARS = 90
@@ -102,7 +103,7 @@ def _messages(rows: list[Row], language: str) -> Iterator[str]:
 
 def _message(row: Row, rows: list[Row]) -> str:
     arrow = ARROWS[row.type]
-    said = f"+{row.since_ms / 1000:.3f} s {row.text}"
+    said = f"{since(row.since_ms)} {row.text}"
     if arrow is None:
         return _note(said)
     sender, receiver = (_alias(row.executor, rows) if who == _EXECUTOR else who for who in arrow[:2])

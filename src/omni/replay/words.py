@@ -230,6 +230,21 @@ def moment_in_utc(at: int) -> str:
     return str(timestamp(at))
 
 
+def since(ms: int) -> str:
+    """A span in a few characters: the shorter it is, the more exact."""
+    sign, ms = ("-", -ms) if ms < 0 else ("+", ms)
+    minutes, second = divmod(ms // 1000, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{sign}{days}d{hour:02d}h{minute:02d}m"
+    if hours:
+        return f"{sign}{hours}h{minute:02d}m{second:02d}s"
+    if minutes:
+        return f"{sign}{minutes}m{second:02d}.{ms // 100 % 10}s"
+    return f"{sign}{ms / 1000:.3f}s"
+
+
 def sentence(name: str, body: dict[str, Any], language: str, when: When = moment_in_utc) -> str:
     """An event in words; empty for one without a sentence. `when` writes a moment in milliseconds for people."""
     say = SENTENCES.get(name)
