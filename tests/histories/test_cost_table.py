@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from tests.histories.conftest import OpenGolden
 from tests.histories.play import at
 
+from omni.eventlog.sqlite import SqliteEventStore
+from omni.eventlog.upcasters import log_codec
 from omni.replay.cost_table import cost_table
 from omni.replay.costs import Line
 
@@ -86,3 +91,9 @@ def test_december_ends_in_january(golden: OpenGolden) -> None:
     assert (month.from_ms, month.until_ms) == (at("2026-12-01 00:00:00"), at("2027-01-01 00:00:00"))
     assert money(month.so_far) == (None, None, None, 0, 0.0)
     assert month.billed_usd is None
+
+
+def test_an_empty_log_costs_nothing_and_projects_nothing(tmp_path: Path) -> None:
+    with closing(SqliteEventStore.open(tmp_path / "omni.db", log_codec())) as store:
+        table = cost_table(store, now=at("2026-10-05 12:00:00"))
+    assert (table.cells, table.total, table.month.billed_usd) == ({}, Line(), None)
