@@ -394,6 +394,20 @@ def test_a_cookie_alone_changes_nothing(signs: dict[str, str], tmp_path: Path) -
     in_town(tmp_path, test)
 
 
+@pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}])
+def test_even_the_right_code_changes_nothing_unless_our_own_page_sent_it(site: dict[str, str], tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        cookie = await town.log_in()
+        task_id = await running_task(town.house)
+        csrf = await csrf_of(town, cookie, task_id)
+        assert (await town.post(f"/actions/tasks/{task_id}/cancel", {"csrf": csrf}, {**site, **cookie})).status == 403
+        headers = {**site, **cookie, "x-omni-csrf": csrf}
+        assert (await town.ask("POST", "/api/mode", headers, '{"mode":"brainstem"}')).status == 403
+        assert not (await town.house.desk.get(task_id)).cancel_requested
+
+    in_town(tmp_path, test)
+
+
 def test_our_own_page_may_change_things_through_the_api(tmp_path: Path) -> None:
     async def test(town: Town) -> None:
         cookie = await town.log_in()
