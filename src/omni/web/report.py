@@ -21,7 +21,7 @@ from omni.notify.texts import Language
 from omni.redact import Redactor
 from omni.replay.costs import Line, ranked
 from omni.replay.history import Count, History, nothing
-from omni.replay.incident import Change, Incident, Moment, incident
+from omni.replay.incident import Incident, Moment, incident
 from omni.replay.verify import Report
 from omni.replay.words import sentence
 from omni.web.charts import Chart, Day, bars, lanes

@@ -36,7 +36,7 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 _SUMMARY: dict[str, tuple[str, ...]] = {
     "told.drill": (
-        "A drill was held in this time ({n} times): what follows from it is no outage.",
+        "{n} drills were held in this time: what follows from them is no outage.",
         "此期间进行过 {n} 次演练,由此产生的现象不是故障。",
         "A drill was held in this time: what follows from it is no outage.",
     ),
