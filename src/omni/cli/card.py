@@ -20,7 +20,8 @@ def card_lines(out: Output, card: dict[str, Any]) -> list[str]:
 
 
 def _moment(then: dict[str, Any], *, decided: bool) -> Iterator[str]:
-    yield f"  {'when it was decided' if decided else 'at that moment'}: position {then['position']:,}, {_time(then['at'])}"
+    when = "when it was decided" if decided else "at that moment"
+    yield f"  {when}: position {then['position']:,}, {_time(then['at'])}"
     mode = then["mode"]
     yield f"  mode     {mode['mode']}" + (f": {one_line(mode['reason'])}" if mode["reason"] else "")
     yield f"  budget   {_budget(then['budget'])}"
