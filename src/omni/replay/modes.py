@@ -13,6 +13,22 @@ from omni.domain.values import Mode
 
 Wrong = list[tuple[str, str]]
 
+# What most of a log is made of, and says nothing about health, modes or suspensions.
+SILENT: frozenset[type[Any]] = frozenset(
+    {
+        ev.TaskCreated,
+        ev.TaskRouted,
+        ev.AttemptStarted,
+        ev.AttemptSucceeded,
+        ev.AttemptFailed,
+        ev.AttemptInterrupted,
+        ev.CallReserved,
+        ev.CallSettled,
+        ev.NoticeQueued,
+        ev.NoticeDelivered,
+    }
+)
+
 
 class ModeCheck:
     """Remembers as much of health, mode and suspensions as it takes to judge the next event."""

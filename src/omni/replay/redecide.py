@@ -104,13 +104,16 @@ class State:
         self.health = Health()
         self.executors: Executors = {}
         self.system = SystemState()
+        self.versions: dict[str, str] = {}  # of Omni, by the boots that they had
 
     def evolve(self, row: Recorded) -> None:
         """Apply one recorded event."""
         stream, event = row.stream, row.event
-        if stream.startswith(ev.TASK_PREFIX) or stream in boards.OWN_STREAMS:
+        if stream.startswith(ev.TASK_PREFIX) or stream in boards.OWN_STREAMS:  # nearly all of a log
             boards.evolve(self.board, stream, event, row.at_ms, row.position)  # type: ignore[arg-type]
         elif stream == ev.SYSTEM_STREAM:
+            if isinstance(event, ev.DaemonStarted):
+                self.versions[row.boot] = event.version
             system.evolve(self.system, event, row.at_ms)  # type: ignore[arg-type]
         elif isinstance(event, ev.ExecutorHealthChanged):
             executor_watch.evolve(self.executors, event, row.at_ms)
@@ -141,9 +144,7 @@ class Redecide:
         self._erased = erased
         self._gone: set[str] = set()  # streams of which something was erased
         self._rows: list[Recorded] = []
-        self._of: tuple[str, str, str] = ("", "", "")
         self._inputs_kept: set[tuple[str, str]] = set()
-        self._versions: dict[str, str] = {}
         self._found: list[Divergence] = []  # the first of each boot
         self._diverged: Counter[str] = Counter()
         self._undecided: Counter[str] = Counter()
@@ -152,10 +153,9 @@ class Redecide:
 
     def __call__(self, row: Recorded) -> None:
         """Take the next row."""
-        of = row.boot, row.cause, row.actor
-        if of != self._of:
+        rows = self._rows
+        if rows and (rows[0].cause != row.cause or rows[0].boot != row.boot or rows[0].actor != row.actor):
             self._decide(row.boot)
-            self._of = of
         self._rows.append(row)
 
     def pass_over(self, rows: Iterator[Recorded]) -> None:
@@ -164,10 +164,10 @@ class Redecide:
 
     def finish(self, *, ends: bool = True) -> Redecided:
         """Decide what is left, and tell what came of it all; `ends`: the log has no more than this."""
-        self._decide("" if ends else self._of[0])
+        self._decide("" if ends or not self._rows else self._rows[0].boot)
         first = min(self._found, key=lambda each: (self._tolerated(each.boot), each.position), default=None)
         if first is not None:
-            first = msgspec.structs.replace(first, recorded_by=self._versions.get(first.boot, ""))
+            first = msgspec.structs.replace(first, recorded_by=self.state.versions.get(first.boot, ""))
         other = sum(count for boot, count in self._diverged.items() if self._tolerated(boot))
         return Redecided(
             commands=self._commands,
@@ -179,7 +179,7 @@ class Redecide:
         )
 
     def _tolerated(self, boot: str) -> bool:
-        return self._versions.get(boot, __version__) != __version__
+        return self.state.versions.get(boot, __version__) != __version__
 
     def _make_writers(self, erased: frozenset[str]) -> dict[str, _Writer]:
         state = self.state
@@ -287,7 +287,8 @@ class Redecide:
 
     def _passed(self, rows: Iterator[Recorded]) -> Iterator[Fact]:
         for row in rows:
-            self._remember(row)
+            if self._erased:
+                self._remember(row)
             if row.input is not None:
                 self._inputs_kept.add((row.boot, row.actor))
             if row.stream in (ev.HEALTH_STREAM, ev.SYSTEM_STREAM):
@@ -296,13 +297,12 @@ class Redecide:
                 yield row.position, row.stream, row.at_ms, row.event
 
     def _remember(self, row: Recorded) -> None:
-        if self._erased and is_erased(row.event, self._erased):
+        if is_erased(row.event, self._erased):
             self._gone.add(row.stream)
-        if type(row.event) is ev.DaemonStarted:
-            self._versions[row.boot] = row.event.version
 
     def _evolve(self, row: Recorded) -> None:
-        self._remember(row)
+        if self._erased:
+            self._remember(row)
         try:
             self.state.evolve(row)
         except UNAPPLIED as error:

@@ -20,7 +20,7 @@ import msgspec
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
 from omni.eventlog.store import Recorded
-from omni.replay.modes import ModeCheck
+from omni.replay.modes import SILENT, ModeCheck
 
 KEEP_FINDINGS = 100
 
@@ -67,17 +67,18 @@ class RuleCheck:
         self._position = 0
         self._versions: dict[str, int] = {}
         self._lives: dict[str, _Life] = {}
-        self._by_type: Counter[str] = Counter()
+        self._by_type: Counter[type[Any]] = Counter()
         self._calls: set[str] = set()  # reserved, and not settled
         self._modes = ModeCheck()
 
     def __call__(self, recorded: Recorded) -> None:
         self.events += 1
-        self._by_type[str(type(recorded.event).__struct_config__.tag)] += 1
+        self._by_type[type(recorded.event)] += 1
         self._order(recorded)
-        for rule, detail in self._modes(recorded.stream, recorded.event):
-            self._find(recorded, rule, detail)
-        if recorded.stream in OWN_STREAMS or recorded.stream.startswith(ev.TASK_PREFIX):
+        if type(recorded.event) not in SILENT:
+            for rule, detail in self._modes(recorded.stream, recorded.event):
+                self._find(recorded, rule, detail)
+        if recorded.stream.startswith(ev.TASK_PREFIX) or recorded.stream in OWN_STREAMS:
             for rule, detail in self._judge(recorded):
                 self._find(recorded, rule, detail)
 
@@ -102,7 +103,7 @@ class RuleCheck:
             tasks=len(self._lives),
             ended=ended,
             open=len(self._lives) - ended,
-            by_type=dict(self._by_type.most_common()),
+            by_type={str(of.__struct_config__.tag): count for of, count in self._by_type.most_common()},
         )
 
     def note(self, finding: Finding) -> None:
