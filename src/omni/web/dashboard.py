@@ -29,6 +29,7 @@ from omni.web.answers import SAFE, html, trouble
 from omni.web.live import Live, Log
 from omni.web.login import Login
 from omni.web.pages import PAGES
+from omni.web.progress import Progress
 from omni.web.room import Page, Room
 from omni.web.sessions import Links, Sessions
 from omni.web.texts import say
@@ -61,8 +62,10 @@ class Dashboard:
         links = Links(tokens, desk.clock) if tokens else None
         self._login = Login(sessions, links, failed, config.language, self._left)
         self._live = Live(store, sessions.holds if sessions else lambda _: False)
+        self._progress = Progress(desk)
         self._room = Room(
             desk=desk,
+            progress=self._progress,
             clock=desk.clock,
             language=config.language,
             config_hash=config_hash(config),
@@ -111,6 +114,7 @@ class Dashboard:
     def close(self) -> None:
         """The door closes."""
         self._live.close()
+        self._progress.close()
 
     def _left(self, session: str) -> None:
         self._live.end(session)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from omni.notify.texts import Language
 from omni.runtime.ports import Clock
 from omni.server.desk import Desk
+from omni.web.progress import Progress
 
 if TYPE_CHECKING:
     from omni.replay.history import History
@@ -30,6 +31,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     desk: Desk
+    progress: Progress
     clock: Clock
     language: Language
     config_hash: str

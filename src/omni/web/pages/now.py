@@ -47,7 +47,15 @@ async def page(request: Request, room: Room) -> str:
     )
     since = timestamp(room.clock.wall_ms() - RECENT_MS) or ""
     running = [*executing, *dispatching]
-    seen = Seen(status=system_view(report), held=held, running=running, failed=failed, notices=notices, since=since)
+    seen = Seen(
+        status=system_view(report),
+        held=held,
+        running=running,
+        failed=failed,
+        progress=room.progress.look(),
+        notices=notices,
+        since=since,
+    )
     return show("now.html", room, "now", report.position, **view(seen))
 
 

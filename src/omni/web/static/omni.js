@@ -4,7 +4,8 @@
 
 (() => {
   const SETTLE_MS = 250; // events come in bursts; one look serves them all
-  const LOOK_MS = 30000; // times such as "3 min ago" grow old
+  const LOOK_MS = 5000; // what is not in the log: progress, each time something runs;
+  const AGE_LOOKS = 6; //   and "3 min ago", now and then
   const RETRY_MS = 3000;
   const MOST_ROWS = 400;
   const link = document.getElementById("link");
@@ -244,5 +245,10 @@
   asking();
   scrub();
   listen();
-  setInterval(() => { if (!document.hidden) look(); }, LOOK_MS);
+  let looks = 0;
+  setInterval(() => {
+    looks += 1;
+    const runs = document.querySelector("#running tbody");
+    if (!document.hidden && (runs || looks % AGE_LOOKS === 0)) look();
+  }, LOOK_MS);
 })();
