@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.histories.make import unpack
 from tests.replay.logs import AT_MS, ROUTE, beginning, completed_life, created, life, planned, routed, write, write_at
 
 from omni.domain import events as ev
 from omni.domain.values import Evidence, Held, Result, Route, TaskError
 from omni.replay.affected import MOST_REASONS, MOST_TASKS
+from omni.replay.cost_table import DayTable
 from omni.replay.history import History
 from omni.replay.incident import RAW_EVENTS, Incident, incident
 
@@ -170,3 +173,17 @@ def test_the_verdict_is_of_the_whole_log(tmp_path: Path) -> None:
     assert found.verdict is not None
     assert found.verdict.events == 12
     assert [each.rule for each in found.verdict.findings][:1] == ["task.second_end"]
+
+
+@pytest.mark.parametrize("name", ["quiet-day", "litellm-killed", "daemon-killed", "budget-hit"])
+def test_a_stretch_costs_the_same_whether_its_beginning_is_read_or_known(tmp_path: Path, name: str) -> None:
+    with History.open(unpack(name, tmp_path / name)) as history:
+        facts = list(history.reader.facts(0, ()))
+        for after in range(0, len(facts), 7):
+            read = DayTable()
+            for position, stream, at, event in facts:
+                read.counting = position > after
+                read.add(stream, event, at)
+            read.close()
+            found = incident(history, after, None, check=False)
+            assert (found.costs_by_day, found.costs) == (read.cells, read.total), after

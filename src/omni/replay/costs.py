@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from omni.domain import events as ev
+from omni.domain.board import Board
 from omni.domain.ledger import Reservation, day_of, is_unknown
 from omni.domain.values import Millis, Route, Usage
 from omni.domain.view import money
@@ -82,7 +83,7 @@ class Bill:
     """Folds a log into lines by `by`, one of `BY`; what was reserved before `since` stays out.
 
     So does what is reserved while `counting` is false: for the sums of a stretch of a log, what came before it must be
-    known and not counted.
+    known and not counted. `begin` takes that from the state in which the stretch began.
     """
 
     def __init__(self, by: str, since: Millis = 0) -> None:
@@ -105,6 +106,13 @@ class Bill:
             ev.TaskFailed: self._ended,
             ev.TaskCancelled: self._ended,
         }
+
+    def begin(self, board: Board) -> None:
+        """Go on from a state: whose the next calls are, and by whose midnight."""
+        self.offset = board.settings.budget.utc_offset_ms
+        open_tasks = [task for task in board.tasks.values() if not task.ended]
+        self._routes = {task.stream: task.last.route for task in open_tasks if task.last}
+        self._metered = {task.stream: task.meter.n for task in open_tasks if task.meter.n}
 
     def add(self, stream: str, event: Any, at: Millis) -> None:
         """Take in one event."""

@@ -1,8 +1,8 @@
 """An incident as figures and facts: what a report of a stretch of the log says, before anybody puts it into words.
 
-One walk over the log up to the end of the stretch: what came before it gives the state in which it began (which tasks
-were open, whose calls they are), and only what lies in it is counted. The figures are those of `omni status`, `omni
-costs` and `omni verify` for the same stretch, from the same folds. Verification is of the whole log.
+One walk over the stretch, from the state in which it began (which tasks were open, whose calls they are). The figures
+are those of `omni status`, `omni costs` and `omni verify` for the same stretch, from the same folds. Verification is of
+the whole log.
 
 Memory: the open tasks, the bounded lists here, and what `omni.replay.affected` says of itself.
 """
@@ -25,6 +25,7 @@ from omni.replay.bands import Picture, picture
 from omni.replay.cost_table import DayTable
 from omni.replay.costs import Line
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
+from omni.replay.state import state_at
 from omni.replay.verify import Report, verify
 
 MOST_CHANGES = 200
@@ -144,53 +145,49 @@ def incident(
 
     Raises EventLogError where the log cannot be read.
     """
-    head = history.reader.head.position
+    reader = history.reader
+    head = reader.head.position
     until = head if until is None else min(until, head)
-    told = _Telling()
-    for done, (position, stream, at, event) in enumerate(history.reader.facts(0, (), until=until)):
+    told = _Telling(state_at(history, min(after, until), count).board)
+    for done, (position, stream, at, event) in enumerate(reader.facts(after, (), until=until)):
         if done % REPORT_EVERY == 0:
             count(done)
-        told.add(position, stream, at, event, counted=position > after)
+        told.add(position, stream, at, event)
     drawn = picture(history, after, until, count)
     verdict = verify(history.database, count) if check else None
-    return told.incident(after, until, head, drawn, verdict)
+    started = reader.last(ev.SYSTEM_STREAM, "system.started", until)
+    loaded = reader.last(ev.SYSTEM_STREAM, "system.config_loaded", until)
+    ran = (started.event.version if started else "", loaded.event.digest if loaded else "")  # type: ignore[attr-defined]
+    return told.incident(after, until, head, ran, drawn, verdict)
 
 
 class _Telling:
-    def __init__(self) -> None:
-        self._board = Board()
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self._affected = AffectedTasks(self._board)
         self._choices = _Choices()
         self._changes = _Changes()
         self._bill = DayTable()
+        self._bill.begin(board)
         self._counts: Counter[str] = Counter()
         self._notices: Counter[str] = Counter()
         self._raw: list[Moment] = []
         self._moments: list[Moment] = []
         self._moments_seen = 0
         self._events = 0
-        self._open_before = 0
-        self._version = self._config = ""
+        self._open_before = sum(not each.ended for each in board.tasks.values())
         self._from: Millis | None = None
         self._until: Millis | None = None
 
-    def add(self, position: int, stream: str, at: Millis, event: Any, *, counted: bool) -> None:
-        """Take in one event; one that is not counted only says in what state the stretch began."""
-        if counted and not self._events:
-            self._open_before = sum(not each.ended for each in self._board.tasks.values())
+    def add(self, position: int, stream: str, at: Millis, event: Any) -> None:
+        """Take in one event."""
         is_task = stream.startswith(ev.TASK_PREFIX)
         if is_task or stream in OWN_STREAMS:
             boards.evolve(self._board, stream, event, at, position)
-            self._bill.counting = counted
             self._bill.add(stream, event, at)
-        if isinstance(event, ev.DaemonStarted):
-            self._version = event.version
-        elif isinstance(event, ev.ConfigLoaded):
-            self._config = event.digest
-        if counted:
-            self._count(position, stream, at, event)
-            if is_task:
-                self._of_task(position, stream.removeprefix(ev.TASK_PREFIX), at, event)
+        self._count(position, stream, at, event)
+        if is_task:
+            self._of_task(position, stream.removeprefix(ev.TASK_PREFIX), at, event)
 
     def _count(self, position: int, stream: str, at: Millis, event: Any) -> None:
         self._events += 1
@@ -213,8 +210,10 @@ class _Telling:
         if isinstance(event, ev.TaskRouted):
             self._choices.add(task_id, event)
 
-    def incident(self, after: int, until: int, head: int, drawn: Picture, verdict: Report | None) -> Incident:
-        """All of it."""
+    def incident(
+        self, after: int, until: int, head: int, ran: tuple[str, str], drawn: Picture, verdict: Report | None
+    ) -> Incident:
+        """All of it; `ran` is the version and the configuration."""
         self._bill.close()
         open_tasks = Counter(str(each.state) for each in self._board.tasks.values() if not each.ended)
         changes, choices = self._changes.made(), self._choices.made()
@@ -225,11 +224,11 @@ class _Telling:
             from_ms=self._from,
             until_ms=self._until,
             events=self._events,
-            version=self._version,
-            config=self._config,
+            version=ran[0],
+            config=ran[1],
             counts=dict(self._counts),
             open=dict(open_tasks),
-            open_before=self._open_before if self._events else sum(open_tasks.values()),
+            open_before=self._open_before,
             notices=dict(self._notices),
             mode_ms=_mode_ms(drawn),
             down_ms=sum(_within(drawn, gap.from_ms, gap.until_ms) for gap in drawn.gaps),
