@@ -23,7 +23,7 @@ from omni.eventlog.upcasters import log_codec
 from omni.replay.rules import Finding
 from omni.replay.verify import Count, Part, Report, first_part, last_part, told
 
-SHARE_PERCENT = 66  # of the log that this process decides again; the other one has all rows to check besides
+SHARE_PERCENT = 74  # of the log that this process decides again; the other one has all rows to check besides
 
 
 def worth_it(database: Path, events: int) -> bool:
@@ -43,13 +43,12 @@ def verify(database: Path, count: Count) -> Report | None:
         boundary, erased = _boundary(database), _erased(database)
     except EventLogError:
         return None
-    second = _begin(database, boundary)
-    try:
-        first = _first(database, boundary, erased, count)
-        said, _ = second.communicate()
-    finally:
-        second.kill()
-        second.wait()
+    with _begin(database, boundary) as second:
+        try:
+            first = _first(database, boundary, erased, count)
+            said, _ = second.communicate()
+        finally:
+            second.kill()
     last = msgspec.msgpack.decode(said, type=Part) if second.returncode == 0 else None
     if last is None or last.rows is None:
         return None
@@ -75,9 +74,9 @@ def _compared(first: Part, last: Part, boundary: int) -> Part:
 def _begin(database: Path, boundary: int) -> subprocess.Popen[bytes]:
     path = os.pathsep.join(each for each in sys.path if each)
     command = [sys.executable, "-m", "omni.replay.halves", str(database), str(boundary)]
-    # Our own interpreter and module, and a path that was opened already.
-    return subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    none = subprocess.DEVNULL  # where it fails, one process looks at it all, and says what is wrong
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module, and a path that was opened already
+        command, stdin=none, stdout=subprocess.PIPE, stderr=none, env={**os.environ, "PYTHONPATH": path}
     )
 
 
