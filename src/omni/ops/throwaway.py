@@ -101,7 +101,7 @@ class ThrowAway:
         await self._ready(self._process)
 
     async def verify(self) -> int:
-        """How much `omni verify` finds wrong with its log: broken rules and damage."""
+        """How much `omni verify` finds wrong with its log: broken rules, decisions that do not follow, and damage."""
         process = await asyncio.create_subprocess_exec(
             *self._command("verify", "--json"),
             cwd=self._home,
@@ -112,7 +112,8 @@ class ThrowAway:
         )
         said, _ = await process.communicate()
         verdict = msgspec.json.decode(said)
-        return 0 if verdict["ok"] else max(1, verdict["violations"] + len(verdict["damage"]))
+        wrong = verdict["violations"] + len(verdict["damage"]) + verdict["redecided"]["divergences"]
+        return 0 if verdict["ok"] else max(1, wrong)
 
     def kill(self) -> None:
         """SIGKILL, to this one process."""
