@@ -145,10 +145,22 @@ def test_a_page_of_another_port_can_neither_read_nor_change_anything(owner: Visi
 
 
 def test_a_task_is_cancelled_after_a_question_and_the_page_moves_on(owner: Visitor) -> None:
-    owner.expect("status of 404")  # a page that is still to come
     task_id = owner.house.begin()
     owner.go(f"/actions/tasks/{task_id}/cancel")
     owner.page.get_by_role("button").click()
+    owner.page.wait_for_url(owner.house.url(f"/tasks/{task_id}"))
+    ended = owner.house.omni.json("task", "show", task_id)["task"]
+    assert ended["cancel_requested"] or ended["state"] == "cancelled"
+
+
+def test_a_question_is_answered_by_keyboard_alone(owner: Visitor) -> None:
+    task_id = owner.house.begin()
+    owner.go(f"/actions/tasks/{task_id}/cancel")
+    expect(owner.page.get_by_role("button")).to_be_focused()
+    owner.page.keyboard.press("Tab")
+    expect(owner.page.get_by_role("link", name="No, go back")).to_be_focused()
+    owner.page.keyboard.press("Shift+Tab")
+    owner.page.keyboard.press("Enter")
     owner.page.wait_for_url(owner.house.url(f"/tasks/{task_id}"))
     ended = owner.house.omni.json("task", "show", task_id)["task"]
     assert ended["cancel_requested"] or ended["state"] == "cancelled"

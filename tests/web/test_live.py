@@ -19,6 +19,12 @@ from omni.server.tokens import rotate_token
 from omni.web import live
 
 
+@pytest.fixture(autouse=True)
+def nothing_but_wake_ups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream also looks when it has been quiet for a while, which would hide a wake-up that was lost."""
+    monkeypatch.setattr(live, "QUIET_S", 3600)
+
+
 class Listener:
     """A browser's end of a stream."""
 

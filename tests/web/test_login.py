@@ -146,6 +146,23 @@ def test_a_change_by_hand_asks_first_and_then_leads_to_the_task(tmp_path: Path) 
     in_town(tmp_path, test)
 
 
+def test_a_button_pressed_twice_makes_one_change(tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        cookie = await town.log_in()
+        task = await town.house.desk.submit(TaskSpec("x"), client="test", wait_s=5)
+        page = await town.ask("GET", f"/actions/tasks/{task.id}/retry", {**PAGE, **cookie})
+        fields = {name: page.body.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("csrf", "once")}
+        path, headers = f"/actions/tasks/{task.id}/retry", {**town.own, **cookie}
+        answers = await asyncio.gather(*(town.post(path, fields, headers) for _ in range(4)))
+        answers.append(await town.post(path, fields, headers))
+        assert len({each.headers["location"] for each in answers}) == 1
+        assert town.house.created_tasks() == 2
+        again = await town.post(path, {**fields, "once": "another"}, headers)
+        assert again.headers["location"] != answers[0].headers["location"]
+
+    in_town(tmp_path, test)
+
+
 def test_a_refused_change_is_shown_with_the_next_command(tmp_path: Path) -> None:
     async def test(town: Town) -> None:
         cookie = await town.log_in()

@@ -1,7 +1,12 @@
-"""Changes by hand: a question with one button, then the change, then on to the task; a refusal is shown as it is."""
+"""Changes by hand: a question with one button, then the change, then on to the task; a refusal is shown as it is.
+
+Each question carries a word of its own, so that a button pressed twice makes one change: a retry would make two tasks.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from html import escape
 from typing import Final, TypeAlias, cast, get_args
@@ -24,6 +29,7 @@ from omni.web.texts import say
 
 BY: Final = "dashboard"
 SHOWN_CHARS: Final = 200
+REMEMBERED: Final = 256  # answered questions
 _PATH: Final = "/actions/tasks/{task_id}/{what}"
 _DECISIONS: Final = get_args(Decision)
 
@@ -38,6 +44,7 @@ class Actions:
         self._desk = desk
         self._login = login
         self._language = language
+        self._answered: dict[str, asyncio.Future[Task]] = {}
         self._changes: dict[str, Change] = {
             "cancel": lambda task_id, _: desk.cancel(task_id, BY),
             "retry": lambda task_id, _: desk.retry(task_id, BY),
@@ -49,7 +56,11 @@ class Actions:
         what, decision = self._asked(request, request.query_params.get("decision", ""))
         task = await self._desk.get(request.path_params["task_id"])
         key = f"act.{what}.{decision}" if decision else f"act.{what}"
-        fields = {"csrf": self._login.csrf(request.scope[CALLER]), "decision": decision}
+        fields = {
+            "csrf": self._login.csrf(request.scope[CALLER]),
+            "decision": decision,
+            "once": secrets.token_urlsafe(16),
+        }
         parts = [
             f"<p><bdi>{escape(one_line(task.spec.description)[:SHOWN_CHARS])}</bdi></p>",
             f"<p><code>{escape(task.id)}</code></p>",
@@ -67,8 +78,17 @@ class Actions:
         if not self._login.allows(request.scope[CALLER], fields.get("csrf", "")):
             return html(trouble(self._language, self._say("door.stale")), 403)
         what, decision = self._asked(request, fields.get("decision", ""))
-        task = await self._changes[what](request.path_params["task_id"], decision)
+        once = f"{request.url.path} {fields.get('once') or secrets.token_urlsafe(16)}"
+        task = await self._change(once, self._changes[what], request.path_params["task_id"], decision)
         return moved(f"/tasks/{task.id}")
+
+    async def _change(self, once: str, change: Change, task_id: str, decision: str) -> Task:
+        """Make the change that a question was about, or give the outcome when it has been made."""
+        if once not in self._answered:
+            while len(self._answered) >= REMEMBERED:
+                del self._answered[next(iter(self._answered))]
+            self._answered[once] = asyncio.ensure_future(change(task_id, decision))
+        return await asyncio.shield(self._answered[once])
 
     def _asked(self, request: Request, decision: str) -> tuple[str, str]:
         """What to do, and the decision where one belongs to it. Raises OmniError for anything else."""
