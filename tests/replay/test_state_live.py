@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +19,10 @@ from omni.domain import commands as cmd
 from omni.domain.health import Health
 from omni.domain.system import SystemState
 from omni.domain.values import PROXY
+from omni.eventlog.transfer import export_jsonl, import_jsonl
 from omni.replay.history import History
 from omni.replay.state import StateAt, board_hash, state_at
+from omni.replay.verify import verify
 
 Seen = tuple[str, Health, dict[str, Any], dict[str, Any]]
 MINUTE_MS = 60_000
@@ -117,6 +121,20 @@ def assert_as_it_was(found: StateAt, seen: Seen) -> None:
     assert what_stands(found.health, found.executors, found.system) == seen[1:]
 
 
+def carried_elsewhere(history: History, database: Path) -> None:
+    """The log as JSON lines makes the same log, with the same state and the same verdict."""
+    out = io.BytesIO()
+    export_jsonl(history.database, out)
+    head = import_jsonl(io.BytesIO(out.getvalue()), database)
+    again = io.BytesIO()
+    export_jsonl(database, again)
+    assert again.getvalue() == out.getvalue()
+    with History.at(database) as copy:
+        assert copy.reader.head == head == history.reader.head
+        assert state_at(copy, head.position).hash == state_at(history, head.position).hash
+    assert verify(database).ok
+
+
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(Step, min_size=10, max_size=60))
@@ -133,6 +151,7 @@ def test_every_position_gives_back_what_the_actors_knew_there(steps: list[tuple[
             assert len(world.seen) > 3
             for position, seen in world.seen.items():
                 assert_as_it_was(state_at(history, position), seen)
+            carried_elsewhere(history, directory / "elsewhere" / "omni.db")
     finally:
         world.close()
         shutil.rmtree(directory)
