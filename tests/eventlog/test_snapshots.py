@@ -93,3 +93,21 @@ def test_a_snapshot_from_beyond_a_lost_tail_does_not_outlive_the_new_ones(snapsh
     found = snapshots.load("router", "v1")
     assert found is not None
     assert (found.position, found.payload) == (50, b"now")
+
+
+def test_what_a_killed_process_left_half_written_is_removed(snapshots: Snapshots, tmp_path: Path) -> None:
+    snapshots.save("router", 5, HASH, "v1", b"state")
+    old, new = (tmp_path / "snapshots" / f"router-{n:020}.snapshot.{n}.1.tmp" for n in (7, 8))
+    for each in (old, new):
+        each.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    snapshots.save("router", 6, HASH, "v1", b"state")
+    assert (old.exists(), new.exists()) == (False, True), "the other one may be under way"
+
+
+def test_the_nearest_before_a_position_is_found(snapshots: Snapshots) -> None:
+    for position in (5, 40):
+        snapshots.save("router", position, HASH, "v1", b"state")
+    assert [each.position for each in snapshots.find("router", "v1", 39)] == [5]
+    assert [each.position for each in snapshots.find("router", "v1", 40)] == [40, 5]
+    assert list(snapshots.find("router", "v1", 4)) == []

@@ -27,6 +27,7 @@ _DIGEST_BYTES: Final = 32
 _NAME: Final = re.compile(r"[a-z0-9_]+")
 _SUFFIX: Final = ".snapshot"
 _DIGITS: Final = 20
+ABANDONED_S: Final = 3_600.0  # nobody writes on one file for so long
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -89,6 +90,7 @@ class Snapshots:
         new = next(each for each in files if each.path == path)
         for old in surplus(files, new):
             old.path.unlink(missing_ok=True)
+        self._sweep(path.stat().st_mtime - ABANDONED_S)
         return path
 
     def load(self, name: str, fingerprint: str) -> Snapshot | None:
@@ -102,6 +104,13 @@ class Snapshots:
                 found = _read(path)
                 if found is not None and (found.name, found.fingerprint) == (name, fingerprint):
                     yield found
+
+    def _sweep(self, before_s: float) -> None:
+        """Remove what a process left half-written when it was killed."""
+        for path in self._directory.glob(f"*{_SUFFIX}.*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
 
     def _files(self, name: str) -> Iterator[SnapshotFile]:
         for path in self._newest_first(name):
