@@ -87,18 +87,22 @@
   let waiting = 0;
   let looking = false;
   let again = false;
+  let took = 0;
 
+  // A page that is dear to make is asked for less often; one that folds the whole log, only now and then.
   function soon() {
-    if (paused || waiting) return;
-    waiting = setTimeout(() => { waiting = 0; look(); }, SETTLE_MS);
+    if (paused || waiting || "slow" in document.body.dataset) return;
+    waiting = setTimeout(() => { waiting = 0; look(); }, Math.max(SETTLE_MS, 3 * took));
   }
 
   async function look() {
     if (paused || !document.querySelector("[data-live], [data-rows]") || document.querySelector("dialog[open]")) return;
     if (looking) { again = true; return; }
     looking = true;
+    const began = performance.now();
     try {
       const page = await pageAt(location.href);
+      took = performance.now() - began;
       if (!paused) take(page, "[data-live]");
     } catch (error) {
       say(error instanceof LoggedOut ? "gone" : "lost");
