@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.histories.expect import visible
 from tests.histories.make import DAMAGED, FORGED, file_of, unpack
+from tests.histories.play import OWNER
 
 from omni.config import log_path
 from omni.domain.errors import CorruptLog, LostTail, OmniError
@@ -18,6 +20,7 @@ from omni.eventlog.transfer import export_jsonl, import_jsonl
 from omni.eventlog.upcasters import log_codec
 from omni.replay.history import History
 from omni.replay.verify import Report, verify
+from omni.web.report import report_html
 
 PAID = 31  # the call whose price is changed
 TASK = "task-01a10980-d300-7003-8000-000000000003"
@@ -159,3 +162,20 @@ def test_the_forged_export_differs_from_the_sound_one_in_one_event(tmp_path: Pat
     assert differ == [34, len(sound)]
     with History.open(unpack("quiet-day", tmp_path / "data")) as history:
         assert history.reader.head.position == 154
+
+
+# --- what a person is told ------------------------------------------------------------------------------------------
+
+
+def test_the_report_of_a_damaged_log_says_so_and_where(database: Path) -> None:
+    edit(database, ("UPDATE events SET body = replace(body, ?, ?)", FORGED))
+    with History.at(database) as history:
+        told = visible(report_html(history, 0, None, zone=OWNER))
+    assert "The record is sound." not in told
+    assert f"call.settled of {TASK} was changed" in told
+
+
+def test_a_log_with_a_hole_is_refused_where_it_would_have_to_be_read_across(database: Path) -> None:
+    edit(database, DELETED)
+    with History.at(database) as history, pytest.raises(CorruptLog, match=f"position {PAID}"):
+        list(history.reader.read())
