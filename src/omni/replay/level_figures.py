@@ -92,7 +92,7 @@ class Drill(msgspec.Struct):
 
 
 class ModeTime(msgspec.Struct):
-    """How often and how long a mode was in force; the times of unwatched gaps are in it."""
+    """How often and how long a mode was in force, by the record: the time without a daemon in it counts as well."""
 
     times: int = 0
     total_ms: int = 0
@@ -100,7 +100,10 @@ class ModeTime(msgspec.Struct):
 
 
 class Levels(msgspec.Struct):
-    """All of it over one window. `lost`: created, and neither ended nor open; `doubled`: ended a second time."""
+    """All of it over one window. `lost`: created, and neither ended nor open; `doubled`: ended a second time.
+
+    These two and `open` are of the whole log up to `until_ms`: a task may have come before the window.
+    """
 
     since_ms: Millis
     until_ms: Millis
