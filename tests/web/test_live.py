@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 from tests.server.house import until
 from tests.web.browsing import Town, in_town
 
+from omni.config import log_path
 from omni.domain.events import DaemonStopped
 from omni.eventlog.store import Entry
 from omni.server.tokens import rotate_token
@@ -195,6 +197,22 @@ def test_a_history_has_a_name_that_a_lost_tail_changes(tmp_path: Path) -> None:
         assert await name() == first != ""
         town.store.accepted_loss = 2
         assert await name() != first
+
+    in_town(tmp_path, test)
+
+
+def test_a_log_that_cannot_be_read_is_said_so_with_the_next_command(tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        append(town, 5)
+        with closing(apsw.Connection(str(log_path(tmp_path)))) as damage:
+            damage.execute("DROP TRIGGER events_no_update")
+            damage.execute("UPDATE events SET body = '{' WHERE position = 3")
+        async with listening(town, "/api/events?after=0") as browser:
+            await browser.begin()
+            await browser.heard()
+            said = await browser.heard()
+            assert (said["event"], said["retry"], said["data"]["hint"]) == ("trouble", "15000", "omni verify")
+            assert await browser.ended()
 
     in_town(tmp_path, test)
 

@@ -9,6 +9,7 @@ there, over a restart of the daemon too.
 
     event: hello    at the beginning: `{log, position}`; another `log` than before means another history
     event: reload   the position asked for lies beyond the end: what was shown never happened; load the page again
+    event: trouble  the log cannot be read; why, and the next command
     (no name)       `{position, at_ms, at, type, stream, task, actor}`
     : comment       nothing for a while
 """
@@ -21,19 +22,24 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 from starlette.requests import Request
 
+from omni.domain.errors import OmniError
 from omni.domain.events import TASK_PREFIX
 from omni.domain.view import timestamp
 from omni.eventlog.store import EventReader, Recorded
 from omni.server.auth import CALLER, Receive, Refusal, Scope, Send, refuse
 from omni.server.protocols import ABORT
 
+log = structlog.get_logger()
+
 BATCH = 256
 MOST_STREAMS = 16  # beside other connections, of which there may be 64
 QUIET_S = 15.0
 TAKEN_WITHIN_S = 60.0  # by a browser; one that sleeps comes back and goes on where it was
 RETRY_MS = 1000
+TROUBLE_RETRY_MS = 15_000
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -123,7 +129,7 @@ class Live:
         gone = asyncio.create_task(_end_with(stream, receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await self._tell(stream, after, _Pen(send))
+            await self._told_all(stream, after, _Pen(send))
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             abort()
@@ -131,6 +137,14 @@ class Live:
         finally:
             gone.cancel()
             self._tail.streams.discard(stream)
+
+    async def _told_all(self, stream: Stream, after: int | None, pen: _Pen) -> None:
+        try:
+            await self._tell(stream, after, pen)
+        except OmniError as error:  # damage, or a disk that is gone: say so, and let nobody knock every second
+            log.warning("stream.failed", error=error.message)
+            said = _event("trouble", {"message": error.message, "hint": error.hint})
+            await pen.write(f"retry: {TROUBLE_RETRY_MS}\n{said}")
 
     async def _tell(self, stream: Stream, after: int | None, pen: _Pen) -> None:
         identity, head = await asyncio.to_thread(self._identity)
