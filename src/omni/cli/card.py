@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from omni.cli.output import Output, local_time, one_line, table
+from omni.cli.output import Output, clip, local_time, one_line, table
 from omni.cli.show import why_lines
 
+REASON_CHARS = 100  # the whole stands in the JSON document
 DIGEST = 12  # characters of a digest that tell one from another
 
 
@@ -68,6 +69,6 @@ def _otherwise(card: dict[str, Any]) -> Iterator[str]:
 
 def _where(change: dict[str, Any]) -> str:
     if not change["executor"]:
-        return f"nowhere ({one_line(change['reason'])})"
+        return f"nowhere ({clip(one_line(change['reason']), REASON_CHARS)})"
     tier = f" on {one_line(change['tier'])}" if change["tier"] else ""
     return one_line(f"to {change['executor']}{tier}") + (f", {one_line(change['model'])}" if change["model"] else "")
