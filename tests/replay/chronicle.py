@@ -62,13 +62,13 @@ def some_settings(random: Random) -> RoutingSettings:
     """A configuration: some of the executors, and caps or none."""
     executors = tuple(each for each in EXECUTORS if random.random() < 0.85)
     caps = Budget(
-        daily_usd=random.choice([None, None, 0.05, 0.2, 1.0]),
+        daily_usd=random.choice([None, 0.01, 0.03, 0.1, 0.4]),
         task_usd=random.choice([None, None, 0.02, 0.1]),
         at_cap=random.choice(["hold", "degrade", "ask"]),
         utc_offset_ms=random.choice([0, 8 * HOUR, -5 * HOUR]),
-        channel_usd=random.choice([{}, {}, {"P2": 0.1}, {"west": 0.03}]),
+        channel_usd=random.choice([{}, {}, {"P2": 0.02}, {"west": 0.01}]),
     )
-    return RoutingSettings(executors, TIERS, random.choice([0, 20, 50, 80]), caps, watched=True)
+    return RoutingSettings(executors, TIERS, random.choice([0, 0, 20, 50]), caps, watched=True)
 
 
 class Chronicle:
@@ -171,7 +171,7 @@ class Chronicle:
         channel = self.random.choice(CLOUDS) if degraded else PROXY
         self.counts["calls"] += 1
         name = f"c{self.counts['calls']}"
-        estimate = self.random.choice([None, 0.005, 0.02, 0.3])
+        estimate = self.random.choice([None, 0.005, 0.008, 0.02])
         paid = degraded or tier != "P1"
         owner = task.id if task else ""
         self.put(
@@ -189,7 +189,7 @@ class Chronicle:
         name = self.random.choice(list(self.open_calls))
         owner = self.open_calls.pop(name)
         paid = self.board.ledger.open[name].paid
-        usd = self.random.choice([0.001, 0.004, 0.02, 0.05, None])
+        usd = self.random.choice([0.004, 0.01, 0.02, 0.05, None])
         verdict = self.random.choices(["ok", "rate_limited", "broken_stream"], [8, 1, 1])[0]
         usage = Usage(1200, 340) if self.random.random() < 0.8 else None
         billed, imputed = (usd, None) if paid else (0.0, usd)

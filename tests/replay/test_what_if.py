@@ -19,6 +19,7 @@ from omni.domain.values import (
     ExecutorSpec,
     HealthSettings,
     Result,
+    Route,
     RoutingSettings,
     TaskError,
     Thresholds,
@@ -26,7 +27,9 @@ from omni.domain.values import (
     Usage,
 )
 from omni.replay.what_if import Answer, Policy, SecondReading
+from omni.replay.what_if.figures import Chosen
 
+HOUR_MS = 3_600_000
 LARGE_FOR_ALL, SMALL_FOR_ALL = 0, 101  # thresholds
 TIERS = (Tier("P2", "small", "large", paid=True), Tier("P9", "free", "free"))
 RATES = {"small": (1.0, 4.0), "large": (5.0, 20.0), "free": (3.0, 3.0)}  # dollars for a million tokens, in and out
@@ -307,6 +310,41 @@ def test_at_a_cap_degrade_moves_the_call_to_the_free_tier() -> None:
     assert fates(answer) == {"b": "other_model"}
     assert answer.changes[0].policy.model == "free"
     assert answer.cost.delta_usd == pytest.approx(-0.90)
+
+
+def test_a_call_on_a_day_with_spending_that_nobody_knows_is_unsure_even_if_its_task_began_before() -> None:
+    """`a` would have gone to another executor and made no call in the record: nobody knows its spending."""
+    story = Story(worker("one", keywords=("greet",)), worker("two"))
+    story.create("b", executor="one")
+    story.create("a", "greet them")
+    story.call("b")
+    swapped = (worker("one"), worker("two", keywords=("greet",)))
+    answer = story.by(executors=swapped, budget=Budget(daily_usd=50.0))
+    assert fates(answer) == {"a": "elsewhere", "b": "unsure"}
+
+
+def test_a_days_money_is_that_of_the_owners_day_in_the_record() -> None:
+    """Half past eleven in the evening and half past midnight by UTC are one day eight hours further east."""
+    story = Story(budget=Budget(utc_offset_ms=8 * HOUR_MS))
+    story.at = DAY_MS - HOUR_MS // 2
+    story.whole("a")
+    story.at = DAY_MS + HOUR_MS // 2
+    story.whole("b")
+    assert fates(story.by(budget=Budget(daily_usd=1.0))) == {"b": "held"}
+
+
+def test_a_task_stays_where_it_is_when_only_the_record_lost_its_executor() -> None:
+    one, two = worker("one"), worker("two")
+    story = Story(one, two)
+    story.note("one", ExecutorHealth("unknown"))
+    story.create("a")
+    both = story.settings
+    story.settings = replace(both, executors=(two,))
+    story.put(cmd.Boot("boot-3", story.settings))
+    assert story.task("a").route == replace(story.task("a").route or Route(""), executor="two")
+    answer = story.read(Policy(both))
+    assert fates(answer) == {"a": "elsewhere"}
+    assert answer.changes[0].policy == Chosen("one", "P2", "large", "its executor was not gone")
 
 
 def test_a_task_that_would_have_gone_elsewhere_leaves_the_sum_open_even_if_it_made_no_call() -> None:
