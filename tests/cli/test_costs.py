@@ -163,9 +163,10 @@ def test_the_status_of_a_stopped_daemon_tells_nothing_of_days_that_are_over(told
 
 def test_a_task_tells_what_its_calls_cost(told: Omni) -> None:
     shown = told("task", "tail", task_id(1)).stdout
-    assert "call.reserved         large at openrouter, for $0.5000 at most" in shown
-    assert "call.settled          ok, $0.2500" in shown
-    assert "call.settled          broken_stream, cost not known, $0.5000 kept for it" in shown
+    assert "call.reserved         model call: large at openrouter, for 0.5 USD at most" in shown
+    assert "call.reserved         model call: small at proxy, free" in shown
+    assert "call.settled          model call ended: ok, 0.25 USD billed" in shown
+    assert "call.settled          model call ended: broken_stream, bill not known, 0.5 USD kept for it" in shown
     assert told.json("task", "show", task_id(1))["task"]["cost_usd"] == 0.25
 
 

@@ -82,7 +82,7 @@ def test_the_rows_of_a_task_are_exact(told: Omni) -> None:
         "times count from 2026-09-21 14:13:20.010",
         "POSITION       SINCE  MODE       LANE          EVENT                       WHAT",
         "      11     +0.000s  DEGRADED   absent        attempt.planned             attempt 2 by absent",
-        "      12     +0.001s  DEGRADED   absent        call.reserved               model call: small at proxy",
+        "      12     +0.001s  DEGRADED   absent        call.reserved               model call: small at proxy, free",
         "      13     +0.002s  DEGRADED   echo          call.settled                model call ended: closed",
     ]
 
@@ -105,7 +105,7 @@ def test_one_document_holds_the_rows(told: Omni) -> None:
     assert document["rows"][0] | {"at": ""} == {
         "at": "", "position": 12, "at_ms": AT_MS + 11, "since_ms": 0, "mode": "DEGRADED", "lane": "absent",
         "stream": f"task-{ONE}", "task_id": ONE, "attempt": 2, "executor": "absent", "type": "call.reserved",
-        "text": "model call: small at proxy",
+        "text": "model call: small at proxy, free",
     }  # fmt: skip
     assert told.json("replay", "--executor", "nobody")["rows"] == []
     assert told.json("replay", "--event", "router.started")["rows"][0]["task_id"] is None

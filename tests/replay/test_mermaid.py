@@ -45,11 +45,11 @@ sequenceDiagram
     Note over omni: +0.001s goes to echo: takes general work (small)
     omni->>executor1: +0.002s attempt 1 by echo
     executor1-->>omni: +0.003s attempt 1 began, process 7
-    executor1->>port: +0.004s model call: small at proxy
+    executor1->>port: +0.004s model call: small at proxy, free
     Note over omni: mode DEGRADED
     Note over omni: +0.006s attempt 1 was cut off: no word#59; another try follows
     omni->>executor2: +0.007s attempt 2 by absent
-    executor2->>port: +0.008s model call: small at proxy
+    executor2->>port: +0.008s model call: small at proxy, free
     port-->>executor1: +0.009s model call ended: closed
     Note over omni: mode NORMAL
     port-->>executor2: +0.011s model call ended: ok, 0.25 USD billed

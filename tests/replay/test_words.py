@@ -72,6 +72,15 @@ def words(event: Any, language: str = "en") -> str:
         (ev.TaskHeld(Held("ask", "did it run?")), "waits for you: did it run?"),
         (ev.TaskRouted("gpu", 1, None, "no executor can take it", ()), "no executor can take it"),
         (routed(), "goes to echo: takes general work (small)"),
+        (ev.CallReserved("c", "proxy", "small", "NORMAL"), "model call: small at proxy, free"),
+        (
+            ev.CallReserved("c", "openrouter", "large", "NORMAL", paid=True, client="openclaw"),
+            "model call: large at openrouter, nobody can say for how much, for openclaw",
+        ),
+        (
+            ev.CallReserved("c", "openrouter", "large", "NORMAL", paid=True, estimate_usd=0.5),
+            "model call: large at openrouter, for 0.5 USD at most",
+        ),
         (ev.ModeForced(True, "cli"), "a person set BRAINSTEM by cli"),
         (ev.ModeForced(False, "cli"), "a person gave the decision about the mode back to health by cli"),
         (ev.RampMoved(0), "all waiting tasks are back"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from omni.cli.output import Output, clean, local_time, one_line, table
+from omni.domain.view import timestamp
 
 WAITING = "for the cloud; it goes on by itself when the cloud is back (omni status)"
 _MARGIN = " " * 12
@@ -31,11 +31,11 @@ def task_table(out: Output, tasks: list[dict[str, Any]]) -> list[str]:
 
 def event_line(event: dict[str, Any], began: str | None = None) -> str:
     """One event: when, what, and what matters about it. `began` makes the time relative to the first event."""
+    from omni.replay.words import sentence
+
     when = f"{_since(began, event['at']):>9}" if began else local_time(event["at"], exact=True)
-    body = event.get("body") or {}
-    say = _SAY.get(event["type"])
-    detail = one_line(say(body)) if say else ""
-    return f"{when}  {event['type']:<22}{detail}".rstrip()
+    said = sentence(event["type"], event.get("body") or {}, "en", lambda at: local_time(timestamp(at)))
+    return f"{when}  {event['type']:<22}{said}".rstrip()
 
 
 def why_lines(out: Output, answer: dict[str, Any]) -> list[str]:
@@ -165,65 +165,3 @@ def _coloured(out: Output, lines: list[str], states: list[str]) -> list[str]:
 def _since(began: str, now: str) -> str:
     seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(began)).total_seconds()
     return f"+{seconds:.3f} s" if seconds < 60 else f"+{seconds:.0f} s"
-
-
-_SAY: dict[str, Callable[[dict[str, Any]], str]] = {
-    "task.created": lambda b: str(b["spec"]["description"]),
-    "task.routed": lambda b: f"to {b['reason']}" if b.get("route") else str(b["reason"]),
-    "task.held": lambda b: str(b["held"]["reason"]),
-    "task.suspended": lambda b: str(b["reason"]),
-    "task.restored": lambda _: "the cloud is back",
-    "task.resolved": lambda b: f"{b['decision']}{_by(b)}",
-    "task.cancel_requested": lambda b: f"a stop was asked for{_by(b)}",
-    "task.completed": lambda b: f"with attempt {b['attempt']}" if b.get("attempt") else "accepted by hand",
-    "task.failed": lambda b: str(b["error"]["message"]),
-    "task.cancelled": lambda b: f"stopped{_by(b)}",
-    "attempt.planned": lambda b: f"{_nth(b)} by {b['route']['executor']}{', goes on' if b.get('resume') else ''}",
-    "attempt.started": lambda b: f"{_nth(b)}{_with_pid(b)}{_with_notes(b)}",
-    "attempt.succeeded": lambda b: f"{_nth(b)}: {_start(b['result'].get('content', ''))}",
-    "attempt.failed": lambda b: f"{_nth(b)}: {b['error']['message']}{_again(b)}",
-    "attempt.interrupted": lambda b: f"{_nth(b)}: {b['evidence']}{_again(b)}",
-    "attempt.cancelled": lambda b: f"{_nth(b)}{'' if b.get('confirmed', True) else ', never confirmed'}",
-    "call.reserved": lambda b: f"{b['model']} at {b['channel']}{_may_cost(b)}",
-    "call.settled": lambda b: f"{b['verdict']}, {_cost(b)}",
-    "call.refused": lambda b: str(b["reason"]),
-    "attempt.late_outcome": lambda b: f"{_nth(b)} {b['outcome']} after it had been given up; nothing changes",
-}
-
-
-def _may_cost(body: dict[str, Any]) -> str:
-    if not body.get("paid"):
-        return ", free"
-    estimate = body.get("estimate_usd")
-    return ", nobody can say for how much" if estimate is None else f", for ${estimate:.4f} at most"
-
-
-def _cost(body: dict[str, Any]) -> str:
-    if body.get("billed_usd") is not None:
-        return f"${body['billed_usd']:.4f}"
-    kept = body.get("kept_usd")
-    return f"cost not known, ${kept:.4f} kept for it" if kept else "no bill"
-
-
-def _nth(body: dict[str, Any]) -> str:
-    return f"attempt {body['n']}"
-
-
-def _with_pid(body: dict[str, Any]) -> str:
-    return f", pid {body['pid']}" if body.get("pid") else ""
-
-
-def _with_notes(body: dict[str, Any]) -> str:
-    return f", {body['notes']} from memory" if body.get("notes") else ""
-
-
-def _start(content: str) -> str:
-    return content if len(content) <= 100 else f"{content[:99]}…"
-
-
-def _by(body: dict[str, Any]) -> str:
-    return f" by {body['by']}" if body.get("by") else ""
-
-
-def _again(body: dict[str, Any]) -> str:
-    return "; another try follows" if body.get("retry_at") else ""

@@ -149,6 +149,15 @@ SENTENCES: dict[str, Sentence] = {
             More("estimate_usd", ", for {estimate_usd} USD at most", ",最多 {estimate_usd} 美元"),
             More("client", ", for {client}", ",来自 {client}"),
         ),
+        (
+            Case("paid", "None", "model call: {model} at {channel}, free", "模型调用:{channel} 的 {model},免费"),
+            Case(
+                "estimate_usd",
+                "None",
+                "model call: {model} at {channel}, nobody can say for how much",
+                "模型调用:{channel} 的 {model},费用无法预估",
+            ),
+        ),
     ),
     "call.settled": Sentence(
         "model call ended: {verdict}",
