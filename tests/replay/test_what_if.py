@@ -125,7 +125,9 @@ def test_another_model_under_a_cap_agrees_with_the_sum_done_by_hand() -> None:
     assert cost.policy_usd == pytest.approx(0.36, abs=1e-9)
     assert cost.delta_usd == pytest.approx(-2.34, abs=1e-9)
     assert (cost.unknown, cost.view()["label"]) == (0, "re-priced")
-    assert (answer.held.recorded, answer.held.added, answer.held.delta) == (0, 1, 1)
+    assert (answer.held.recorded, answer.held.added, answer.held.delta, answer.held.unknown) == (0, 1, 1, 2)
+    assert answer.held.view()["label"] == "re-priced + unknown"
+    assert (answer.failed.recorded, answer.failed.unknown) == (0, 2)
     assert (answer.latency.recorded, answer.latency.same, answer.latency.unknown) == (3, 0, 3)
     assert answer.latency.recorded_ms == 3 * 2_000
 

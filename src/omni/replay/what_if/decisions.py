@@ -14,6 +14,7 @@ from omni.domain import events as ev
 from omni.domain.routing import Choice
 from omni.domain.task import Task
 from omni.domain.values import Held, Mode, Route, TaskSpec, TaskState
+from omni.replay.what_if.caps import Caps
 from omni.replay.what_if.figures import Chosen, Fate
 from omni.replay.what_if.money import Purse
 from omni.replay.what_if.world import Life, Moment, World, chosen, key_of, same_way
@@ -27,6 +28,7 @@ class Routing:
     def __init__(self, world: World, purse: Purse) -> None:
         self._world = world
         self._purse = purse
+        self._caps = Caps(world)
 
     def created(self, now: Moment, spec: TaskSpec, life: Life, task_id: str) -> None:
         """A task that names what the policy lacks would not have been accepted."""
@@ -47,7 +49,7 @@ class Routing:
         self._world.answer.decisions += 1
         if event.route is not None and not event.candidates:
             return self._degraded(now, event, task, life)
-        if task.state is TaskState.HELD and task.capped is not None and not self._purse.fits(now, task, life):
+        if task.state is TaskState.HELD and task.capped is not None and not self._caps.fits(now, task, life):
             over = ev.TaskHeld(task.held or _STILL, task.capped)
             return self._purse.hold(now, task, life, over, "there was room under the caps again")
         if self._is_reroute(task, again=again) and self._stays(task, life):
@@ -106,7 +108,7 @@ class Routing:
 
     def _degraded(self, now: Moment, event: ev.TaskRouted, task: Task, life: Life) -> None:
         """The record put a task on a free tier for want of money: would the policy have?"""
-        over = self._purse.at_dispatch(now, task, life)
+        over = self._caps.at_dispatch(now, task, life)
         if isinstance(over, ev.TaskHeld):
             return self._purse.hold(now, task, life, over, event.reason)
         route = over.route if over is not None else life.route

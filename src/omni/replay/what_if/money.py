@@ -1,14 +1,9 @@
 """Calls and caps a second time: what each recorded call would have cost, and whether it would have been let go.
 
 Theory of operation. The shadow has a ledger of its own. A recorded call keeps its way, moves to another one (a changed
-tier, a changed route), is avoided (its task would have been held before) or is unknown. A moved call is asked for under
-the new caps with an estimate between two bounds, for how its tokens were guessed is not written down:
-
-    estimate × the smaller price ratio   does not fit    refused, whatever it was
-    estimate × the greater price ratio   fits            let go
-    between the two                                      nobody can say
-
-Re-priced are the tokens that were used, at the price of the model that would have been asked.
+tier, a changed route), is avoided (its task would have been held before) or is unknown. One that keeps its way or moves
+is asked for again under the new caps (`caps`). Re-priced are the tokens that were used, at the price of the model that
+would have been asked.
 """
 
 from __future__ import annotations
@@ -20,18 +15,16 @@ from msgspec.structs import replace
 
 from omni.domain import budget
 from omni.domain import events as ev
-from omni.domain.board import Board
 from omni.domain.budget import Ask, Cap
 from omni.domain.ledger import NOT_BILLED, Reservation, is_unknown
 from omni.domain.task import Task
-from omni.domain.values import PROXY, TASK_CAP, Millis, Tier, Usage
+from omni.domain.values import PROXY
+from omni.replay.what_if.caps import Caps
 from omni.replay.what_if.figures import RECORDED, REPRICED, UNKNOWN, Chosen, Money
 from omni.replay.what_if.policy import Way
 from omni.replay.what_if.world import Life, Moment, World, chosen, same_way
 
 AVOIDED, MOVED = "avoided", "moved"
-_MILLION = 1_000_000
-_PROBES = (Usage(input_tokens=_MILLION), Usage(output_tokens=_MILLION))
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -45,22 +38,12 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     paid: bool  # in the record
 
 
-class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """What a call may have been estimated at."""
-
-    low: float | None
-    high: float | None
-
-    @property
-    def exact(self) -> bool:
-        return self.low == self.high
-
-
 class Purse:
     """Spending on the shadow side."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._caps = Caps(world)
         self._calls: dict[str, Call] = {}
         self._vague: set[str] = set()  # open calls whose estimate is only bounded
 
@@ -128,8 +111,8 @@ class Purse:
         life = world.life(task.id) if task else Life()
         if life.final:
             return None
-        ask = self._as_tried(Ask(over.tier, over.channel, over.estimate_usd), life, task)
-        cap = self._hit(now.at, ask, task, life) if self._is_paid(ask, over.tier) else None
+        ask = self._caps.as_tried(Ask(over.tier, over.channel, over.estimate_usd), life, task)
+        cap = self._caps.hit(now.at, ask, task, life) if self._caps.is_paid(ask, over.tier) else None
         if cap is not None:
             return self._refused_too(now, event, task, life, cap, ask)
         if task is None:
@@ -142,24 +125,6 @@ class Purse:
         )
 
     # --- tasks --------------------------------------------------------------------------------------------------------
-
-    def at_dispatch(self, now: Moment, task: Task, life: Life) -> ev.TaskHeld | ev.TaskRouted | None:
-        """What stands against starting a task by the policy, as the rules of dispatch have it."""
-        return budget.at_dispatch(self._world.shadow, self._world.stand_in(task, life), now.at)
-
-    def doubtful_start(self, at: Millis, life: Life) -> bool:
-        """Whether money that nobody knows may stand against a start on a paid tier."""
-        rules = self._world.shadow.settings.budget
-        capped = rules.daily_usd is not None or bool(rules.channel_usd)
-        paid = any(t.paid for t in self._world.shadow.settings.tiers if life.route and t.name == life.route.tier)
-        return capped and paid and self._world.day(at) in self._world.doubtful_days
-
-    def fits(self, now: Moment, task: Task, life: Life) -> bool:
-        """Whether a task that a day's cap holds would go on now."""
-        if task.capped is None or self._world.shadow.settings.budget.at_cap == "degrade":
-            return True
-        ask = Ask(task.capped.tier, task.capped.channel, task.capped.estimate_usd)
-        return self._hit(now.at, ask, task, life) is None
 
     def hold(self, now: Moment, task: Task, life: Life, over: ev.TaskHeld, why: str = "") -> None:
         """Hold a task on the shadow side."""
@@ -185,16 +150,16 @@ class Purse:
         assert call.way is not None
         if not call.way.paid:
             return self._go(now, event, call, _as(event, call.way, event.estimate_usd))
-        bounds = self._bounds(event, call)
+        bounds = self._caps.bounds(event, call.was, call.way)
         ask = Ask(call.way.tier, call.way.channel, bounds.low)
-        cap = self._hit(now.at, ask, task, call.life)
+        cap = self._caps.hit(now.at, ask, task, call.life)
         if cap is not None and self._vague:
             return self._not_known(
                 now, event, call, task, "calls on their way may have cost more or less than reserved"
             )
         if cap is not None:
             return self._turned_down(now, event, call, task, cap, ask)
-        if why := self._in_doubt(now.at, task, call, bounds):
+        if why := self._caps.in_doubt(now.at, task, call.life, call.way, bounds):
             return self._not_known(now, event, call, task, why)
         return self._go(now, event, call, _as(event, call.way, bounds.high), vague=not bounds.exact)
 
@@ -255,58 +220,6 @@ class Purse:
             return world.turn(now, task, life, "let_on", chosen(task.route, over.reason), then)
         capped = budget.capped(cap, rules.at_cap, world.day(now.at), ask)
         return self.hold(now, task, life, budget.held(task, capped), "a free call was made instead")
-
-    # --- caps ---------------------------------------------------------------------------------------------------------
-
-    def _hit(self, at: Millis, ask: Ask, task: Task | None, life: Life) -> Cap | None:
-        shadow: Board = self._world.shadow
-        stand_in = self._world.stand_in(task, life) if task else None
-        return budget.hit(budget.caps(shadow, shadow.settings.budget, stand_in, self._world.day(at), ask), ask)
-
-    def _in_doubt(self, at: Millis, task: Task | None, call: Call, bounds: Bounds) -> str:
-        """Why nobody can say that a call fits which seems to; empty when it does."""
-        assert call.way is not None
-        shadow, day = self._world.shadow, self._world.day(at)
-        stand_in = self._world.stand_in(task, call.life) if task else None
-        high = Ask(call.way.tier, call.way.channel, bounds.high if bounds.high is not None else None)
-        caps = list(budget.caps(shadow, shadow.settings.budget, stand_in, day, high))
-        names = {cap.name for cap in caps}
-        if names - {TASK_CAP} and day in self._world.doubtful_days:
-            return "the day's spending has parts that nobody knows"
-        if TASK_CAP in names and call.life.doubtful:
-            return "the task's spending has parts that nobody knows"
-        if caps and not bounds.exact and (bounds.high is None or budget.hit(caps, high) is not None):
-            return "its estimate would have been another, and how it was guessed is not written down"
-        return ""
-
-    def _bounds(self, event: ev.CallReserved, call: Call) -> Bounds:
-        """The estimate of a call on its new way: the recorded one, scaled by what the prices differ by."""
-        way, was = call.way, call.was
-        assert way is not None
-        if (way.channel, way.model) == (was.channel, was.model) and event.estimate_usd is not None:
-            return Bounds(event.estimate_usd, event.estimate_usd)
-        new = [self._world.price(way.channel, way.model, usage) for usage in _PROBES]
-        old = [self._world.price(was.channel, was.model, usage) for usage in _PROBES]
-        if (way.channel, way.model) == (was.channel, was.model) and (way.paid == was.paid or None in new):
-            return Bounds(None, None)  # nobody could estimate it then, so it asked for no room
-        if None in new and event.estimate_usd is None:
-            return Bounds(None, None)
-        ratios = [n / o for n, o in zip(new, old, strict=True) if n is not None and o]
-        if event.estimate_usd is None or len(ratios) < len(_PROBES):
-            return Bounds(0.0, None)
-        return Bounds(event.estimate_usd * min(ratios), event.estimate_usd * max(ratios))
-
-    def _as_tried(self, ask: Ask, life: Life, task: Task | None) -> Ask:
-        """A refused call as it would have been asked for on the task's new route: its estimate is not known then."""
-        if task is None or life.route is None or task.route is None or same_way(life.route, task.route):
-            return ask
-        return Ask(life.route.tier, ask.channel, None) if ask.tier == task.route.tier else ask
-
-    def _is_paid(self, ask: Ask, was: str) -> bool:
-        """Whether a call that was refused for money would cost any: it does unless its tier is free now."""
-        old: Tier | None = next((t for t in self._world.ladders.recorded if t.name == was), None)
-        new: Tier | None = next((t for t in self._world.ladders.tried if t.name == ask.tier), None)
-        return new is None or new.paid or (old is not None and not old.paid)
 
     # --- books --------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from omni.domain.errors import Refused
 from omni.domain.task import Task
 from omni.domain.values import Millis, Route
 from omni.eventlog.store import EventReader, Recorded
+from omni.replay.what_if.caps import Caps
 from omni.replay.what_if.decisions import Routing
 from omni.replay.what_if.figures import Answer
 from omni.replay.what_if.money import Purse
@@ -86,6 +87,7 @@ class SecondReading:
         self.configured = False
         self._world = World(policy, price, self.answer)
         self._purse = Purse(self._world)
+        self._caps = Caps(self._world)
         self._routing = Routing(self._world, self._purse)
         self._pace = Pace(self._world)
         self._judges: dict[type[Any], Callable[[Moment, Any, Task, Life], None]] = {
@@ -229,7 +231,7 @@ class SecondReading:
 
     def _held_at_start(self, now: Moment, event: ev.TaskHeld, task: Task, life: Life) -> None:
         """The record had no money to start it: would the policy have had?"""
-        over = self._purse.at_dispatch(now, task, life)
+        over = self._caps.at_dispatch(now, task, life)
         if isinstance(over, ev.TaskHeld):
             return
         route, why = (over.route, over.reason) if over is not None else (life.route, "there is room under the caps")
@@ -248,7 +250,7 @@ class SecondReading:
 
     def _start_again(self, now: Moment, event: ev.AttemptPlanned, task: Task, life: Life) -> None:
         world, name = self._world, event.route.executor
-        over = self._purse.at_dispatch(now, task, life)
+        over = self._caps.at_dispatch(now, task, life)
         if isinstance(over, ev.TaskHeld):
             return self._purse.hold(now, task, life, over, "it was started")
         if over is not None:
@@ -256,7 +258,7 @@ class SecondReading:
             return world.turn(
                 now, task, life, "other_model", chosen(event.route, "it was started"), chosen(over.route, over.reason)
             )
-        if self._purse.doubtful_start(now.at, life):
+        if self._caps.doubtful_start(now.at, life):
             return world.unsure(
                 now, task, life, "the day's spending has parts that nobody knows: it may have been held"
             )
