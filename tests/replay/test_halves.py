@@ -21,7 +21,7 @@ from omni.eventlog.store import Recorded
 from omni.eventlog.upcasters import log_codec
 from omni.replay import halves
 from omni.replay.rules import Finding
-from omni.replay.verify import Report, first_part, last_part, told, verify
+from omni.replay.verify import Report, early_part, last_part, told, verify
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def day() -> Iterator[World]:
     shutil.rmtree(directory)
 
 
-def in_two(database: Path) -> Report:
-    report = halves.verify(database, lambda _: None)
-    assert report is not None, "the second process told nothing"
+def in_two(database: Path, processes: int = 2) -> Report:
+    report = halves.verify(database, lambda _: None, processes)
+    assert report is not None, "another process told nothing"
     return report
 
 
@@ -52,6 +52,7 @@ def test_two_processes_find_what_one_finds(day: World, tmp_path: Path) -> None:
     alone = told([last_part(database, 0)])
     assert alone.ok
     assert in_two(database) == alone
+    assert in_two(database, 3) == alone
     assert verify(database) == alone, "a short log is read by one"
 
 
@@ -63,6 +64,7 @@ def test_a_divergence_is_found_in_either_half_and_the_first_of_both_is_shown(
     alone = told([last_part(database, 0)])
     assert alone.redecided.divergences > 0
     assert in_two(database).redecided == alone.redecided
+    assert in_two(database, 3).redecided == alone.redecided
 
 
 def test_damage_is_damage_to_both(day: World, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_snapshot_that_holds_another_state_is_found(day: World, tmp_path: Path
 
 def test_the_halves_must_agree_where_they_meet(day: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = copied(day, tmp_path)
-    monkeypatch.setattr(halves, "first_part", lambda *given: replace(first_part(*given), hash="another"))
+    monkeypatch.setattr(halves, "early_part", lambda *given: replace(early_part(*given), hash="another"))
     found = in_two(database)
     assert [each.rule for each in found.findings] == ["state.differs"]
     assert not found.ok

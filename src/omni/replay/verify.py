@@ -101,18 +101,21 @@ def judge(reader: EventReader, head: Head, count: Count = lambda _: None) -> Rep
     return told([_part(again.state.board, rules, redecided, rows=rows, counted=rules.counted())])
 
 
-def first_part(database: Path, until: int, erased: frozenset[str], count: Count) -> Part:
-    """Decide what stands up to a position, which ends a message. Raises CorruptLog on a log that cannot be read."""
+def early_part(database: Path, begin: int, until: int, erased: frozenset[str], count: Count = lambda _: None) -> Part:
+    """Decide again what stands between two ends of messages. Raises CorruptLog on a log that cannot be read."""
     rules = RuleCheck()
-    again, witness = Redecide(rules.unapplied, erased), Witness(database)
+    again, witness, begun = Redecide(rules.unapplied, erased), Witness(database, begin), ""
     with closing(open_reader(database, log_codec())) as reader:
-        for row in reader.read(until=until):
+        if begin:
+            again.pass_over(reader.read(until=begin))
+            begun = board_hash(again.state.board.snapshot())
+        for row in reader.read(begin, until=until):
             again(row)
             witness(row.position - 1, again.state.board, rules)
             _report(row.position, count)
     redecided = again.finish(ends=False)
     witness(until, again.state.board, rules)
-    return _part(again.state.board, rules, redecided, snapshot=witness.seen)
+    return _part(again.state.board, rules, redecided, begun=begun, snapshot=witness.seen)
 
 
 def last_part(database: Path, begin: int, count: Count = lambda _: None) -> Part:
