@@ -205,8 +205,8 @@ def test_a_log_that_cannot_be_read_is_said_so_with_the_next_command(tmp_path: Pa
     async def test(town: Town) -> None:
         append(town, 5)
         with closing(apsw.Connection(str(log_path(tmp_path)))) as damage:
-            damage.execute("DROP TRIGGER events_no_update")
-            damage.execute("UPDATE events SET body = '{' WHERE position = 3")
+            damage.execute("DROP TRIGGER events_no_delete")
+            damage.execute("DELETE FROM events WHERE position = 3")
         async with listening(town, "/api/events?after=0") as browser:
             await browser.begin()
             await browser.heard()

@@ -411,6 +411,17 @@ def test_a_cookie_alone_changes_nothing(signs: dict[str, str], tmp_path: Path) -
     in_town(tmp_path, test)
 
 
+@pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_only_our_own_page_can_log_a_browser_in(site: dict[str, str], tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        code = await town.code()
+        refused = await town.post("/login", {"code": code}, site)
+        assert (refused.status, refused.headers.get("set-cookie")) == (403, None)
+        assert (await town.post("/login", {"code": code})).status == 303  # the refusal has used nothing up
+
+    in_town(tmp_path, test)
+
+
 @pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-site"}])
 def test_even_the_right_code_changes_nothing_unless_our_own_page_sent_it(site: dict[str, str], tmp_path: Path) -> None:
     async def test(town: Town) -> None:

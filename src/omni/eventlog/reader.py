@@ -12,13 +12,16 @@ from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.codec import Codec, grow
 from omni.eventlog.connection import Rows, SharedReader
 from omni.eventlog.payloads import is_stub
-from omni.eventlog.store import Head, Recorded
+from omni.eventlog.store import Head, Mark, Recorded
 
 BATCH_ROWS: Final = 2_000
 _VERIFY: Final = "omni verify"
 _ALL: Final = ", ".join(COLUMNS)
 _NEEDED: Final = ", ".join(COLUMNS[:-2])
 _STREAM: Final = f"SELECT {_NEEDED} FROM events WHERE stream = ? ORDER BY version"  # noqa: S608 - constants
+_MARKS: Final = (
+    "SELECT position, stream, type, at_ms, actor FROM events WHERE position > ? AND position <= ? ORDER BY position"
+)
 # U+10FFFF sorts after every other character in SQLite's binary order, which is the order of UTF-8 bytes.
 _LAST: Final = "\U0010ffff"
 
@@ -88,6 +91,15 @@ class LogReader:
         """Return the wall-clock time of the event at a position; None where there is none."""
         found = self._rows("SELECT at_ms FROM events WHERE position = ?", (position,))
         return int(found[0][0]) if found else None
+
+    def marks(self, after: int, limit: int) -> list[Mark]:
+        """Return that something happened, without what: bounded however large the events are.
+
+        Raises CorruptLog at the first that is missing.
+        """
+        rows = self._rows(_MARKS, (after, after + limit))
+        _require_dense(rows, after)
+        return [Mark(*row) for row in rows]
 
     def stream(self, stream: str) -> list[Recorded]:
         """Return one stream from its first event on."""

@@ -54,6 +54,16 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     input: bytes | None
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """That something was recorded: all but the content."""
+
+    position: int
+    stream: str
+    type: str
+    at_ms: int
+    actor: str
+
+
 class Head(msgspec.Struct, frozen=True):
     """The end of the log: the last position and the hash that vouches for all before it."""
 

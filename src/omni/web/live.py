@@ -28,7 +28,7 @@ from starlette.requests import Request
 from omni.domain.errors import OmniError
 from omni.domain.events import TASK_PREFIX
 from omni.domain.view import timestamp
-from omni.eventlog.store import EventReader, Recorded
+from omni.eventlog.store import EventReader, Mark
 from omni.server.auth import CALLER, Receive, Refusal, Scope, Send, refuse
 from omni.server.protocols import ABORT
 
@@ -54,6 +54,8 @@ class Log(EventReader, Protocol):
     accepted_loss: int
 
     def watch(self, tell: Callable[[], None]) -> None: ...
+
+    def marks(self, after: int, limit: int) -> list[Mark]: ...
 
 
 class Stream:
@@ -165,8 +167,8 @@ class Live:
     def _is_good(self, stream: Stream) -> bool:
         return not stream.session or self._holds(stream.session)
 
-    def _batch(self, after: int) -> Sequence[Recorded]:
-        return list(self._log.read(after, until=after + BATCH))
+    def _batch(self, after: int) -> Sequence[Mark]:
+        return self._log.marks(after, BATCH)
 
     def _identity(self) -> tuple[str, int]:
         """A name of this history, and its end. A log that has lost its tail is another one as long as that is new."""
@@ -210,18 +212,18 @@ def _position(request: Request) -> int | Refusal | None:
     return int(given)
 
 
-def _told(row: Recorded) -> str:
+def _told(row: Mark) -> str:
     return _event("", view(row), row.position)
 
 
-def view(row: Recorded) -> dict[str, Any]:
+def view(row: Mark) -> dict[str, Any]:
     """What a page hears of an event; what more it wants to know, it asks for."""
     is_task = row.stream.startswith(TASK_PREFIX)
     return {
         "position": row.position,
         "at": timestamp(row.at_ms),
         "at_ms": row.at_ms,
-        "type": row.event.__struct_config__.tag,
+        "type": row.type,
         "stream": row.stream,
         "task": row.stream.removeprefix(TASK_PREFIX) if is_task else None,
         "actor": row.actor,
