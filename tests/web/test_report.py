@@ -20,6 +20,7 @@ from tests.replay.logs import (
     life,
     planned,
     routed,
+    task_id,
     write,
     write_at,
 )
@@ -228,6 +229,37 @@ def test_huge_texts_and_long_logs_give_a_file_of_bounded_size_that_says_what_it_
     assert "201 more tasks were affected." in page.text
     assert "more events are not in this file. All of it: omni replay --from 1 --to" in page.text
     assert "characters are left out here" in page.text
+
+
+def test_even_the_worst_texts_in_every_list_give_a_file_that_opens(tmp_path: Path) -> None:
+    """Quotes grow most: fivefold in HTML, and twice more in JSON. Many executors, models and days come on top."""
+    worst = '"' * 3_000
+    rows: list[tuple[int, str, object]] = [(AT_MS + n, stream, event) for n, (stream, event) in enumerate(beginning())]
+    for n in range(1, 500):
+        at, spot = AT_MS + n * 86_400_000, ev.TASK_PREFIX + task_id(n)
+        route = Route(f"{n % 40}{worst[:60]}", "P1", f"{n}{worst[:80]}")
+        out = tuple(Candidate(worst[:60], 0, (), worst) for _ in range(30))
+        failed = ev.AttemptFailed(1, TaskError("failed", worst))
+        late = ev.LateOutcomeArrived(1, "failed", worst)
+        evidence = tuple(Evidence(at, "probe", "refused", worst) for _ in range(20))
+        calls = (ev.CallReserved(f"c{n}", "p", f"{n}{worst[:80]}", "NORMAL", 1), ev.CallSettled(f"c{n}", "ok", 1.0))
+        attempt = ev.AttemptPlanned(1, route, "k", "h", "ask", 1, 1)
+        life = (created(worst), ev.TaskRouted("general", 1, route, worst + str(n), out), attempt, *calls, failed)
+        rows += [(at + k, spot, each) for k, each in enumerate((*life, late, late, late, late, late, late, late, late))]
+        edge: tuple[Mode, Mode] = ("NORMAL", "DEGRADED") if n % 2 else ("DEGRADED", "NORMAL")
+        rows.append((at + 20, ev.HEALTH_STREAM, ev.ModeChanged(*edge, "proxy", worst, evidence)))
+    write_at(tmp_path, *rows)
+    html = report(tmp_path)
+    assert len(html.encode()) < 8_000_000
+    page = Page(html)
+    assert page.wrong == []
+    for said in (
+        "more models: omni costs",
+        "earlier days: omni costs --by day",
+        "attempts are not drawn",
+        "18 more: omni why",
+    ):
+        assert said in page.text, said
 
 
 def test_an_empty_log_and_an_empty_stretch_give_a_page_that_says_so(tmp_path: Path) -> None:

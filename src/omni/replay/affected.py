@@ -16,7 +16,7 @@ from omni.domain.board import Board
 from omni.domain.values import Millis, TaskState
 
 MOST_TASKS = 200  # that are told of one by one; all are counted
-MOST_REASONS = 12  # of one task
+MOST_REASONS = 8  # of one task
 TITLE_CHARS = 400
 REASON_CHARS = 4_000
 TERMINAL: dict[type[Any], TaskState] = {

@@ -28,7 +28,7 @@ from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.state import state_at
 from omni.replay.verify import Report, verify
 
-MOST_CHANGES = 200
+MOST_CHANGES = 80
 MOST_MOMENTS = 400
 MOST_CHOICES = 60
 RAW_EVENTS = 400

@@ -15,6 +15,8 @@ from omni.web.svg import MOST_ROWS, WIDTH, Chart, Scale, axis, el, pattern, pict
 
 GUTTER = 132.0
 MOST_BARS = 240  # in one lane; more of them are drawn as how many ran at a time
+MOST_LANES = 16  # those with the most attempts
+_TIP_CHARS = 160
 _BAND, _ROW, _GAP = 22.0, 12.0, 8.0
 _MOST_TRACKS = 8
 _THIN = 6.0
@@ -32,6 +34,7 @@ class _Drawing(msgspec.Struct, frozen=True):
     name: str
     scale: Scale
     words: Words
+    most_bars: int
 
     def place(self, begin: Millis, end: Millis | None) -> tuple[float, float]:
         """Left edge and width; what took no time is seen all the same."""
@@ -49,10 +52,11 @@ class _Drawing(msgspec.Struct, frozen=True):
         return f"url(#{self.name}-{kind})" if kind in _TEXTURES else None
 
 
-def lanes(name: str, drawn: Picture, words: Words) -> Chart:
+def lanes(name: str, drawn: Picture, words: Words, most_bars: int = MOST_BARS) -> Chart:
     """Draw what `omni.replay.bands` found; `name` begins all ids, so that a page can hold several."""
+    drawn = _busiest(drawn)
     end = max(drawn.until_ms, drawn.from_ms + 1)
-    drawing = _Drawing(name, Scale(drawn.from_ms, end, GUTTER, WIDTH - GUTTER - 8), words)
+    drawing = _Drawing(name, Scale(drawn.from_ms, end, GUTTER, WIDTH - GUTTER - 8), words, most_bars)
     gaps = [gap for gap in drawn.gaps if gap.from_ms < drawn.until_ms]
     bottom, bars = _BAND + _GAP, []
     for lane in drawn.lanes:
@@ -92,6 +96,14 @@ def zoomed(drawn: Picture, from_ms: Millis, until_ms: Millis) -> Picture:
     )
 
 
+def _busiest(drawn: Picture) -> Picture:
+    """Of very many lanes those with the most attempts; the attempts of the others count as left out."""
+    ranked = sorted(drawn.lanes, key=lambda lane: -len(lane.bars))
+    rest = sum(len(lane.bars) for lane in ranked[MOST_LANES:])
+    kept = tuple(sorted(ranked[:MOST_LANES], key=lambda lane: lane.executor))
+    return msgspec.structs.replace(drawn, lanes=kept, left_out=drawn.left_out + rest) if rest else drawn
+
+
 def outcome(bar: Bar) -> str:
     """How an attempt went, for people: one without an outcome is open."""
     return _OPEN.get(bar.state, bar.state)
@@ -120,7 +132,7 @@ def _gap(drawing: _Drawing, gap: Gap, height: float) -> Markup:
 
 def _lane(drawing: _Drawing, lane: Lane, top: float) -> tuple[list[Markup], float]:
     draw: Callable[[_Drawing, Lane, float], tuple[list[Markup], float]]
-    draw = _crowd if len(lane.bars) > MOST_BARS else _each
+    draw = _crowd if len(lane.bars) > drawing.most_bars else _each
     drawn, height = draw(drawing, lane, top)
     label = el("text", el("title", one_line(lane.executor)), short(lane.executor, 18), x=0, y=top + 10, class_="lane")
     rule = el("path", d=f"M0 {top + height + _GAP / 2:g}H{WIDTH:g}", class_="axis")
@@ -203,7 +215,7 @@ def _about(drawn: Picture, words: Words) -> str:
 def _with_table(svg: Markup, drawn: Picture, words: Words) -> Chart:
     rows = [
         (words.t("chart.mode"), words.word("mode", b.mode), words.local(max(b.from_ms, drawn.from_ms), "exact"),
-         _lasted(b.from_ms, b.until_ms, drawn, words), one_line(b.reason))
+         _lasted(b.from_ms, b.until_ms, drawn, words), short(b.reason, _TIP_CHARS))
         for b in drawn.bands
     ]  # fmt: skip
     rows += [
@@ -213,7 +225,7 @@ def _with_table(svg: Markup, drawn: Picture, words: Words) -> Chart:
     ]  # fmt: skip
     rows += [_row(lane, bar, drawn, words) for lane in drawn.lanes for bar in lane.bars]
     head = tuple(words.t(key) for key in _HEAD)
-    return Chart(svg, head, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS) + drawn.left_out)
+    return Chart(svg, head, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS) + drawn.left_out, drawn.left_out)
 
 
 _HEAD = ("chart.head.lane", "chart.head.what", "chart.head.from", "chart.head.lasted", "chart.head.about")
@@ -229,8 +241,10 @@ def _lasted(begin: Millis, end: Millis | None, drawn: Picture, words: Words, *, 
     """How long it lasted, of a band within the stretch alone."""
     if end is None and not clip:
         return words.t("chart.not_over")
-    begin = max(begin, drawn.from_ms) if clip else begin
-    return words.duration(max(0, min(end or drawn.until_ms, drawn.until_ms) - begin))
+    until = drawn.until_ms if end is None else end
+    if clip:
+        begin, until = max(begin, drawn.from_ms), min(until, drawn.until_ms)
+    return words.duration(max(0, until - begin))
 
 
 def _label(bar: Bar, words: Words) -> str:
@@ -238,4 +252,4 @@ def _label(bar: Bar, words: Words) -> str:
 
 
 def _because(reason: str) -> str:
-    return f": {short(reason, 200)}" if reason else ""
+    return f": {short(reason, _TIP_CHARS)}" if reason else ""

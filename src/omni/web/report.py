@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from omni import __version__
-from omni.domain.visible import clean, one_line, usd
+from omni.domain.visible import clean, usd
 from omni.notify.texts import Language
 from omni.redact import Redactor
 from omni.replay.costs import Line, ranked
@@ -29,11 +29,15 @@ from omni.web.lanes import zoomed
 from omni.web.render import Words, page
 
 BODY_CHARS = 2_000  # of a raw event
-REASON_CHARS = 600
+REASON_CHARS = 300
 DIGEST_CHARS = 16
 TASKS_UNFOLDED = 12
 EVIDENCE_SHOWN = 12
-CLOSE_UPS = 5
+CLOSE_UPS = 4
+CLOSE_UP_BARS = 60  # in one lane
+MOST_MODELS = 60
+MOST_DAYS = 366
+REJECTED_SHOWN = 12
 CLOSE_UP_BELOW = 4  # an outage that fills less than this part of the picture gets its own
 CLOSE_UP_MARGIN_MS = 5_000
 _STYLE = "static/omni.css"
@@ -83,7 +87,10 @@ def view(told: Incident, words: Words) -> dict[str, Any]:
         "close_ups": _close_ups(told, words),
         "moments": [_moment(each, told, words) for each in told.moments],
         "touched": [(kind, told.affected_by[kind]) for kind in _TOUCH_KINDS if told.affected_by.get(kind)],
-        "bill": [(name, told.costs_by_model[name].view()) for name in ranked(told.costs_by_model)],
+        "bill": [(name, told.costs_by_model[name].view()) for name in ranked(told.costs_by_model)[:MOST_MODELS]],
+        "more_models": max(0, len(told.costs_by_model) - MOST_MODELS),
+        "more_days": max(0, len(told.costs_by_day) - MOST_DAYS),
+        "rejected_shown": REJECTED_SHOWN,
         "total": told.costs.view(),
         "days": _days(told, words),
         "remarks": list(_remarks(told.costs, words)),
@@ -158,7 +165,7 @@ def _close_ups(told: Incident, words: Words) -> dict[int, Chart]:
             margin = max(CLOSE_UP_MARGIN_MS, (end - began.at_ms) // 2)
             window = max(drawn.from_ms, began.at_ms - margin), min(drawn.until_ms, end + margin)
             if len(found) < CLOSE_UPS and CLOSE_UP_BELOW * (window[1] - window[0]) < drawn.until_ms - drawn.from_ms:
-                found[began.position] = lanes(f"outage-{began.position}", zoomed(drawn, *window), words)
+                found[began.position] = lanes(f"outage-{began.position}", zoomed(drawn, *window), words, CLOSE_UP_BARS)
             began = None
         elif began is None and change is not None and change.after != "NORMAL":
             began = change
@@ -174,7 +181,7 @@ def _moment(moment: Moment, told: Incident, words: Words) -> dict[str, Any]:
         "at_ms": moment.at_ms,
         "after_ms": moment.at_ms - (told.from_ms or moment.at_ms),
         "type": moment.type,
-        "text": one_line(body["reason"]) if mode else sentence(moment.type, body, words.language, words.local),
+        "text": str(body["reason"]) if mode else sentence(moment.type, body, words.language, words.local),
         "mode": mode,
     }
 
@@ -215,7 +222,7 @@ def _days(told: Incident, words: Words) -> Chart | None:
             {model: getattr(line, kind) or 0.0 for model, line in models.items()},
             sum(line.unknown for line in models.values()),
         )
-        for day, models in sorted(told.costs_by_day.items())
+        for day, models in sorted(told.costs_by_day.items())[-MOST_DAYS:]
     ]
     return bars("days", days, words)
 

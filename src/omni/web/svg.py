@@ -34,12 +34,13 @@ TEXTURES = {
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """A picture and the same as a table; `left_out` rows are in the picture alone."""
+    """A picture and the same as a table. `left_out` rows are not in the table, `undrawn` things not in the picture."""
 
     svg: Markup
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left_out: int = 0
+    undrawn: int = 0
 
 
 class Scale(msgspec.Struct, frozen=True):

@@ -137,7 +137,12 @@ _PARTS: dict[str, tuple[str, ...]] = {
         "另有 {n} 类决定未列出。",
         "1 more decision of another kind is left out.",
     ),
-    "more.days": ("All days: {command}", "查看每日:{command}"),
+    "more.models": ("{n} more models: omni costs", "另有 {n} 个模型:omni costs", "1 more model: omni costs"),
+    "more.days": (
+        "{n} earlier days: omni costs --by day",
+        "更早的 {n} 天:omni costs --by day",
+        "1 earlier day: omni costs --by day",
+    ),
     "more.reasons": ("{n} more", "另有 {n} 项"),
     "more.rejected": ("{n} others were out", "{n} 个候选被排除", "1 other was out"),
     "more.see": ("All of it: {command}", "查看全部:{command}"),
