@@ -9,12 +9,16 @@ from tests.cli.conftest import Omni
 from tests.domain.given import READY, Desk
 from tests.replay.logs import AT_MS, beginning, write, write_at
 
+from omni.cli import what_if
+from omni.cli.arguments import Globals
+from omni.cli.context import Context
 from omni.config import config_hash, load, redacted
 from omni.config.prices import read_list
 from omni.config.settings import routing_settings
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.values import Usage
+from omni.replay.what_if import policy_of
 
 TODAY = """\
 lite_llm_url: http://127.0.0.1:4000
@@ -28,7 +32,7 @@ ELSEWHERE = TODAY.replace("worker:", "other:")
 USED = Usage(100_000, 20_000)
 
 
-def tried(omni: Omni, text: str) -> str:
+def file(omni: Omni, text: str) -> str:
     (omni.home / "tried.yaml").write_text(text)
     return "tried.yaml"
 
@@ -78,7 +82,7 @@ def test_todays_configuration_changes_nothing(told: Omni) -> None:
 
 def test_a_cheaper_model_is_re_priced_from_litellms_list_to_the_cent(told: Omni) -> None:
     """3 × (100,000 × $0.15 + 20,000 × $0.60) / 1,000,000 = 3 × ($0.015 + $0.012) = $0.081; Δ 0.081 - 1.35 = -$1.269."""
-    document = told.json("what-if", "--config", tried(told, CHEAPER))
+    document = told.json("what-if", "--config", file(told, CHEAPER))
     assert document["cost"]["repriced_usd"] == pytest.approx(0.081)
     assert document["cost"]["delta_usd"] == pytest.approx(-1.269)
     assert document["cost"]["label"] == "re-priced"
@@ -90,7 +94,7 @@ def test_a_cheaper_model_is_re_priced_from_litellms_list_to_the_cent(told: Omni)
 
 
 def test_people_see_four_figures_with_labels_both_choices_and_what_nobody_can_say(told: Omni) -> None:
-    said = told("what-if", "--config", tried(told, CHEAPER))
+    said = told("what-if", "--config", file(told, CHEAPER))
     assert said.returncode == 0
     for expected in ("cost", "latency", "held", "failed", "re-priced", "-$1.27", "tasks that change (3)"):
         assert expected in said.stdout
@@ -101,20 +105,18 @@ def test_people_see_four_figures_with_labels_both_choices_and_what_nobody_can_sa
 
 
 def test_another_executor_leaves_everything_unknown(told: Omni) -> None:
-    document = told.json("what-if", "--config", tried(told, ELSEWHERE))
+    document = told.json("what-if", "--config", file(told, ELSEWHERE))
     assert {change["fate"] for change in document["changes"]} == {"elsewhere"}
     assert (document["cost"]["unknown"], document["cost"]["unknown_tasks"]) == (3, 3)
     assert document["cost"]["label"] == "unknown"
 
 
 def test_a_long_list_is_cut_for_people_and_whole_for_programs(told: Omni, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omni.cli import what_if
     from omni.replay.history import History
-    from omni.replay.what_if import policy_of
     from omni.replay.what_if import what_if as read
 
     monkeypatch.setattr(what_if, "SHOWN", 1)
-    config = load(told.home / tried(told, ELSEWHERE), environ={}).config
+    config = load(told.home / file(told, ELSEWHERE), environ={}).config
     with History.open(told.data_dir) as history:
         answer = read(history.reader, policy_of(config))
     lines = what_if.lines("tried.yaml", answer)
@@ -123,11 +125,11 @@ def test_a_long_list_is_cut_for_people_and_whole_for_programs(told: Omni, monkey
 
 
 def test_only_a_part_of_the_log_can_be_tried(told: Omni) -> None:
-    whole = told.json("what-if", "--config", tried(told, CHEAPER))
+    whole = told.json("what-if", "--config", file(told, CHEAPER))
     last = whole["changes"][-1]["position"]
-    part = told.json("what-if", "--config", tried(told, CHEAPER), "--since", str(last))
+    part = told.json("what-if", "--config", file(told, CHEAPER), "--since", str(last))
     assert [change["position"] for change in part["changes"]] == [last]
-    none = told.json("what-if", "--config", tried(told, CHEAPER), "--to", "3")
+    none = told.json("what-if", "--config", file(told, CHEAPER), "--to", "3")
     assert (none["changes"], none["until"]) == ([], 3)
 
 
@@ -135,7 +137,18 @@ def test_the_log_is_that_of_todays_configuration_and_not_of_the_one_that_is_trie
     elsewhere = f"data_dir: {told.home}/nowhere\n{CHEAPER}"
     del told.environ["OMNI_DATA_DIR"]
     (told.home / "config.yaml").write_text(f"data_dir: {told.data_dir}\n{TODAY}")
-    assert len(told.json("what-if", "--config", tried(told, elsewhere))["changes"]) == 3
+    assert len(told.json("what-if", "--config", file(told, elsewhere))["changes"]) == 3
+
+
+def test_a_secret_whose_variable_this_shell_lacks_counts_as_there(omni: Omni) -> None:
+    """The daemon had it; without it the record's mode during an outage would seem to be another."""
+    path = omni.home / "config.yaml"
+    path.write_text(TODAY + "api_keys: {backup: {anthropic: '${BACKUP_KEY_OF_THIS_TEST}', openrouter: given}}\n")
+    there = load(path, environ={"BACKUP_KEY_OF_THIS_TEST": "sk-ant-test"})
+    context = Context(Globals(config=str(path)))
+    assert context.loaded.absent == ("BACKUP_KEY_OF_THIS_TEST",)
+    assert policy_of(what_if.tried(context)) == policy_of(there.config)
+    assert policy_of(context.loaded.config) != policy_of(there.config)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +179,7 @@ def test_a_log_in_which_nothing_was_configured_is_refused(omni: Omni) -> None:
 
 
 def test_a_document_holds_every_label(told: Omni) -> None:
-    document: dict[str, Any] = told.json("what-if", "--config", tried(told, CHEAPER))
+    document: dict[str, Any] = told.json("what-if", "--config", file(told, CHEAPER))
     for figure in ("cost", "latency", "held", "failed"):
         assert document[figure]["label"].split(" + ")[0] in {"recorded", "re-priced", "unknown"}
         assert isinstance(document[figure]["whole"], bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from omni.domain.view import timestamp
 from omni.domain.visible import usd
 
 if TYPE_CHECKING:
+    from omni.config import Config
     from omni.replay.history import History
     from omni.replay.what_if import Answer, Change, Latency, Money, Tally
 
@@ -38,22 +40,34 @@ def run(context: Context, since: str | None, to: str | None) -> int:
     from omni.replay.when import position_before, position_of
     from omni.runtime.ports import SystemClock
 
-    config, now = context.loaded.config, SystemClock().wall_ms()
+    config, now = tried(context), SystemClock().wall_ms()
     with _history(context) as history:
         after = position_before(history.reader, since, now) if since else 0
         until = position_of(history.reader, to, now) if to else history.reader.head.position
         if until <= after:
             raise BadUsage(f"there is nothing between {since or 'the beginning'} and {to or 'the end'}", hint=HELP)
         count = context.counting("reading the log")
-        answer = what_if(
-            history.reader, policy_of(config), price=PriceList(config), after=after, until=until, count=count
-        )
+        policy, price = policy_of(config), PriceList(config)
+        answer = what_if(history.reader, policy, price=price, after=after, until=until, count=count)
     context.out.redraw("")
     name = str(context.loaded.path or "the built-in defaults")
     context.out.show("what-if", {"config": name, **answer.view()}, lines(name, answer))
     if not context.out.as_json:
         context.out.note(f"next: {_next(answer)}")
     return OK
+
+
+def tried(context: Context) -> Config:
+    """The configuration to try. The daemon may have secrets in variables that this shell lacks: they count as there."""
+    from omni.config import load
+
+    absent = dict.fromkeys(context.loaded.absent, "not-set-here")  # nothing is sent: no more is asked than whether
+    if not absent:
+        return context.loaded.config
+    try:
+        return load(context.loaded.path, environ={**os.environ, **absent}).config
+    except ConfigError:  # one of them has to be something special, an address for instance
+        return context.loaded.config
 
 
 def lines(name: str, answer: Answer) -> list[str]:

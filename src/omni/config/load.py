@@ -37,12 +37,16 @@ ALIASES = {("fault_handler", "consecutive_failures_threshold"): "consecutive_fai
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """A usable configuration, its file (None: embedded defaults), and what to say and to hide."""
+    """A usable configuration, its file (None: embedded defaults), and what to say and to hide.
+
+    `absent` names the variables of secrets that are not set in this process.
+    """
 
     config: Config
     path: Path | None
     warnings: list[str]
     secrets: frozenset[str]
+    absent: tuple[str, ...] = ()
 
 
 def load(
@@ -72,7 +76,8 @@ def load(
     refuse(problems, marks, variables.secrets)
     config = config or Config()
     warnings = variables.warnings + advise(config)
-    return Loaded(config=config, path=file, warnings=warnings, secrets=frozenset(variables.secrets - {""}))
+    secrets = frozenset(variables.secrets - {""})
+    return Loaded(config=config, path=file, warnings=warnings, secrets=secrets, absent=tuple(variables.absent))
 
 
 def restore(body: Mapping[str, Any]) -> Config:

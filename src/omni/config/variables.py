@@ -57,6 +57,7 @@ class Substitution:
         self.secrets: set[str] = set()
         self.secret_paths: list[str] = []
         self.warnings: list[str] = []
+        self.absent: list[str] = []  # variables of secrets that are not set
         self.problems: list[Problem] = []
 
     def tree(self, value: Any, path: Path = ()) -> Any:
@@ -129,6 +130,7 @@ class Substitution:
         listed = ", ".join(names)
         if secret:
             where = mark_of(path, self._marks)
+            self.absent += names
             self.warnings.append(f"{where}: {dotted(path)}: {listed} is not set, so this secret is absent")
             return _ABSENT
         self.problems.append(

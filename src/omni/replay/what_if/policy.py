@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from omni.config import Config, restore
 from omni.config.settings import call_paths, health_settings, routing_settings
@@ -94,9 +95,9 @@ class Ladders:
         if was.paid and not old.paid:
             paid = True  # a way around the proxy is paid for, whatever its tier is
         if channel == "":
-            return msgspec.structs.replace(was, paid=paid)
+            return replace(was, paid=paid)
         way = self._way(new.name, was.model, was, mode)
-        return way and msgspec.structs.replace(way, paid=paid if way.channel == was.channel else way.paid)
+        return way and replace(way, paid=paid if way.channel == was.channel else way.paid)
 
     def _model_of(self, was: Way, tier: Tier) -> tuple[str, ...]:
         """The models that decide where a call of this tier goes: the one it used, or all where it used another name."""
