@@ -138,6 +138,13 @@ def test_many_tasks_at_a_time_make_a_sound_trace(tmp_path: Path) -> None:
     assert len({e["tid"] for e in events if e["ph"] == "X" and e["pid"] == EXECUTORS}) == 29
 
 
+def test_attempts_that_took_no_time_do_not_lie_over_each_other(tmp_path: Path) -> None:
+    steps = [each for n in (1, 2, 3) for each in life(n, created(), routed(), planned(n), succeeded())]
+    events = trace(write_at(tmp_path / "data", *[(AT_MS, *each) for each in steps]))
+    _require_sound(events)
+    assert len([each for each in events if each["ph"] == "X" and each["pid"] == EXECUTORS]) == 3
+
+
 def _require_sound(events: list[dict[str, Any]]) -> None:
     tracks = defaultdict(list)
     spans: Counter[str] = Counter()
