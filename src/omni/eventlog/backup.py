@@ -214,7 +214,7 @@ class RowCheck:
             return self._decode(name, schema, body)
         except CorruptLog as error:
             self.note(row[0], error.message)
-        except (AttributeError, TypeError, ValueError, KeyError) as error:
+        except (AttributeError, TypeError, ValueError, KeyError, msgspec.MsgspecError) as error:
             self.note(row[0], f"a column holds the wrong kind of value: {error}")
         return None
 
