@@ -19,6 +19,7 @@ from tests.replay.logs import (
     succeeded,
     task_id,
     write,
+    write_at,
 )
 from tests.replay.test_bands import started
 
