@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import yaml
 from tests.failover.conftest import MakeScene
 from tests.failover.scene import Scene
@@ -41,6 +42,8 @@ def asked(scene: Scene[FakeProxyProcess], *words: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_configuration_of_a_real_log_changes_nothing_and_another_one_says_what_it_would(
     make_scene: MakeScene,
 ) -> None:
