@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -93,13 +94,14 @@ def test_it_can_be_used_without_seeing_it(look: Look) -> None:
     assert nameless(page) == []
     for role in ("banner", "navigation", "main", "contentinfo"):
         expect(page.get_by_role(role)).to_have_count(1)
-    picture = page.get_by_role("img", name="Modes and attempts over time")
+    picture = page.get_by_role("img", name="Modes and attempts over time").first
     expect(picture).to_be_visible()
+    expect(picture).to_have_accessible_description(re.compile("^Modes in order: NORMAL"))
 
 
 def test_on_paper_what_is_folded_is_open_but_for_the_raw_events(look: Look, tmp_path: Path) -> None:
     page = look(dark=True)
-    evidence = page.locator(".change details table, .tasks details li, td details li").first
+    evidence = page.locator(".change > details table, .tasks details li, td details li").first
     expect(evidence).to_be_hidden()
     page.emulate_media(media="print", color_scheme="dark")
     expect(evidence).to_be_visible()

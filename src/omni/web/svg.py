@@ -87,7 +87,8 @@ def picture(name: str, title: str, about: str, size: tuple[float, float], parts:
         *parts,
         viewBox=f"0 0 {_plain(width)} {_plain(height)}",
         role="img",
-        aria_labelledby=f"{name}-title {name}-about",
+        aria_labelledby=f"{name}-title",
+        aria_describedby=f"{name}-about",
     )
 
 
