@@ -51,7 +51,6 @@ _FRAME: dict[str, tuple[str, ...]] = {
     "col.verdict": ("Outcome", "结果"),
     "col.score": ("Score", "得分"),
     "col.why": ("Why", "理由"),
-    "col.day": ("Day", "日期"),
     "col.calls": ("Calls", "调用"),
     "col.unknown": ("Unknown", "未知"),
 }

@@ -6,6 +6,7 @@
   const SETTLE_MS = 250; // events come in bursts; one look serves them all
   const LOOK_MS = 5000; // what is not in the log: progress, each time something runs;
   const AGE_LOOKS = 6; //   and "3 min ago", now and then
+  const REST = 20; // a look that nobody asked for takes no more than a twentieth of the time
   const RETRY_MS = 3000;
   const MOST_ROWS = 400;
   const link = document.getElementById("link");
@@ -79,6 +80,16 @@
     const foot = page.querySelector("footer.site");
     if (foot) document.querySelector("footer.site").replaceChildren(...document.importNode(foot, true).childNodes);
     stretch(page);
+    tell();
+  }
+
+  // How many things need somebody, said once when it changes; what is swapped as a whole is not read out.
+  let needed = "";
+
+  function tell() {
+    const count = document.querySelector("#needs-title")?.textContent.trim().replace(/\s+/g, " ") || "";
+    if (needed && count !== needed) document.getElementById("told").textContent = count;
+    needed = count;
   }
 
   // --- following the log ----------------------------------------------------------------------------------------
@@ -87,7 +98,13 @@
   let waiting = 0;
   let looking = false;
   let again = false;
-  let took = 0;
+  let took = firstTook();
+  let looked = performance.now();
+
+  function firstTook() {
+    const load = performance.getEntriesByType("navigation")[0];
+    return load ? load.responseEnd - load.requestStart : 0;
+  }
 
   // A page that is dear to make is asked for less often; one that folds the whole log, only now and then.
   function soon() {
@@ -108,6 +125,7 @@
       say(error instanceof LoggedOut ? "gone" : "lost");
     } finally {
       looking = false;
+      looked = performance.now();
       if (again) { again = false; soon(); }
     }
   }
@@ -245,6 +263,7 @@
   for (const each of document.querySelectorAll("select[data-submit]")) {
     each.addEventListener("change", () => each.form.requestSubmit());
   }
+  tell();
   pausing();
   asking();
   scrub();
@@ -252,7 +271,7 @@
   let looks = 0;
   setInterval(() => {
     looks += 1;
-    const runs = document.querySelector("#running tbody");
-    if (!document.hidden && (runs || looks % AGE_LOOKS === 0)) look();
+    const due = looks % AGE_LOOKS === 0 || document.querySelector("#running tbody");
+    if (due && !document.hidden && performance.now() - looked > REST * took) look();
   }, LOOK_MS);
 })();
