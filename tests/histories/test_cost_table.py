@@ -13,6 +13,7 @@ from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
 from omni.replay.cost_table import cost_table
 from omni.replay.costs import Line
+from omni.replay.history import History
 
 MONTH_ENDS = "2026-11-01 00:00:00"
 
@@ -23,7 +24,7 @@ def money(line: Line) -> tuple[float | None, float | None, float | None, int, fl
 
 
 def test_days_begin_at_the_owners_midnight_and_kinds_of_money_stay_apart(golden: OpenGolden) -> None:
-    table = cost_table(golden("quiet-day").reader)
+    table = cost_table(golden("quiet-day"))
     assert {day: set(models) for day, models in table.cells.items()} == {
         "2026-10-05": {"light", "heavy"},
         "2026-10-06": {"light"},
@@ -38,15 +39,15 @@ def test_days_begin_at_the_owners_midnight_and_kinds_of_money_stay_apart(golden:
 
 
 def test_a_range_leaves_out_what_was_reserved_before_and_after(golden: OpenGolden) -> None:
-    reader = golden("budget-hit").reader
-    table = cost_table(reader, at("2026-10-10 20:01:00"), at("2026-10-11 00:00:05"))
+    history = golden("budget-hit")
+    table = cost_table(history, at("2026-10-10 20:01:00"), at("2026-10-11 00:00:05"))
     assert money(table.cells["2026-10-10"]["heavy"])[0] == 1.1
     assert money(table.cells["2026-10-11"]["heavy"])[0] == 0.6
     assert table.total.calls == 5
 
 
 def test_calls_that_left_the_proxy_are_billed_where_they_went(golden: OpenGolden) -> None:
-    table = cost_table(golden("litellm-killed").reader)
+    table = cost_table(golden("litellm-killed"))
     # on the proxy 4 × 0.04 and one refused; directly 3 × 0.04 and four light ones at 0.0081, the repair's among them
     assert money(table.models["heavy"])[0] == 0.16
     assert money(table.models["claude-sonnet-4-5"])[0] == round(3 * 0.04 + 4 * 0.0081, 9)
@@ -54,7 +55,7 @@ def test_calls_that_left_the_proxy_are_billed_where_they_went(golden: OpenGolden
 
 
 def test_the_month_is_drawn_on_from_where_the_log_begins(golden: OpenGolden) -> None:
-    month = cost_table(golden("quiet-day").reader, now=at("2026-10-07 08:00:00")).month
+    month = cost_table(golden("quiet-day"), now=at("2026-10-07 08:00:00")).month
     assert (month.from_ms, month.until_ms) == (at("2026-10-01 00:00:00"), at(MONTH_ENDS))
     assert month.counted_from_ms == at("2026-10-05 08:00:00")
     assert money(month.so_far) == (0.5201, 0.0203, 0.62, 1, 0.2)
@@ -66,7 +67,7 @@ def test_the_month_is_drawn_on_from_where_the_log_begins(golden: OpenGolden) -> 
 
 
 def test_the_day_is_drawn_on_from_its_midnight(golden: OpenGolden) -> None:
-    day = cost_table(golden("budget-hit").reader, now=at("2026-10-11 06:00:00")).day
+    day = cost_table(golden("budget-hit"), now=at("2026-10-11 06:00:00")).day
     assert (day.from_ms, day.until_ms) == (at("2026-10-11 00:00:00"), at("2026-10-12 00:00:00"))
     assert money(day.so_far)[:2] == (0.6, None)
     assert day.billed_usd == pytest.approx(2.4)
@@ -75,19 +76,19 @@ def test_the_day_is_drawn_on_from_its_midnight(golden: OpenGolden) -> None:
 
 
 def test_in_the_first_hour_of_a_day_nothing_is_projected(golden: OpenGolden) -> None:
-    table = cost_table(golden("budget-hit").reader, now=at("2026-10-11 00:59:59"))
+    table = cost_table(golden("budget-hit"), now=at("2026-10-11 00:59:59"))
     assert money(table.day.so_far)[0] == 0.6
     assert table.day.billed_usd is None
     assert table.month.billed_usd is None  # seven hours are too little of a month
 
 
 def test_a_call_without_a_bill_stands_beside_the_sum(golden: OpenGolden) -> None:
-    table = cost_table(golden("daemon-killed").reader)
+    table = cost_table(golden("daemon-killed"))
     assert money(table.models["heavy"]) == (0.1, None, None, 1, 0.25)
 
 
 def test_december_ends_in_january(golden: OpenGolden) -> None:
-    month = cost_table(golden("quiet-day").reader, now=at("2026-12-31 12:00:00")).month
+    month = cost_table(golden("quiet-day"), now=at("2026-12-31 12:00:00")).month
     assert (month.from_ms, month.until_ms) == (at("2026-12-01 00:00:00"), at("2027-01-01 00:00:00"))
     assert money(month.so_far) == (None, None, None, 0, 0.0)
     assert month.billed_usd is None
@@ -95,5 +96,5 @@ def test_december_ends_in_january(golden: OpenGolden) -> None:
 
 def test_an_empty_log_costs_nothing_and_projects_nothing(tmp_path: Path) -> None:
     with closing(SqliteEventStore.open(tmp_path / "omni.db", log_codec())) as store:
-        table = cost_table(store, now=at("2026-10-05 12:00:00"))
+        table = cost_table(History(store, tmp_path / "omni.db"), now=at("2026-10-05 12:00:00"))
     assert (table.cells, table.total, table.month.billed_usd) == ({}, Line(), None)

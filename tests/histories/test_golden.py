@@ -70,7 +70,7 @@ def test_costs(golden: OpenGolden, name: str) -> None:
     reader = golden(name).reader
     bills = {by: bill(reader, by, 0, lambda _: None) for by in BY}
     lines = {by: {key: line.view() for key, line in sorted(each.lines.items())} for by, each in bills.items()}
-    same(name, "costs.json", plain({"by": lines, "table": cost_table(reader).view()}))
+    same(name, "costs.json", plain({"by": lines, "table": cost_table(golden(name)).view()}))
 
 
 @pytest.mark.parametrize("name", SOUND)

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from tests.histories.play import Ask, Part, Play, at, house
 
 from omni.config import log_path
+from omni.domain.ledger import DAY_MS
 from omni.domain.values import PROXY
-from omni.replay.cost_table import cost_table
-from omni.replay.costs import Line, bill
-from omni.replay.history import History
-from omni.replay.levels import levels
+from omni.replay.cost_table import DayTable, cost_table
+from omni.replay.costs import STREAMS, Line, bill
+from omni.replay.history import History, nothing
+from omni.replay.levels import Levels, _Fold, levels
 from omni.replay.verify import verify
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
@@ -105,14 +107,41 @@ def test_levels_and_costs_agree_with_what_was_done(tmp_path: Path, seed: int) ->
         assert found.path.least is not None
         assert found.path.least <= found.submission.least
         _costs_agree(history)
+        _windows_agree(history)
 
 
 def _costs_agree(history: History) -> None:
-    table = cost_table(history.reader)
+    table = cost_table(history)
     for sums in (table.days, table.models):
         assert _sum(sums.values()) == table.total.view()
     assert _sum(line for models in table.cells.values() for line in models.values()) == table.total.view()
     assert bill(history.reader, "model", 0, lambda _: None).total.view() == table.total.view()
+
+
+def _windows_agree(history: History) -> None:
+    """What a window says is what one says who has read all that came before it, but for calls that cross its edge."""
+    for since in (at("2026-10-05 08:07:00"), at("2026-10-05 09:00:00")):
+        found, all_read = levels(history, since), read_whole(history, since)
+        fields = ("calls_moved", "calls_unanswered")
+        assert without(found, *fields) == without(all_read, *fields)
+        table = cost_table(history, since, now=since + 40 * DAY_MS)
+        days = DayTable(since)
+        for _, stream, when, event in history.reader.facts(0, STREAMS):
+            days.add(stream, event, when)
+        days.close()
+        assert (table.cells, table.total) == (days.cells, days.total)
+
+
+def without(found: Levels, *fields: str) -> dict[str, object]:
+    return {name: value for name, value in msgspec.to_builtins(found).items() if name not in fields}
+
+
+def read_whole(history: History, since: int) -> Levels:
+    fold = _Fold(history, since)
+    for position, stream, when, event in history.reader.facts(0, ()):
+        if type(event) in fold.book:
+            fold.book[type(event)](position, stream, when, event)
+    return fold.end(history.reader.head.position, nothing)
 
 
 def _sum(lines: object) -> dict[str, object]:

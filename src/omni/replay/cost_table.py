@@ -7,7 +7,7 @@ TOO_EARLY of it, and where nothing has been spent at all, there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
@@ -16,11 +16,13 @@ import msgspec
 from omni.domain.ledger import DAY_MS, day_ends, day_of
 from omni.domain.values import Millis
 from omni.domain.view import money, timestamp
-from omni.eventlog.store import EventReader
 from omni.replay.costs import BY, EPOCH, STREAMS, Bill, Line, Made
-from omni.replay.history import REPORT_EVERY, nothing
+from omni.replay.history import REPORT_EVERY, Count, History, nothing
+from omni.replay.state import state_at
+from omni.replay.when import position_at
 
 TOO_EARLY = 1 / 24  # an hour of a day, thirty hours of a month
+LONGEST_MONTH_MS = 32 * DAY_MS  # of any time zone
 _KINDS = ("billed_usd", "imputed_usd", "reported_usd")
 
 
@@ -75,16 +77,25 @@ class CostTable(msgspec.Struct, frozen=True):
 
 
 def cost_table(
-    reader: EventReader,
+    history: History,
     since: Millis = 0,
     until: Millis | None = None,
     now: Millis | None = None,
-    count: Callable[[int], None] = nothing,
+    count: Count = nothing,
 ) -> CostTable:
-    """Read the whole log. The range is of the table; the projections are of `now`, or of the log's last event."""
+    """The range is of the table; the projections are of `now`, or of the log's last event.
+
+    Reads the log from the range or the month on, whatever begins earlier, and takes the state before that as given.
+    """
+    reader = history.reader
     at = now if now is not None else reader.at_ms(reader.head.position) or 0
     table, whole = DayTable(since), _Days()
-    for done, (_, stream, when, event) in enumerate(reader.facts(0, STREAMS)):
+    begin = position_at(reader, min(since, at - LONGEST_MONTH_MS) - 1)
+    if begin:
+        board = state_at(history, begin, count).board
+        table.begin(board)
+        whole.begin(board)
+    for done, (_, stream, when, event) in enumerate(reader.facts(begin, STREAMS)):
         if done % REPORT_EVERY == 0:
             count(done)
         table.counting = until is None or when < until
@@ -113,7 +124,7 @@ class DayTable(Bill):
 
 
 class _Days(Bill):
-    """A bill by day, of the whole log."""
+    """A bill by day, of all that is read."""
 
     def __init__(self) -> None:
         super().__init__("day")

@@ -18,18 +18,22 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from omni.domain import events as ev
+from omni.domain.board import Board
 from omni.domain.drill import MARK
 from omni.domain.ledger import DAY_MS
-from omni.domain.values import Evidence, Millis, Mode
+from omni.domain.task import Task
+from omni.domain.values import AttemptState, Evidence, Millis, Mode
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.level_figures import KINDS, Drill, Kind, Levels, ModeTime, Outage, Share, Spread
 from omni.replay.state import state_at
 from omni.replay.trips import Trips
+from omni.replay.when import position_at
 
 __all__ = ["Levels", "levels", "rolling"]
 
@@ -49,11 +53,22 @@ _DRILLED: dict[str, str] = {  # the mode that a drill of this fault has to lead 
 
 
 def levels(history: History, since: Millis = 0, until: int | None = None, count: Count = nothing) -> Levels:
-    """Service levels from a moment on, up to a position (None: to the end). Raises CorruptLog."""
-    end = history.reader.head.position if until is None else until
+    """Service levels from a moment on, up to a position (None: to the end). Raises CorruptLog.
+
+    Of what came before that moment only modes, starts and stops are read; tasks are taken as the state then has them,
+    and calls that were under way are left out.
+    """
+    reader = history.reader
+    end = reader.head.position if until is None else until
+    begin = min(end, position_at(reader, since - 1))
     fold = _Fold(history, since)
+    if begin:
+        fold.begin(state_at(history, begin, count).board)
     types = [str(kind.__struct_config__.tag) for kind in fold.book]
-    for done, (position, stream, at, event) in enumerate(history.reader.facts(0, (), until=end, types=types)):
+    before = reader.facts(0, (ev.HEALTH_STREAM, ev.SYSTEM_STREAM), until=begin, types=types)
+    for done, (position, stream, at, event) in enumerate(
+        chain(before, reader.facts(begin, (), until=end, types=types))
+    ):
         if done % REPORT_EVERY == 0:
             count(done)
         fold.book[type(event)](position, stream, at, event)
@@ -79,7 +94,7 @@ class _Fold:
         self._history = history
         self._since = since
         self._lives: dict[str, _Life] = {}
-        self._all = Counter[str]()  # of the whole log: what is open or lost does not begin with a window
+        self._all = Counter[str]()  # with what was open before: that does not begin with a window
         self._in = Counter[str]()
         self._kinds = Counter[str]()
         self._spans = Counter[tuple[Presence, Mode, Kind]]()
@@ -108,6 +123,11 @@ class _Fold:
             ev.CallReserved: self._reserved,
             ev.CallSettled: self._settled,
         }
+
+    def begin(self, board: Board) -> None:
+        """Take the tasks that are open before all that is read."""
+        self._lives = {task.stream: _life(task) for task in board.tasks.values() if not task.ended}
+        self._all["created"] = len(self._lives)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -290,6 +310,11 @@ class _Fold:
         for (presence, mode, kind), ms in self._spans.items():
             held[presence] += ms if counts(mode, kind) else 0
         return Share(held["up"] / whole, (held["up"] + held["unclear"]) / whole) if whole else Share(None, None)
+
+
+def _life(task: Task) -> _Life:
+    started = any(each.started_at is not None or each.state is AttemptState.SUCCEEDED for each in task.attempts)
+    return _Life(task.created_at, task.last.planned_at if task.last else None, started)
 
 
 def _exactly(part: int, whole: int) -> Share:

@@ -23,13 +23,13 @@ _NO_LINE: dict[str, Any] = {"unknown": 0}
 
 
 async def page(request: Request, room: Room) -> str:
-    """Fold the log's model calls, and show the days that are asked for and the kind of money in the picture."""
+    """Fold the model calls of the days that are asked for; show them, and one kind of money in the picture."""
     asked = request.query_params
     days = int(asked["days"]) if asked.get("days", "").isdigit() and int(asked["days"]) in WINDOWS else USUAL_DAYS
     kind = asked["kind"] if asked.get("kind") in KINDS else KINDS[0]
     now = room.clock.wall_ms()
     status = system_view(await room.desk.status())
-    table = await room.read(lambda history: cost_table(history.reader, now - days * DAY_MS, now=now).view())
+    table = await room.read(lambda history: cost_table(history, now - days * DAY_MS, now=now).view())
     shown = view(table, days, kind)
     chart = bars("costs", chart_days(table, kind), Words(room.language)) if shown["days"] else None
     return show("costs.html", room, "costs", status["position"], chart=chart, spend=spend(status["spend"]), **shown)
