@@ -222,3 +222,18 @@ def test_a_clock_that_was_set_back_takes_no_time_away(tmp_path: Path) -> None:
     with History.at(tmp_path / "omni.db") as history:
         found = levels(history)
     assert (found.up_ms, found.modes["outage"]["DEGRADED"].total_ms) == (10_000, 0)
+
+
+# --- a killed daemon ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [1, 700])
+def test_what_a_new_daemon_writes_before_it_says_so_is_no_word_of_the_dead_one(tmp_path: Path, before: int) -> None:
+    write(tmp_path / "data", *beginning(), *completed_life(1))  # 1 to 9
+    found = read(
+        tmp_path,
+        *[(ev.ROUTER_STREAM, ev.RouterStarted("boot-2"))] * before,
+        *system(ev.DaemonStarted("0.1.0", 2, "boot-2")),
+    )
+    assert (found.crashes, found.unclear_ms) == (1, before + 1)
+    assert found.submission == Share(8 / (9 + before), 1.0)

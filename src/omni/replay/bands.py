@@ -21,13 +21,13 @@ from msgspec.structs import replace
 from omni.domain import events as ev
 from omni.domain.task import Task
 from omni.domain.values import Attempt, AttemptState, Cause, Millis, Mode
-from omni.eventlog.store import EventReader
+from omni.eventlog.store import EventReader, Recorded
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.state import state_at
 from omni.replay.timeline import EVENT_TYPES, FIRST_MODE, MODE_EDGE
 
 BARS_KEPT = 20_000
-BOOT_EVENTS = 500  # the events of a boot that may come before the one that says so
+BOOT_EVENTS = 500  # read at a time, in search of the boot before
 _ATTEMPTS = tuple(name for name in EVENT_TYPES if name.startswith("attempt."))
 _UNCONFIRMED = "the executor never confirmed the stop"
 
@@ -153,9 +153,21 @@ def _gaps(reader: EventReader, until: int) -> Iterator[Gap]:
 
 def _crash_before(reader: EventReader, started: int) -> Gap | None:
     """The gap that begins with the last word of the boot before; None for the first boot of a log."""
-    near = list(reader.read(after=max(0, started - BOOT_EVENTS), until=started))
-    older = [each for each in near if each.boot != near[-1].boot]
-    return Gap(older[-1].at_ms, None, older[-1].position, None, crashed=True) if older else None
+    last = last_word(reader, started)
+    return last and Gap(last.at_ms, None, last.position, None, crashed=True)
+
+
+def last_word(reader: EventReader, started: int) -> Recorded | None:
+    """The last event of the boot before that of `started`: a new daemon writes much before it says that it is there."""
+    boot, until = "", started
+    while until > 0:
+        near = list(reader.read(after=max(0, until - BOOT_EVENTS), until=until))
+        boot = boot or near[-1].boot
+        older = [each for each in near if each.boot != boot]
+        if older:
+            return older[-1]
+        until -= BOOT_EVENTS
+    return None
 
 
 class _Bars:

@@ -29,6 +29,7 @@ from omni.domain.drill import MARK
 from omni.domain.ledger import DAY_MS
 from omni.domain.task import Task
 from omni.domain.values import AttemptState, Evidence, Millis, Mode
+from omni.replay.bands import last_word
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.level_figures import KINDS, Drill, Kind, Levels, ModeTime, Outage, Share, Spread
 from omni.replay.state import state_at
@@ -133,7 +134,8 @@ class _Fold:
 
     def _up(self, position: int, _: str, at: Millis, event: ev.DaemonStarted) -> None:
         if self._presence == "up":  # the one before it left without a word
-            self._pass(self._history.reader.at_ms(position - 1) or at)
+            last = last_word(self._history.reader, position)
+            self._pass(last.at_ms if last else at)
             self._presence = "unclear"
             self._in["crashes"] += at >= self._since
         self._pass(at)
