@@ -15,6 +15,7 @@ from tests.sim.conftest import make_scratch
 from tests.sim.outside import VirtualClock
 from tests.sim.world import World
 
+from omni import __version__
 from omni.actors.router import Router
 from omni.config import log_path
 from omni.domain import board as boards
@@ -36,7 +37,8 @@ from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Recorded
 from omni.replay import evidence
 from omni.replay.inputs import ERASED, MISSING, Inputs, Unreadable
-from omni.replay.redecide import CUT_SHORT, Redecided
+from omni.replay.redecide import CUT_SHORT, Redecide, Redecided
+from omni.replay.rules import RuleCheck
 from omni.replay.verify import verify
 from omni.runtime.kernel import Kernel
 
@@ -140,7 +142,7 @@ def test_a_wrong_event_in_a_sound_chain_is_found_with_both_sides(day: World, tmp
         assert _name(first.decided) == would
     rows = plant(list(day.store.read()))
     assert first.cause == rows[first.position - 1].cause
-    assert (first.recorded_by, first.decided_by) == ("0.1.0", "0.1.0")
+    assert (first.recorded_by, first.decided_by) == (__version__, __version__)
 
 
 def _name(side: Any) -> Any:
@@ -184,13 +186,101 @@ def test_an_event_whose_message_left_no_input_is_none_that_follows_from_the_stat
     assert (first.command, first.decided, first.recorded["event"]["type"]) == (None, None, "attempt.failed")
 
 
-def test_a_command_that_this_version_does_not_know_is_counted_by_its_name(day: World, tmp_path: Path) -> None:
-    def unknown(row: Recorded) -> bytes | None:
-        return row.input and row.input.replace(b'"type":"CreateTask"', b'"type":"MakeTask"')
+def by_an_older_version(rows: list[Recorded]) -> list[Recorded]:
+    at = where(rows, ev.DaemonStarted)
+    raw = (rows[at].input or b"").replace(f'"{__version__}"'.encode(), b'"0.0.9"')
+    old = replace(rows[at], event=replace(rows[at].event, version="0.0.9"), input=raw)
+    return [*rows[:at], old, *rows[at + 1 :]]
 
-    found = check(day, tmp_path, inputs(unknown)).redecided
+
+@inputs
+def unknown_commands(row: Recorded) -> bytes | None:
+    return row.input and row.input.replace(b'"type":"CreateTask"', b'"type":"MakeTask"')
+
+
+def test_a_command_that_this_version_does_not_know_is_counted_by_its_name(day: World, tmp_path: Path) -> None:
+    found = check(day, tmp_path, lambda rows: unknown_commands(by_an_older_version(rows))).redecided
     assert found.undecided["this version knows no such command: MakeTask"] >= 4
     assert found.divergences == 0
+
+
+def test_this_version_cannot_have_written_a_command_that_it_does_not_know(day: World, tmp_path: Path) -> None:
+    found = check(day, tmp_path, unknown_commands)
+    assert not found.ok
+    assert found.redecided.divergences >= 4
+    assert found.redecided.first is not None
+    why = {"error": "this version knows no such command: MakeTask"}
+    assert found.redecided.first.decided["event"] == why
+
+
+def test_this_version_has_no_writer_that_it_does_not_know(day: World, tmp_path: Path) -> None:
+    def edit(rows: list[Recorded]) -> list[Recorded]:
+        at = where(rows, ev.AttemptStarted)
+        return [*rows[:at], replace(rows[at], actor="another"), *rows[at + 1 :]]
+
+    found = check(day, tmp_path, edit)
+    assert found.redecided.divergences == 1
+    older = check(day, tmp_path / "older", lambda rows: edit(by_an_older_version(rows)))
+    assert older.redecided.undecided == {"nothing is known of how another decides": 1}
+
+
+def test_a_version_that_the_start_does_not_give_excuses_nothing(day: World, tmp_path: Path) -> None:
+    def edit(rows: list[Recorded]) -> list[Recorded]:
+        rows = edited(ev.TaskRouted, lambda e: replace(e, reason="as we did it then"))(rows)
+        return edited(ev.DaemonStarted, lambda e: replace(e, version="0.0.9"))(rows)
+
+    found = check(day, tmp_path, edit)
+    assert not found.ok
+    assert (found.redecided.divergences, found.redecided.other_rules) == (2, 0)
+
+
+@pytest.mark.parametrize("of", [ev.TaskCompleted, ev.TaskRouted, ev.ModeChanged])
+@pytest.mark.parametrize("field", ["at_ms", "mono_ms"])
+def test_what_one_message_led_to_bears_its_time(day: World, tmp_path: Path, of: type[Any], field: str) -> None:
+    def later(rows: list[Recorded]) -> list[Recorded]:
+        at = where(rows, of)
+        assert rows[at].cause == rows[at - 1].cause
+        return [*rows[:at], replace(rows[at], **{field: getattr(rows[at], field) + 5_000}), *rows[at + 1 :]]
+
+    first = check(day, tmp_path, later).redecided.first
+    assert first is not None
+    [differs] = first.fields
+    assert (differs.field, differs.recorded - differs.decided) == (field, 5_000)
+
+
+def test_where_inputs_are_kept_none_is_missing_in_another_boot_or_of_another_writer(day: World, tmp_path: Path) -> None:
+    def edit(rows: list[Recorded]) -> list[Recorded]:
+        at = where(rows, ev.HealthStarted)
+        return [*rows[:at], replace(rows[at], input=None), *rows[at + 1 :]]
+
+    found = check(day, tmp_path, edit)
+    assert found.redecided.divergences == 1
+    assert MISSING not in found.redecided.undecided
+
+
+def test_a_turn_that_another_boot_follows_is_whole(day: World) -> None:
+    rows = list(day.store.read())
+    cut = where(rows, ev.TaskRouted) + 1
+    assert rows[cut].cause == rows[cut - 1].cause
+    again = Redecide(lambda *_: None)
+    for row in [*rows[:cut], replace(rows[0], boot="another", input=None)]:
+        again(row)
+    assert CUT_SHORT not in again.finish().undecided
+
+
+def test_a_boot_that_is_over_does_not_come_back_and_no_time_goes_back_within_one(day: World) -> None:
+    rows = list(day.store.read())
+    at = where(rows, ev.AttemptStarted)
+
+    def found(row: Recorded) -> set[str]:
+        rules = RuleCheck()
+        for each in [*rows[:at], row, *rows[at + 1 :]]:
+            rules(each)
+        return {each.rule for each in rules.findings}
+
+    assert found(rows[at]) == set()
+    assert found(replace(rows[at], boot="another")) == {"boot.again"}
+    assert found(replace(rows[at], mono_ms=rows[at].mono_ms + 3_600_000)) == {"time.back"}
 
 
 def test_an_input_of_another_shape_or_none_at_all_is_said(day: World) -> None:
@@ -211,16 +301,13 @@ def test_a_turn_that_the_log_ends_within_is_counted(day: World, tmp_path: Path) 
 def test_what_another_version_decided_otherwise_is_told_and_is_no_mistake(day: World, tmp_path: Path) -> None:
     def other(rows: list[Recorded]) -> list[Recorded]:
         rows = edited(ev.TaskRouted, lambda e: replace(e, reason="as we did it then"))(rows)
-        at = where(rows, ev.DaemonStarted)
-        raw = (rows[at].input or b"").replace(b'"0.1.0"', b'"0.0.9"')
-        old = replace(rows[at], event=replace(rows[at].event, version="0.0.9"), input=raw)
-        return [*rows[:at], old, *rows[at + 1 :]]
+        return by_an_older_version(rows)
 
     found = check(day, tmp_path, other)
     assert found.ok
     assert (found.redecided.divergences, found.redecided.other_rules) == (0, 1)
     assert found.redecided.first is not None
-    assert (found.redecided.first.recorded_by, found.redecided.first.decided_by) == ("0.0.9", "0.1.0")
+    assert (found.redecided.first.recorded_by, found.redecided.first.decided_by) == ("0.0.9", __version__)
 
 
 def test_what_was_decided_by_an_erased_text_cannot_be_decided_again(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ alone. The state goes on by what is recorded, whatever was decided, so that one 
     decided again      the rules give what is recorded
     divergence         they give something else: the first is kept with both sides, all are counted
     other rules        as a divergence, but another version recorded it: its rules may have been others
-    undecided          nobody can say: the payload is erased, the input missing or unknown, the log ends within it
+    undecided          nobody can say: the payload is erased, the log ends within it, it never kept an input, or another
+                       version wrote what this one cannot read
+
+All rows of one message bear its time. No boot is excused by a version that its own start does not give.
 """
 
 from __future__ import annotations
@@ -144,7 +147,8 @@ class Redecide:
         self._erased = erased
         self._gone: set[str] = set()  # streams of which something was erased
         self._rows: list[Recorded] = []
-        self._inputs_kept: set[tuple[str, str]] = set()
+        self._inputs_kept = False  # once a log keeps any, it keeps all
+        self._doubted: set[str] = set()  # boots that did not start as is recorded: no version excuses them
         self._found: list[Divergence] = []  # the first of each boot
         self._diverged: Counter[str] = Counter()
         self._undecided: Counter[str] = Counter()
@@ -179,7 +183,7 @@ class Redecide:
         )
 
     def _tolerated(self, boot: str) -> bool:
-        return self.state.versions.get(boot, __version__) != __version__
+        return boot not in self._doubted and self.state.versions.get(boot, __version__) != __version__
 
     def _make_writers(self, erased: frozenset[str]) -> dict[str, _Writer]:
         state = self.state
@@ -213,24 +217,34 @@ class Redecide:
         first = rows[0]
         writer = self._writers.get(first.actor)
         if writer is None:
-            self._undecidable(rows, f"nothing is known of how {first.actor} decides")
+            self._unknown(rows, f"nothing is known of how {first.actor} decides", last=not next_boot)
             return
         try:
             envelope = self._envelope(writer, first)
             done, other = self._compare(writer, envelope, rows)
-        except (Unreadable, Undecided) as why:
+        except Unreadable as why:
+            self._unknown(rows, str(why), last=not next_boot)
+            return
+        except Undecided as why:
             self._undecidable(rows, str(why))
             return
         if done == len(rows) and other is None:
             self._commands += envelope is not None
             self._settled += envelope is None
             return
-        self._differs(rows, done, other, envelope, last=first.boot != next_boot)
+        self._differs(rows, done, other, envelope, last=not next_boot)
+
+    def _unknown(self, rows: list[Recorded], why: str, *, last: bool) -> None:
+        """What this version cannot read another one may have written, but not this one."""
+        if why == ERASED or self._tolerated(rows[0].boot):
+            self._undecidable(rows, why)
+        else:
+            self._differs(rows, 0, (rows[0].stream, {"error": why}), None, last=last)
 
     def _envelope(self, writer: _Writer, first: Recorded) -> Envelope | None:
         if first.input is None:
             return None
-        self._inputs_kept.add((first.boot, first.actor))
+        self._inputs_kept = True
         sender, message = writer.read(first.input)
         return Envelope(first.cause, first.at_ms, first.mono_ms, sender, message)
 
@@ -246,7 +260,7 @@ class Redecide:
                     if done == count:
                         return done, each
                     row = rows[done]
-                    if row.stream != each[0] or row.event != each[1]:
+                    if row.stream != each[0] or row.event != each[1] or not _same_time(row, rows[0]):
                         return done, each
                     self._evolve(row)
                     done += 1
@@ -263,6 +277,8 @@ class Redecide:
         if why := self._excuse(rows, done, other, last=last):
             self._undecidable(rows, why, done)
             return
+        if any(isinstance(row.event, ev.DaemonStarted) for row in rows[done:]):
+            self._doubted.add(first.boot)
         if not self._diverged[first.boot]:
             self._found.append(_divergence(rows, done, other, envelope))
         self._diverged[first.boot] += 1
@@ -270,10 +286,9 @@ class Redecide:
 
     def _excuse(self, rows: list[Recorded], done: int, other: tuple[str, Any] | None, *, last: bool) -> str:
         """Why the rows differ without being wrong; empty when there is no reason."""
-        first = rows[0]
         if self._gone and (self._gone & {row.stream for row in rows} or (other and other[0] in self._gone)):
             return ERASED
-        if (first.boot, first.actor) not in self._inputs_kept:
+        if not self._inputs_kept:
             return MISSING
         return CUT_SHORT if last and done == len(rows) else ""
 
@@ -290,7 +305,7 @@ class Redecide:
             if self._erased:
                 self._remember(row)
             if row.input is not None:
-                self._inputs_kept.add((row.boot, row.actor))
+                self._inputs_kept = True
             if row.stream in (ev.HEALTH_STREAM, ev.SYSTEM_STREAM):
                 self.state.evolve(row)
             else:
@@ -307,6 +322,10 @@ class Redecide:
             self.state.evolve(row)
         except UNAPPLIED as error:
             self._failed(row, error)
+
+
+def _same_time(row: Recorded, first: Recorded) -> bool:
+    return row.at_ms == first.at_ms and row.mono_ms == first.mono_ms
 
 
 def _healthy(events: Sequence[Any]) -> Decided:
@@ -333,8 +352,13 @@ def _divergence(
         sender=envelope.sender if envelope else "",
         recorded=stands,
         decided=would,
-        fields=tuple(_differences("", stands, would)) if stands and would else (),
+        fields=(*_differences("", stands, would), *_times(row, rows[0])) if stands and would else (),
     )
+
+
+def _times(row: Recorded, first: Recorded) -> Iterator[Difference]:
+    for name in ("at_ms", "mono_ms"):
+        yield from _differences(name, getattr(row, name), getattr(first, name))
 
 
 def _plain(side: tuple[str, Any] | None) -> Any:

@@ -2,6 +2,7 @@
 
 A mistake there must not vouch for itself. (That the same code decides alike again is the matter of `redecide`.)
 
+    a boot is over when another begins, and within one no actor's running time goes back
     nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
                          alive ──completed, failed, cancelled──► ended      (once; only late outcomes and bills follow)
     modes and suspensions: `omni.replay.modes`
@@ -66,6 +67,9 @@ class RuleCheck:
         self.findings: list[Finding] = []
         self._position = 0
         self._versions: dict[str, int] = {}
+        self._boot = ""
+        self._boots: set[str] = set()  # that are over
+        self._mono_ms: dict[str, int] = {}  # of this boot, by actor
         self._lives: dict[str, _Life] = {}
         self._by_type: Counter[type[Any]] = Counter()
         self._calls: set[str] = set()  # reserved, and not settled
@@ -124,6 +128,19 @@ class RuleCheck:
             self._find(recorded, "version.gap", f"version {recorded.version}, expected {expected}")
         self._position = recorded.position
         self._versions[recorded.stream] = recorded.version
+        if recorded.boot != self._boot:
+            self._another_boot(recorded)
+        if recorded.mono_ms < self._mono_ms.get(recorded.actor, recorded.mono_ms):
+            self._find(recorded, "time.back", f"{recorded.actor} wrote it before what it wrote earlier in this boot")
+        self._mono_ms[recorded.actor] = recorded.mono_ms
+
+    def _another_boot(self, recorded: Recorded) -> None:
+        """One daemon writes at a time: a boot that is over does not come back."""
+        if recorded.boot in self._boots:
+            self._find(recorded, "boot.again", f"boot {recorded.boot} was over, {self._boot} had begun")
+        self._boots.add(self._boot)
+        self._boot = recorded.boot
+        self._mono_ms = {}
 
     def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
         event = recorded.event
