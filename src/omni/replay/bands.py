@@ -154,7 +154,7 @@ def _gaps(reader: EventReader, until: int) -> Iterator[Gap]:
 def _crash_before(reader: EventReader, started: int) -> Gap | None:
     """The gap that begins with the last word of the boot before; None for the first boot of a log."""
     last = last_word(reader, started)
-    return last and Gap(last.at_ms, None, last.position, None, crashed=True)
+    return Gap(last.at_ms, None, last.position, None, crashed=True) if last else None
 
 
 def last_word(reader: EventReader, started: int) -> Recorded | None:
