@@ -70,17 +70,21 @@ SIGNALS = (
     ("shape", "files and code", 5, 4),
     ("trace", "a trace or code block", 8, 2),
 )
+_POINTS = [
+    (idea, [(each * n, f"complexity: {name} +{each * n}") for n in range(1, most + 1)])
+    for idea, name, each, most in SIGNALS
+]
 
 
 def measure(evidence: dict[str, list[str]], length: int) -> tuple[int, list[str]]:
     """The level and its reasons; `length` is that of the whole text."""
     total = BASE
     reasons: list[str] = []
-    for idea, name, each, most in SIGNALS:
-        if words := evidence.get(idea):
-            points = each * min(len(words), most)
+    for idea, by_number in _POINTS:
+        if idea in evidence and (words := len(evidence[idea])):
+            points, reason = by_number[min(words, len(by_number)) - 1]
             total += points
-            reasons.append(f"complexity: {name} +{points}")
+            reasons.append(reason)
     size = min(20, int(4 * math.log2(1 + length / 60)))
     if size:
         reasons.append(f"complexity: length +{size}")

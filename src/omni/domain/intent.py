@@ -108,60 +108,75 @@ _THINGS = ("soft", "faint", "artefact", "sketch")
 _DEEDS = ("mend", "make", "symptom")
 _RIVALS = ("talk", "standing", "stay", "every", "promise", "away", "cuda", "heavy")
 
-Rule: TypeAlias = tuple[str, str, int, Callable[[Evidence], bool]]
-# reason, kind, points, when
+
+def _always(_: Evidence) -> bool:
+    return True
+
+
+Rule: TypeAlias = tuple[str, str, int, str, Callable[[Evidence], bool]]
+# reason, kind, points, the idea without which it does not hold ("": none), when
 RULES: tuple[Rule, ...] = (
-    ("something of software is to be made or mended", "coding", 16,
+    ("something of software is to be made or mended", "coding", 16, "",
      lambda e: _any(e, "mend", "make", "symptom") and (_software(e) or _two_words(e))),
-    ("software is named, nothing is to be done to it", "coding", -20,
+    ("software is named, nothing is to be done to it", "coding", -20, "",
      lambda e: not _any(e, "mend", "make", "trace") and _any(e, *_RIVALS)),
-    ("software is only named", "coding", -8,
+    ("software is only named", "coding", -8, "",
      lambda e: not _any(e, "mend", "make", "symptom", "trace", *_RIVALS)),
-    ("a standing duty names it", "coding", -25,
+    ("a standing duty names it", "coding", -25, "",
      lambda e: _any(e, "standing", "stay") and not (_any(e, "writes_code", "code_only") or _edits_files(e))),
-    ("what is handed over is code", "coding", 30, lambda e: "writes_code" in e),
-    ("only the code is wanted", "coding", 40, lambda e: "code_only" in e),
-    ("an everyday matter", "coding", -15,
-     lambda e: "everyday" in e and not _software(e) and not _any(e, "mend", "symptom")),
-    ("an idiom", "coding", -10, lambda e: "idiom" in e and not _software(e)),
-    ("the answer is words", "coding", -40, lambda e: "talk" in e and not _wants_mending(e)),
-    ("what is handed over is prose", "coding", -60, lambda e: "writes_prose" in e),
-    ("the code stays as it is", "coding", -70, lambda e: "hands_off" in e),
-    ("a verb of computing with its material", "gpu", 28, lambda e: "compute" in e and _any(e, "cuda", "heavy", "rig")),
-    ("a picture or film is to be made", "gpu", 28, lambda e: "depict" in e and "vision" in e),
-    ("a machine or model with its material", "gpu", 10, lambda e: "cuda" in e and "rig" in e),
-    ("work for a named machine or model", "gpu", 20,
-     lambda e: "labour" in e and "compute" not in e and _any(e, "cuda", "heavy")),
-    ("much material", "gpu", 16, lambda e: "bulk" in e and "rig" in e and _any(e, "compute", "cuda", "heavy")),
-    ("much material", "gpu", 12, lambda e: "bulk" in e and "labour" in e and len(e.get("rig", ())) > 1),
-    ("no verb of computing", "gpu", -20,
+    ("what is handed over is code", "coding", 30, "writes_code", _always),
+    ("only the code is wanted", "coding", 40, "code_only", _always),
+    ("an everyday matter", "coding", -15, "everyday",
+     lambda e: not _software(e) and not _any(e, "mend", "symptom")),
+    ("an idiom", "coding", -10, "idiom", lambda e: not _software(e)),
+    ("the answer is words", "coding", -40, "talk", lambda e: not _wants_mending(e)),
+    ("what is handed over is prose", "coding", -60, "writes_prose", _always),
+    ("the code stays as it is", "coding", -70, "hands_off", _always),
+    ("a verb of computing with its material", "gpu", 28, "compute", lambda e: _any(e, "cuda", "heavy", "rig")),
+    ("a picture or film is to be made", "gpu", 28, "depict", lambda e: "vision" in e),
+    ("a machine or model with its material", "gpu", 10, "cuda", lambda e: "rig" in e),
+    ("work for a named machine or model", "gpu", 20, "labour",
+     lambda e: "compute" not in e and _any(e, "cuda", "heavy")),
+    ("much material", "gpu", 16, "bulk", lambda e: "rig" in e and _any(e, "compute", "cuda", "heavy")),
+    ("much material", "gpu", 12, "bulk", lambda e: "labour" in e and len(e.get("rig", ())) > 1),
+    ("no verb of computing", "gpu", -20, "",
      lambda e: not _any(e, "compute", "heavy", "labour") and not ("cuda" in e and "rig" in e)),
-    ("the code is ready, the run is the work", "gpu", 20,
-     lambda e: "hands_off" in e and _any(e, "cuda", "heavy", "compute", "labour")),
-    ("what is handed over is code", "gpu", -60, lambda e: "writes_code" in e and "hands_off" not in e),
-    ("only the code is wanted", "gpu", -60, lambda e: "code_only" in e),
-    ("software is to be mended", "gpu", -30,
+    ("the code is ready, the run is the work", "gpu", 20, "hands_off",
+     lambda e: _any(e, "cuda", "heavy", "compute", "labour")),
+    ("what is handed over is code", "gpu", -60, "writes_code", lambda e: "hands_off" not in e),
+    ("only the code is wanted", "gpu", -60, "code_only", _always),
+    ("software is to be mended", "gpu", -30, "",
      lambda e: _any(e, "mend", "symptom") and _software(e) and "hands_off" not in e),
-    ("the answer is words", "gpu", -40, lambda e: "talk" in e and not ("heavy" in e and _any(e, "cuda", "rig"))),
-    ("what is handed over is prose", "gpu", -70, lambda e: "writes_prose" in e),
-    ("it recurs and hands something over", "always_on", 14, lambda e: "every" in e and _any(e, "deliver", "tell_if")),
-    ("it waits for a change", "always_on", 10,
-     lambda e: "change" in e and _any(e, "watch", "promise", "tell_if", "every")),
-    ("it watches and tells", "always_on", 8,
-     lambda e: "watch" in e and _any(e, "tell_if", "promise") and "change" in e),
-    ("a watch with a time", "always_on", 10,
-     lambda e: "span" in e and _any(e, "watch", "promise", "tell_if", "lives")),
-    ("what is handed over is code", "always_on", -60, lambda e: "writes_code" in e),
-    ("only the code is wanted", "always_on", -60, lambda e: "code_only" in e),
-    ("what is handed over is prose", "always_on", -20,
-     lambda e: "writes_prose" in e and not _any(e, "standing", "promise")),
-    ("the answer is words", "always_on", -20, lambda e: "talk" in e and not _stands(e)),
-    ("software is to be mended", "always_on", -15, lambda e: "mend" in e and _software(e)),
+    ("the answer is words", "gpu", -40, "talk", lambda e: not ("heavy" in e and _any(e, "cuda", "rig"))),
+    ("what is handed over is prose", "gpu", -70, "writes_prose", _always),
+    ("it recurs and hands something over", "always_on", 14, "every", lambda e: _any(e, "deliver", "tell_if")),
+    ("it waits for a change", "always_on", 10, "change",
+     lambda e: _any(e, "watch", "promise", "tell_if", "every")),
+    ("it watches and tells", "always_on", 8, "watch",
+     lambda e: _any(e, "tell_if", "promise") and "change" in e),
+    ("a watch with a time", "always_on", 10, "span",
+     lambda e: _any(e, "watch", "promise", "tell_if", "lives")),
+    ("what is handed over is code", "always_on", -60, "writes_code", _always),
+    ("only the code is wanted", "always_on", -60, "code_only", _always),
+    ("what is handed over is prose", "always_on", -20, "writes_prose",
+     lambda e: not _any(e, "standing", "promise")),
+    ("the answer is words", "always_on", -20, "talk", lambda e: not _stands(e)),
+    ("software is to be mended", "always_on", -15, "mend", _software),
 )  # fmt: skip
 
 
-_WORDS_OF = {i: [w[1:] for w in WORDS if w[0] == i] for i in {w[0] for w in WORDS}}
-_RULES_OF = {kind: [(r, points, holds) for r, k, points, holds in RULES if k == kind] for kind in BARS}
+_WORDS_OF = {
+    idea: [
+        (kind, [(first + more * n, f"{kind}: '", f"' {first + more * n:+d}") for n in range(most)])
+        for i, kind, first, more, most in WORDS
+        if i == idea
+    ]
+    for idea in {w[0] for w in WORDS}
+}
+_RULES_OF = {
+    kind: [(f"{kind}: {why} {points:+d}", points, idea, holds) for why, k, points, idea, holds in RULES if k == kind]
+    for kind in BARS
+}
 
 
 def _weigh(evidence: Evidence) -> tuple[dict[str, int], list[str]]:
@@ -169,21 +184,28 @@ def _weigh(evidence: Evidence) -> tuple[dict[str, int], list[str]]:
     signals: list[str] = []
     for idea in evidence.keys() & _WORDS_OF.keys():
         words = evidence[idea]
-        for kind, first, more, most in _WORDS_OF[idea]:
-            points = first + more * (min(len(words), most) - 1)
+        for kind, by_number in _WORDS_OF[idea]:
+            points, before, after = by_number[min(len(words), len(by_number)) - 1]
             scores[kind] += points
-            signals.append(f"{kind}: '{words[0]}' {points:+d}")
+            signals.append(before + words[0] + after)
     signals.sort()  # a set has no order, and the same text is to give the same reasons
     for kind, rules in _RULES_OF.items():
-        for reason, points, holds in rules:
-            if scores[kind] <= 0:
-                break  # rules only weigh what words spoke for
-            if holds(evidence):
-                scores[kind] += points
-                signals.append(f"{kind}: {reason} {points:+d}")
+        score = scores[kind]
+        if score <= 0:
+            continue
+        for signal, points, idea, holds in rules:
+            if (not idea or idea in evidence) and holds(evidence):
+                score += points
+                signals.append(signal)
+                if score <= 0:
+                    break  # rules only weigh what words spoke for
+        scores[kind] = score
     return scores, signals
 
 
 def _decide(scores: dict[str, int]) -> str:
-    margin, kind = max(((scores[kind] - bar, kind) for kind, bar in BARS.items()), key=lambda pair: pair[0])
-    return kind if margin >= 0 else "general"
+    best, margin = "general", -1
+    for kind, bar in BARS.items():
+        if scores[kind] - bar > margin:
+            best, margin = kind, scores[kind] - bar
+    return best

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from itertools import zip_longest
 from typing import TypeAlias
 
 from omni.domain import complexity, lexicon, shapes
@@ -81,15 +80,16 @@ def _with_carried(tokens: tuple[str, ...], listed: dict[tuple[str, ...], Ideas])
 
 
 _LISTED = _listed()
-_SINGLES: dict[str, Ideas] = {}
-_PHRASES: dict[str, dict[str, list[Phrase]]] = {}  # by first token, then by second; the longest first
+_KNOWN: dict[str, tuple[Ideas, dict[str, list[Phrase]]]] = {}  # alone, and phrases by second token, the longest first
 
 
 def _enter(tokens: tuple[str, ...], ideas: Ideas) -> None:
+    alone, seconds = _KNOWN.get(tokens[0], ((), {}))
     if len(tokens) == 1:
-        _SINGLES[tokens[0]] = ideas
+        alone = ideas
     else:
-        _PHRASES.setdefault(tokens[0], {}).setdefault(tokens[1], []).append((list(tokens[2:]), ideas))
+        seconds.setdefault(tokens[1], []).append((list(tokens[2:]), ideas))
+    _KNOWN[tokens[0]] = alone, seconds
 
 
 def _fill() -> None:
@@ -100,7 +100,7 @@ def _fill() -> None:
             full[plural] = tuple(dict.fromkeys((*full.get(plural, ()), *ideas)))
     for tokens, ideas in full.items():
         _enter(tokens, ideas)
-    for seconds in _PHRASES.values():
+    for _, seconds in _KNOWN.values():
         for phrases in seconds.values():
             phrases.sort(key=lambda phrase: -len(phrase[0]))
 
@@ -136,9 +136,8 @@ def read(text: str) -> Evidence:
     _find_rhythms(evidence, folded)
     if not plain or _MARKS.search(raw) or raw[1:] != folded[1:]:
         _find_shapes(evidence, raw)
-    stops = sum(token in _STOPS for token in tokens)
-    if stops:
-        evidence["clause"] = [","] * stops
+    if stops := [token for token in tokens if token in _STOPS]:
+        evidence["clause"] = stops
     _hand_over(evidence, hits, tokens)
     return evidence
 
@@ -160,14 +159,15 @@ def _look_up(tokens: list[str]) -> list[Hit]:
     """The longest known term at each place; a phrase takes its words out of play."""
     hits: list[Hit] = []
     free = 0
-    for here, (token, following) in enumerate(zip_longest(tokens, tokens[1:], fillvalue="")):
-        if here < free:
+    for here, token in enumerate(tokens):
+        if token not in _KNOWN or here < free:
             continue
-        seconds = _PHRASES.get(token)
-        if seconds and following in seconds and (phrase := _phrase_at(tokens, here, seconds[following])):
+        ideas, seconds = _KNOWN[token]
+        following = tokens[here + 1] if here + 1 < len(tokens) else ""
+        if following in seconds and (phrase := _phrase_at(tokens, here, seconds[following])):
             free = phrase[1]
             hits.append(phrase)
-        elif ideas := _SINGLES.get(token):
+        elif ideas:
             hits.append((here, here + 1, token, ideas))
     return hits
 
