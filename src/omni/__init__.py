@@ -1,3 +1,3 @@
 """Omni: a task dispatcher for AI work."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

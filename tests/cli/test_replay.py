@@ -18,6 +18,7 @@ from tests.cli.conftest import Daemon, Omni
 from tests.replay.logs import AT_MS, beginning, completed_life, life, write
 from tests.replay.test_timeline import ONE, STORY, TWO
 
+from omni import __version__
 from omni.config import log_path
 from omni.domain import events as ev
 
@@ -154,7 +155,7 @@ def test_modes_and_outcomes_have_colours_unless_nobody_wants_them(told: Omni) ->
 def test_the_state_at_a_moment_is_what_had_happened_by_then(told: Omni) -> None:
     assert told("replay", "at", "12").stdout.splitlines()[1:] == [
         "mode     DEGRADED: the proxy is down, since 2026-09-21 14:13:20",
-        "daemon   omni 0.1.0, pid 1, running, started 2026-09-21 14:13:20",
+        f"daemon   omni {__version__}, pid 1, running, started 2026-09-21 14:13:20",
         "health   nothing is known to be down",
         "tasks    1 dispatching",
         "",

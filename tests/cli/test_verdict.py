@@ -10,6 +10,7 @@ from tests.replay.lived import Edit, check, edited, eventful, inputs, without
 from tests.sim.conftest import make_scratch
 from tests.sim.world import World
 
+from omni import __version__
 from omni.cli import verdict
 from omni.domain import events as ev
 
@@ -49,7 +50,7 @@ def test_the_first_divergence_shows_both_sides_field_by_field(day: World, tmp_pa
     assert "divergences; the first:" in text
     assert '    command   {"type":"CreateTask"' in text
     assert '      event.route.executor: recorded "second", decided "retrier"' in text
-    assert "recorded by omni 0.1.0, decided by omni 0.1.0" in text
+    assert f"recorded by omni {__version__}, decided by omni {__version__}" in text
     first = report.redecided.first
     assert first is not None
     assert verdict.next_step(report).startswith(f"omni replay at {first.position - 1},")

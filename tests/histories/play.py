@@ -35,7 +35,7 @@ from omni.replay.verify import judge
 OWNER = timezone(timedelta(hours=8))  # a day begins at 16:00 UTC: every figure by day has to know
 OFFSET_MS = 8 * 3_600_000
 HOUSE = Path(__file__).with_name("house.yaml")
-VERSION, PID = "0.1.0", 4_200
+VERSION, PID = "0.1.0", 4_200  # the logs stay as they are when ours goes up
 SECRETS = (
     "LITE_LLM_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "ANTHROPIC_BACKUP_KEY", "OPENROUTER_BACKUP_KEY",
     "OPENCLAW_GATEWAY_TOKEN", "MOLTBOT_GATEWAY_TOKEN",

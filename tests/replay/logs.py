@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from omni import __version__
 from omni.config import log_path
 from omni.domain import attempt as attempts
 from omni.domain import events as ev
@@ -111,7 +112,7 @@ def failed_life(number: int) -> list[tuple[str, Any]]:
 def beginning() -> list[tuple[str, Any]]:
     """What a daemon writes first."""
     return [
-        (ev.SYSTEM_STREAM, ev.DaemonStarted("0.1.0", 1, "boot-1")),
+        (ev.SYSTEM_STREAM, ev.DaemonStarted(__version__, 1, "boot-1")),
         (ev.ROUTER_STREAM, ev.RouterStarted("boot-1")),
         (ev.ROUTER_STREAM, ev.RoutingConfigured(SETTINGS)),
     ]

@@ -48,7 +48,8 @@ def small(language: Language, title: str, parts: Iterable[str]) -> str:
         f'<!DOCTYPE html>\n<html lang="{HTML_LANGUAGE[language]}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{escape(title)} · Omni</title>\n'
-        '<link rel="icon" href="/static/icon.svg">\n<link rel="stylesheet" href="/static/omni.css">\n</head>\n<body class="small">\n<main id="main">\n'
+        '<link rel="icon" href="/static/icon.svg">\n<link rel="stylesheet" href="/static/omni.css">\n</head>\n'
+        '<body class="small">\n<main id="main">\n'
         f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
     )
 
