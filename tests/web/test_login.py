@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +311,46 @@ def test_a_code_cannot_write_headers_or_markup(tmp_path: Path) -> None:
     in_town(tmp_path, test)
 
 
+@pytest.mark.parametrize(
+    "path", ["//evil.example/x", "/%5Cevil.example/x", "/%09/evil.example/x", "http://evil.example/x"]
+)
+def test_the_way_on_after_a_login_stays_in_this_house(path: str, tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        page = await town.ask("GET", path, PAGE)
+        assert page.status == 401
+        assert re.fullmatch(r"/(?!/)[\w%./-]*x", re.findall(r'<a href="([^"]*)"', page.body)[-1])
+
+    in_town(tmp_path, test)
+
+
+@pytest.mark.parametrize("line", ["OPTIONS * HTTP/1.1", "GET foo HTTP/1.1"])
+def test_a_request_without_a_path_is_one_more_stranger(line: str, tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        method, path, _ = line.split()
+        assert (await town.ask(method, path)).status == 401
+
+    in_town(tmp_path, test)
+
+
+def test_a_session_that_was_left_does_not_come_back_when_the_disk_was_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    async def test(town: Town) -> None:
+        cookie = await town.log_in()
+        page = await town.ask("GET", "/", {**PAGE, **cookie})
+        csrf = page.body.partition('name="csrf" value="')[2].partition('"')[0]
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions, "replace_private", full)
+            assert (await town.post("/logout", {"csrf": csrf}, {**town.own, **cookie})).status == 303
+        await town.house.restart_door()
+        assert (await town.ask("GET", "/api/status", cookie)).status == 401
+
+    in_town(tmp_path, test)
+
+
 # --- what a cookie does not open -------------------------------------------------------------------------------------
 
 
@@ -533,11 +575,22 @@ def test_the_file_of_sessions_is_private_and_opens_nothing(tmp_path: Path) -> No
     in_town(tmp_path, test)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"mark":"","ends_ms":{"":99999999999999}}', '{"mark":7}'])
+DAMAGED = (
+    b"",
+    b"{",
+    b"[]",
+    b'{"mark":"","ends_ms":{"":99999999999999}}',
+    b'{"mark":7}',
+    b'{"mark":"\xff","ends_ms":{}}',
+    b'{"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_file_of_sessions_lets_nobody_in_and_is_mended_by_the_next_login(
-    content: str, tmp_path: Path
+    content: bytes, tmp_path: Path
 ) -> None:
-    (tmp_path / "sessions").write_text(content)
+    (tmp_path / "sessions").write_bytes(content)
 
     async def test(town: Town) -> None:
         name = f"omni_session_{town.house.door.port}"

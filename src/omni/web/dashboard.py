@@ -92,7 +92,7 @@ class Dashboard:
 
     def admit(self, scope: Scope) -> str | Refusal:
         """The session of a browser, for our own paths alone."""
-        return self._login.admit(scope) if scope["path"].split("/")[1] in self._rooms else ""
+        return self._login.admit(scope) if scope["path"][1:].partition("/")[0] in self._rooms else ""
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
         """Say in a page what the gate has said."""

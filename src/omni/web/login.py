@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Callable
 from html import escape
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -171,12 +172,17 @@ class Login:
         parts = [
             f"<p>{escape(self._say('door.how'))}</p>",
             f"<pre><code>{COMMAND}</code></pre>",
-            f'<p>{escape(self._say("door.again"))} <a href="{escape(path)}">{escape(self._say("door.go"))}</a></p>',
+            f'<p>{escape(self._say("door.again"))} <a href="{_own(path)}">{escape(self._say("door.go"))}</a></p>',
         ]
         return small(self._language, self._say("door.needed"), parts)
 
     def _say(self, key: str) -> str:
         return say(self._language, key, {})
+
+
+def _own(path: str) -> str:
+    """A path that was asked for, as an address of ours: one that begins with two slashes would name another host."""
+    return "/" + quote(path.lstrip("/"))
 
 
 def _is_lured(scope: Scope) -> bool:

@@ -7,6 +7,7 @@ new token voids every session and link by itself, and the file that carries sess
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import secrets
 from pathlib import Path
@@ -110,7 +111,7 @@ class Sessions:
     def _read(self) -> dict[str, Millis]:
         try:
             kept = msgspec.json.decode(self._file.read_bytes(), type=_Kept)
-        except (OSError, msgspec.DecodeError):  # none yet, or damaged: people log in again
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError):  # none yet, or damaged: people log in again
             return {}
         return kept.ends_ms if kept.mark and kept.mark == self._mark else {}
 
@@ -119,5 +120,7 @@ class Sessions:
             content = msgspec.json.encode(_Kept(self._mark, self._ends_ms)).decode()
             try:
                 await asyncio.to_thread(replace_private, self._file, content)
-            except OSError as error:  # a full disk must not lock the owner out; only a restart forgets this session
+            except OSError as error:  # a full disk must not lock the owner out; only a restart forgets the sessions
                 log.warning("sessions.not_kept", file=str(self._file), error=str(error))
+                with contextlib.suppress(OSError):  # what it holds may be void since
+                    self._file.unlink(missing_ok=True)
