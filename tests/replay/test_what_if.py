@@ -472,6 +472,8 @@ def test_a_failover_whose_evidence_does_not_meet_it_is_in_doubt_for_a_bounded_ti
     assert answer.doubts["channels"].times == 1, "one call was made while the mode may have been another"
     assert answer.cost.unknown == 1
     assert answer.cost.same_usd == pytest.approx(1.80)
+    assert fates(answer) == {"during": "unsure"}, "its call may have gone to a proxy that was gone"
+    assert (answer.failed.unknown, answer.latency.unknown) == (1, 1)
 
 
 def test_a_lower_threshold_may_have_tripped_on_what_nobody_wrote_down_and_the_answer_says_so() -> None:
@@ -481,6 +483,28 @@ def test_a_lower_threshold_may_have_tripped_on_what_nobody_wrote_down_and_the_an
     assert "does not hold" in answer.doubts["thresholds"].what
     assert answer.changed
     assert answer.cost.unknown == 0
+
+
+@pytest.mark.parametrize("changed", [{"proxy_failures": 1}, {"proxy_every_ms": 1}], ids=["lower", "other probes"])
+def test_no_figure_is_whole_where_nobody_knows_which_failovers_there_would_have_been(changed: dict[str, int]) -> None:
+    story = Story()
+    outage(story)
+    view = by_thresholds(story, **changed).view()
+    for name in ("cost", "latency", "held", "failed"):
+        assert (view[name]["whole"], view[name]["label"]) == (False, "recorded + unknown"), name
+        assert view[name]["doubts"] == [view["unknown"][0]["kind"]]
+    same = story.by(health=WATCHED).view()
+    assert all(same[name]["whole"] and not same[name]["doubts"] for name in ("cost", "latency", "held", "failed"))
+
+
+def test_a_latency_is_not_whole_where_moved_tasks_take_slots_of_others() -> None:
+    story = Story(worker("one", keywords=("greet",)), worker("two"))
+    story.whole("a", description="greet them")
+    story.whole("b", executor="one")
+    answer = story.by(executors=(worker("one"), worker("two", keywords=("greet",))))
+    view = answer.view()
+    assert view["latency"]["doubts"] == ["slots"]
+    assert view["failed"]["doubts"] == []
 
 
 def test_a_longer_dwell_leaves_the_return_in_doubt_and_a_shorter_one_the_time_before_it() -> None:

@@ -17,6 +17,7 @@ from omni.domain.values import Held, Mode, Route, TaskSpec, TaskState
 from omni.replay.what_if.caps import Caps
 from omni.replay.what_if.figures import Chosen, Fate
 from omni.replay.what_if.money import Purse
+from omni.replay.what_if.waits import Waits
 from omni.replay.what_if.world import Life, Moment, World, chosen, key_of, same_way
 
 _NEWER_RULES = "by today's rules, the configuration being the same: "
@@ -25,9 +26,10 @@ _NEWER_RULES = "by today's rules, the configuration being the same: "
 class Routing:
     """Puts routing decisions again."""
 
-    def __init__(self, world: World, purse: Purse) -> None:
+    def __init__(self, world: World, purse: Purse, waits: Waits) -> None:
         self._world = world
         self._purse = purse
+        self._waits = waits
         self._caps = Caps(world)
 
     def created(self, now: Moment, spec: TaskSpec, life: Life, task_id: str) -> None:
@@ -52,6 +54,8 @@ class Routing:
         if task.state is TaskState.HELD and task.capped is not None and not self._caps.fits(now, task, life):
             over = ev.TaskHeld(task.held or _STILL, task.capped)
             return self._purse.hold(now, task, life, over, "there was room under the caps again")
+        if task.state is TaskState.HELD and task.capped is not None and not self._waits.goes_on(now, task, life):
+            return None
         if self._is_reroute(task, again=again) and self._stays(task, life):
             return self._compare(now, event, task, life, {life.route}, "its executor was not gone")
         choices = [self._choice(task, mode) for mode in self._modes(now)]

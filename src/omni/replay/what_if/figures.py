@@ -43,6 +43,9 @@ FATES: dict[str, Meaning] = {
     "other_time": Meaning(2, RECORDED, UNKNOWN, "moved"),
     "other_price": Meaning(1, RECORDED, RECORDED, "moved"),
 }
+FIGURES = ("cost", "latency", "held", "failed")
+# Doubts that are no task's own, and the figures that are not whole while they stand.
+_REACHES = {"thresholds": FIGURES, "probes": FIGURES, "slots": ("latency",)}
 FINAL = 5  # from this weight on nothing more can be said of a task
 
 
@@ -120,7 +123,7 @@ class Money(msgspec.Struct):
         plain |= {"policy_usd": self.policy_usd, "delta_usd": self.delta_usd}
         return {name: money(value) if isinstance(value, float) else value for name, value in plain.items()} | {
             "label": label_of(
-                repriced=bool(self.repriced), unknown=self.in_doubt, known=self.known
+                repriced=bool(self.repriced), unknown=self.in_doubt or self.recorded_unknown > 0, known=self.known
             ),
             "labels": {
                 "recorded_usd": RECORDED, "same_usd": RECORDED, "avoided_usd": RECORDED, "repriced_usd": REPRICED,
@@ -272,9 +275,17 @@ class Answer(msgspec.Struct):
         if at is not None:
             known.at(at)
 
+    def figure(self, name: str) -> dict[str, Any]:
+        """One figure as JSON; `doubts` names what the log cannot tell of it beside its own unknown parts."""
+        view: dict[str, Any] = getattr(self, name).view()
+        view["doubts"] = doubts = [kind for kind in self.doubts if name in _REACHES.get(kind, ())]
+        if doubts and UNKNOWN not in view["label"]:
+            view["label"] = f"{view['label']} + {UNKNOWN}"
+        return view | {"whole": view["whole"] and not doubts}
+
     def view(self) -> dict[str, Any]:
         """As JSON, without the dust of adding floats."""
-        figures = {name: getattr(self, name).view() for name in ("cost", "latency", "held", "failed")}
+        figures = {name: self.figure(name) for name in FIGURES}
         counts = {name: getattr(self, name) for name in ("after", "until", "events", "tasks", "decisions", "asked")}
         doubts = [{"kind": kind, **msgspec.to_builtins(each)} for kind, each in self.doubts.items()]
         changes = [each.view() for each in self.changes]

@@ -58,6 +58,8 @@ class Purse:
             return self._go(now, event, Call(RECORDED, was, was, life, counted=False, paid=event.paid), event)
         world.answer.asked += 1
         way = self._way(now, event, was, life)
+        if way is None and task is not None and not life.final and world.modes.differs(now.at):
+            world.unsure(now, task, life, "its call may have gone another way, or to nobody: the mode is not known")
         label = life.change.means.calls if life.change and life.final else RECORDED if way == was else MOVED
         label = UNKNOWN if way is None and label == MOVED else label
         call = Call(label, was, way, life, counted=True, paid=event.paid)
@@ -213,13 +215,21 @@ class Purse:
         world, over = self._world, event.capped
         assert over is not None
         rules = world.shadow.settings.budget
-        if task is None or (over.at_cap == "degrade") == (rules.at_cap == "degrade"):
+        if task is None:
             return None
+        if (over.at_cap == "degrade") == (rules.at_cap == "degrade"):
+            return self._held_too(now, task, life, cap, ask) if rules.at_cap != "degrade" else None
         if rules.at_cap == "degrade":
             then = chosen(life.route, "a free call would have been made instead")
             return world.turn(now, task, life, "let_on", chosen(task.route, over.reason), then)
         capped = budget.capped(cap, rules.at_cap, world.day(now.at), ask)
         return self.hold(now, task, life, budget.held(task, capped), "a free call was made instead")
+
+    def _held_too(self, now: Moment, task: Task, life: Life, cap: Cap, ask: Ask) -> None:
+        """Remember how the policy would have held what the record holds."""
+        rules, day = self._world.shadow.settings.budget, self._world.day(now.at)
+        life.capped = budget.held(task, budget.capped(cap, rules.at_cap, day, ask)).capped
+        life.sooner = False
 
     # --- books --------------------------------------------------------------------------------------------------------
 

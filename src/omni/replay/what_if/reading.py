@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.errors import Refused
@@ -34,6 +36,7 @@ from omni.replay.what_if.figures import Answer
 from omni.replay.what_if.money import Purse
 from omni.replay.what_if.pace import Pace
 from omni.replay.what_if.policy import Policy, PriceOf, nothing_known, paths_in
+from omni.replay.what_if.waits import Waits
 from omni.replay.what_if.world import Life, Moment, World, chosen
 
 STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.HEALTH_STREAM, ev.SYSTEM_STREAM, ev.TASK_PREFIX)
@@ -85,15 +88,18 @@ class SecondReading:
     def __init__(self, policy: Policy | None, price: PriceOf, after: int, until: int) -> None:
         self.answer = Answer(after, until)
         self.configured = False
+        self._now = Moment(after, 0)
         self._world = World(policy, price, self.answer)
         self._purse = Purse(self._world)
         self._caps = Caps(self._world)
-        self._routing = Routing(self._world, self._purse)
+        self._waits = Waits(self._world, self._purse)
+        self._routing = Routing(self._world, self._purse, self._waits)
         self._pace = Pace(self._world)
         self._judges: dict[type[Any], Callable[[Moment, Any, Task, Life], None]] = {
             ev.TaskRouted: self._routing.routed,
             ev.TaskResolved: self._resolved,
             ev.TaskHeld: self._held,
+            ev.TaskCancelled: self._cancelled,
             ev.TaskSuspended: self._suspended,
             ev.AttemptPlanned: self._planned,
             ev.AttemptSucceeded: self._succeeded,
@@ -105,9 +111,9 @@ class SecondReading:
 
     def take(self, position: int, stream: str, at: Millis, event: Any) -> None:
         """Take in one event."""
-        now = Moment(position, at, stream)
+        self._now = now = Moment(position, at, stream)
         if not self._world.active and position > self.answer.after:
-            self._begin(at)
+            self._begin(now)
         self.answer.events += self._world.active
         if stream == ev.HEALTH_STREAM:
             self._health(now, event)
@@ -120,7 +126,9 @@ class SecondReading:
 
     def close(self) -> Answer:
         """Count what is still open, and give the answer."""
-        for life in self._world.lives.values():
+        for task_id, life in self._world.lives.items():
+            if (task := self._world.board.tasks.get(task_id)) is not None:
+                self._waits.ended(replace(self._now, stream=task.stream), task, life)
             self._world.close(life, "", None)
         self._purse.close()
         self.answer.cost.unknown_tasks = sum(change.costs_unknown for change in self.answer.changes)
@@ -128,10 +136,11 @@ class SecondReading:
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, at: Millis) -> None:
+    def _begin(self, now: Moment) -> None:
         self._world.active = True
         self._world.configure(self._world.board.settings)
-        self._world.modes.begin(at)
+        self._world.modes.begin(now.at)
+        self._waits.look(now)
 
     def _health(self, now: Moment, event: Any) -> None:
         world = self._world
@@ -159,6 +168,7 @@ class SecondReading:
         if isinstance(event, ev.RoutingConfigured):
             self.configured = True
             world.configure(event.settings)
+            self._waits.look(now)
         back = isinstance(event, ev.ExecutorNoted) and event.health.state == "ready"
         if back or isinstance(event, ev.RoutingConfigured):
             self._routing.released(now)
@@ -190,6 +200,8 @@ class SecondReading:
         else:
             self._purse.refused(now, event, task)
         self._evolve(now, event)
+        if isinstance(event, ev.CallSettled):
+            self._waits.look(now)
 
     def _lives_on(self, now: Moment, event: Any, task: Task, life: Life) -> None:
         """Judge one event in the life of a task, and apply it."""
@@ -219,6 +231,13 @@ class SecondReading:
 
     def _resolved(self, now: Moment, event: ev.TaskResolved, task: Task, life: Life) -> None:
         life.asked_again = event.decision == "retry"
+        if life.asked_again:
+            self._waits.asked(now, task, life)
+        else:
+            self._waits.ended(now, task, life)
+
+    def _cancelled(self, now: Moment, event: ev.TaskCancelled, task: Task, life: Life) -> None:
+        self._waits.ended(now, task, life)
 
     def _held(self, now: Moment, event: ev.TaskHeld, task: Task, life: Life) -> None:
         if not self._world.active:
@@ -233,6 +252,7 @@ class SecondReading:
         """The record had no money to start it: would the policy have had?"""
         over = self._caps.at_dispatch(now, task, life)
         if isinstance(over, ev.TaskHeld):
+            life.capped, life.sooner = over.capped, False
             return
         route, why = (over.route, over.reason) if over is not None else (life.route, "there is room under the caps")
         was = chosen(task.route, event.held.reason)

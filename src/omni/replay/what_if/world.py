@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from omni.domain import budget
 from omni.domain.board import Board
 from omni.domain.task import Task
-from omni.domain.values import Millis, Route, RoutingSettings
+from omni.domain.values import Capped, Millis, Route, RoutingSettings
 from omni.replay.what_if.figures import FATES, FINAL, RECORDED, UNKNOWN, Answer, Change, Chosen, Fate
 from omni.replay.what_if.modes import Modes
 from omni.replay.what_if.policy import Ladders, Policy, PriceOf
@@ -26,6 +26,8 @@ class Life(msgspec.Struct):
     held_recorded: bool = False
     asked_again: bool = False  # a person's retry was the last word
     waited: bool = False  # it queued while all slots were taken
+    capped: Capped | None = None  # the cap that it would have been held at, where it is held on both sides
+    sooner: bool = False  # and there was room by the policy before there was in the record
     change: Change | None = None
 
     @property
