@@ -18,7 +18,7 @@ from omni.config.settings import routing_settings
 from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.values import Usage
-from omni.replay.what_if import policy_of
+from omni.replay.what_if import Answer, policy_of
 
 TODAY = """\
 lite_llm_url: http://127.0.0.1:4000
@@ -183,3 +183,28 @@ def test_a_document_holds_every_label(told: Omni) -> None:
     for figure in ("cost", "latency", "held", "failed"):
         assert document[figure]["label"].split(" + ")[0] in {"recorded", "re-priced", "unknown"}
         assert isinstance(document[figure]["whole"], bool)
+
+
+def test_no_figure_looks_whole_to_people_where_nobody_knows_which_failovers_there_would_have_been() -> None:
+    answer = Answer(0, 9)
+    sound = what_if.lines("tried.yaml", answer)
+    assert not any("+ ?" in line for line in sound)
+    answer.doubt("thresholds", "lower thresholds may have tripped")
+    figures = [line for line in what_if.lines("tried.yaml", answer) if line.startswith(("cost", "lat", "held", "fail"))]
+    assert len(figures) == 4
+    for line in figures:
+        assert line.count("+ ?") == 2, line
+        assert line.endswith("see below")
+
+
+def test_a_bill_that_nobody_knew_leaves_the_sums_of_both_sides_open_and_not_their_difference() -> None:
+    answer = Answer(0, 9)
+    answer.cost.book("recorded", None)
+    answer.cost.book("recorded", 0.5)
+    [cost] = [line for line in what_if.lines("tried.yaml", answer) if line.startswith("cost")]
+    assert [part.strip() for part in cost.split("  ") if part.strip()][1:5] == [
+        "$0.50 + ?",
+        "$0.50 + ?",
+        "$0.00",
+        "recorded + unknown",
+    ]

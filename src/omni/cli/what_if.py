@@ -116,26 +116,26 @@ def _places(context: Context) -> list[Path]:
 
 def _figures(answer: Answer) -> list[str]:
     rows = [
-        ("cost", *_money(answer.cost)),
-        ("latency", *_latency(answer.latency)),
-        ("held", *_tally(answer.held)),
-        ("failed", *_tally(answer.failed)),
+        ("cost", *_money(answer.cost, answer.figure("cost"))),
+        ("latency", *_latency(answer.latency, answer.figure("latency"))),
+        ("held", *_tally(answer.held, answer.figure("held"))),
+        ("failed", *_tally(answer.failed, answer.figure("failed"))),
     ]
     refused = [f"and {answer.refused:,} tasks would not have been accepted"] if answer.refused else []
     return [*table(_HEAD, rows), *refused]
 
 
-def _money(cost: Money) -> tuple[str, ...]:
-    view = cost.view()
+def _money(cost: Money, view: dict[str, Any]) -> tuple[str, ...]:
     parts = [f"{usd(cost.same_usd)} recorded"] if cost.repriced else []
     parts += [f"{usd(cost.repriced_usd)} re-priced"] if cost.repriced else []
     split = f" ({' + '.join(parts)})" if parts else ""
+    differs = cost.in_doubt or view["doubts"]  # a bill that nobody knows is the same on both sides
     return (
-        usd(cost.recorded_usd),
-        f"{usd(cost.policy_usd)}{split}{_and_more(cost.in_doubt)}",
-        f"{_signed_usd(view['delta_usd'])}{_and_more(cost.in_doubt)}",
+        f"{usd(cost.recorded_usd)}{_and_more(cost.recorded_unknown)}",
+        f"{usd(cost.policy_usd)}{split}{_and_more(not view['whole'])}",
+        f"{_signed_usd(view['delta_usd'])}{_and_more(differs)}",
         str(view["label"]),
-        _unknown_money(cost),
+        _unknown_of(_unknown_money(cost), view),
     )
 
 
@@ -148,29 +148,38 @@ def _unknown_money(cost: Money) -> str:
     return ", ".join(text for number, text in says if number) or "-"
 
 
-def _latency(latency: Latency) -> tuple[str, ...]:
+def _latency(latency: Latency, view: dict[str, Any]) -> tuple[str, ...]:
     unknown = f"{latency.unknown:,} tasks (recorded: mean {_mean(latency.unknown_ms, latency.unknown)})"
+    more = _and_more(not view["whole"])
     return (
         f"mean {_mean(latency.recorded_ms, latency.recorded)} of {latency.recorded:,}",
-        f"mean {_mean(latency.same_ms, latency.same)} of {latency.same:,}{_and_more(latency.unknown)}",
-        f"0 s{_and_more(latency.unknown)}",
-        str(latency.view()["label"]),
-        unknown if latency.unknown else "-",
+        f"mean {_mean(latency.same_ms, latency.same)} of {latency.same:,}{more}",
+        f"0 s{more}",
+        str(view["label"]),
+        _unknown_of(unknown if latency.unknown else "-", view),
     )
 
 
-def _tally(tally: Tally) -> tuple[str, ...]:
-    view = tally.view()
+def _tally(tally: Tally, view: dict[str, Any]) -> tuple[str, ...]:
+    unknown = f"{tally.unknown:,} tasks, {tally.unknown_recorded:,} of them in the record" if tally.unknown else "-"
+    more = _and_more(not view["whole"])
     return (
         f"{tally.recorded:,} tasks",
-        f"{view['policy']:,}{_and_more(tally.unknown)}",
-        f"{tally.delta:+,}{_and_more(tally.unknown)}" if tally.delta else f"0{_and_more(tally.unknown)}",
+        f"{view['policy']:,}{more}",
+        f"{tally.delta:+,}{more}" if tally.delta else f"0{more}",
         str(view["label"]),
-        f"{tally.unknown:,} tasks, {tally.unknown_recorded:,} of them in the record" if tally.unknown else "-",
+        _unknown_of(unknown, view),
     )
 
 
-def _and_more(unknown: int | bool) -> str:
+def _unknown_of(own: str, view: dict[str, Any]) -> str:
+    """What is unknown of a figure: its own parts, and what the last part of the answer says of the whole history."""
+    said = [own] if own != "-" else []
+    said += ["see below"] if view["doubts"] else []
+    return ", ".join(said) or "-"
+
+
+def _and_more(unknown: object) -> str:
     """No sum with unknown parts looks whole."""
     return " + ?" if unknown else ""
 
@@ -204,7 +213,7 @@ def _change(change: Change) -> list[str]:
     if money.avoided:
         priced += f", {usd(money.avoided_usd)} not spent then"
     if money.unknown:
-        priced += f", {money.unknown} calls unknown"
+        priced += f", {money.unknown:,} calls unknown"
     ended = f"; recorded: {'ran later and ' if change.ran_later else ''}{change.ended or 'not ended'}"
     return [
         f"  {change.task}  {local_time(timestamp(change.at_ms))}  {_FATES[change.fate]}",
