@@ -17,7 +17,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.values import PROXY, Budget, ExecutorSpec, RoutingSettings, Tier
 from omni.eventlog.sqlite import SqliteEventStore
-from omni.eventlog.store import Entry, Recorded
+from omni.eventlog.store import Entry, Recorded, Row
 from omni.replay.verify import Report, verify
 
 PAID = (Tier("P1", "small", "large", paid=True),)
@@ -28,6 +28,14 @@ SETTINGS = RoutingSettings(
     watched=True,
 )
 Edit = Callable[[list[Recorded]], list[Recorded]]
+
+
+def stored(row: Recorded) -> Row:
+    """The row as the log holds it."""
+    said = None if row.input is None else row.input.decode()
+    where = (row.at_ms, row.mono_ms, row.boot, row.actor, row.cause)
+    name, schema, body = codec().encode(row.event)
+    return (row.position, row.stream, row.version, name, schema, *where, body, said)
 
 
 def goes_on(world: World, rounds: int) -> None:

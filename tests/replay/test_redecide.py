@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.replay.lived import after, check, copied, edited, eventful, groups, inputs, where, without
+from tests.replay.lived import after, check, copied, edited, eventful, groups, inputs, stored, where, without
 from tests.replay.logs import codec
 from tests.sim.conftest import make_scratch
 from tests.sim.outside import VirtualClock
@@ -36,8 +36,9 @@ from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.store import Recorded
 from omni.replay import evidence
+from omni.replay.divergence import Redecided
 from omni.replay.inputs import ERASED, MISSING, Inputs, Unreadable
-from omni.replay.redecide import CUT_SHORT, Redecide, Redecided
+from omni.replay.redecide import CUT_SHORT, Redecide
 from omni.replay.rules import RuleCheck
 from omni.replay.verify import verify
 from omni.runtime.kernel import Kernel
@@ -262,9 +263,9 @@ def test_a_turn_that_another_boot_follows_is_whole(day: World) -> None:
     rows = list(day.store.read())
     cut = where(rows, ev.TaskRouted) + 1
     assert rows[cut].cause == rows[cut - 1].cause
-    again = Redecide(lambda *_: None)
+    again = Redecide(lambda row: rows[row[0] - 1], lambda *_: None)
     for row in [*rows[:cut], replace(rows[0], boot="another", input=None)]:
-        again(row)
+        again(stored(row))
     assert CUT_SHORT not in again.finish().undecided
 
 
@@ -275,7 +276,7 @@ def test_a_boot_that_is_over_does_not_come_back_and_no_time_goes_back_within_one
     def found(row: Recorded) -> set[str]:
         rules = RuleCheck()
         for each in [*rows[:at], row, *rows[at + 1 :]]:
-            rules(each)
+            rules(stored(each), each.event)
         return {each.rule for each in rules.findings}
 
     assert found(rows[at]) == set()

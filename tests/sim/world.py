@@ -40,10 +40,10 @@ from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettin
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
-from omni.eventlog.store import Entry, EventStore, Head, OutcomeUnknown, Recorded
+from omni.eventlog.store import Entry, EventStore, Head, OutcomeUnknown, Recorded, Row
 from omni.eventlog.upcasters import UPCASTERS
 from omni.replay import evidence
-from omni.replay.redecide import Redecided
+from omni.replay.divergence import Redecided
 from omni.replay.verify import judge
 from omni.runtime.archive import fold
 from omni.runtime.kernel import Behaviour, Kernel
@@ -122,6 +122,12 @@ class FailingStore:
         self, after: int = 0, *, prefixes: Sequence[str] = (), until: int | None = None, check: bool = False
     ) -> Iterator[Recorded]:
         return self._real.read(after, prefixes=prefixes, until=until, check=check)
+
+    def rows(self, after: int, until: int) -> Iterator[Row]:
+        return self._real.rows(after, until)
+
+    def recorded(self, row: Row) -> Recorded:
+        return self._real.recorded(row)
 
     def facts(
         self, after: int, prefixes: Sequence[str], *, until: int | None = None, types: Sequence[str] = ()

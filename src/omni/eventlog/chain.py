@@ -19,6 +19,8 @@ COLUMNS: Final = (
     "position", "stream", "version", "type", "schema", "at_ms", "mono_ms", "boot", "actor", "cause", "body", "input",
     "prev_hash", "hash",
 )  # fmt: skip
+# Where in a row they stand.
+POSITION, STREAM, VERSION, TYPE, SCHEMA, AT_MS, MONO_MS, BOOT, ACTOR, CAUSE, BODY, INPUT = range(len(COLUMNS) - 2)
 GENESIS: Final = hashlib.sha256(b"omni event log, format 1").digest()
 
 _encode = msgspec.msgpack.Encoder().encode

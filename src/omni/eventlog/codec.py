@@ -68,6 +68,11 @@ class Codec:
         except _UNREADABLE as error:
             raise CorruptLog(f"{type_name} schema {schema} cannot be read: {error}", hint="omni verify") from error
 
+    def holds(self, type_name: str, schema: int, body: str, event: Any) -> bool:
+        """Whether a row's text is this event's to the letter; where it is not, the row may still mean the same."""
+        known = self._names.get(type(event))
+        return known == (type_name, schema) and bool(self._encode(event).decode() == body)
+
     def stored_as(self, types: Iterable[str]) -> tuple[str, ...]:
         """All names under which events of these types may stand in a log: an upcaster may have given them new ones.
 

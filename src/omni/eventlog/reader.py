@@ -12,7 +12,7 @@ from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.codec import Codec, grow
 from omni.eventlog.connection import Rows, SharedReader
 from omni.eventlog.payloads import is_stub
-from omni.eventlog.store import Head, Mark, Recorded
+from omni.eventlog.store import Head, Mark, Recorded, Row
 
 BATCH_ROWS: Final = 2_000
 _VERIFY: Final = "omni verify"
@@ -56,7 +56,7 @@ class LogReader:
                 _require_dense(rows, after)
             if check:
                 previous = _require_chained(rows, previous)
-            yield from map(self._record, rows)
+            yield from map(self.recorded, rows)
             if len(rows) < BATCH_ROWS:
                 return
             after = _further(rows[-1][0], after)
@@ -81,7 +81,7 @@ class LogReader:
         """Return the newest event of one type in one stream up to a position, going backwards from its end."""
         names = self._codec.stored_as((type_name,))
         while rows := self._rows(_newest_query(len(names)), (stream, until, *names)):
-            found = self._record(rows[0])
+            found = self.recorded(rows[0])
             if found.event.__struct_config__.tag == type_name:
                 return found
             until = found.position - 1
@@ -103,7 +103,7 @@ class LogReader:
 
     def stream(self, stream: str) -> list[Recorded]:
         """Return one stream from its first event on."""
-        return [self._record(row) for row in self._rows(_STREAM, (stream,))]
+        return [self.recorded(row) for row in self._rows(_STREAM, (stream,))]
 
     def find_streams(self, prefix: str, limit: int) -> list[str]:
         """Return the first streams, by name, that start with the prefix."""
@@ -135,7 +135,22 @@ class LogReader:
         """Let go of the database."""
         self._shared.close()
 
-    def _record(self, row: tuple[Any, ...]) -> Recorded:
+    def rows(self, after: int, until: int) -> Iterator[Row]:
+        """Yield the rows with `after < position <= until` as they are stored, without their hashes.
+
+        Raises CorruptLog at the first that is missing.
+        """
+        sql, _ = _batch_query((), check=False)
+        while after < until:
+            rows = self._rows(sql, (after, until))
+            _require_dense(rows, after)
+            yield from rows
+            if len(rows) < BATCH_ROWS:
+                return
+            after = _further(rows[-1][0], after)
+
+    def recorded(self, row: Row) -> Recorded:
+        """Return what a row says; raises CorruptLog where it cannot be read."""
         position, stream, version, name, schema, at_ms, mono_ms, boot, actor, cause, body, raw, *_ = row
         try:
             if is_stub(body):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from omni.domain.errors import EventLogError
+
+Row: TypeAlias = tuple[Any, ...]  # the columns of the log in their order (`omni.eventlog.chain`), as they are stored
 
 
 class OutcomeUnknown(EventLogError):
@@ -86,6 +88,14 @@ class EventReader(Protocol):
 
         No read transaction stays open between batches. `check` recomputes the hash of every row.
         """
+        ...
+
+    def rows(self, after: int, until: int) -> Iterator[Row]:
+        """Yield the rows with `after < position <= until` as they are stored, in order."""
+        ...
+
+    def recorded(self, row: Row) -> Recorded:
+        """Return what a row says, its large payloads put back."""
         ...
 
     def facts(

@@ -31,7 +31,7 @@ class Inputs:
         shape = msgspec.defstruct("Input", [("sender", str, msgspec.field(name="from")), ("message", _union(takes))])
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
 
-    def read(self, raw: bytes) -> tuple[str, Any]:
+    def read(self, raw: bytes | str) -> tuple[str, Any]:
         """The sender and the message. Raises Unreadable."""
         if self._erased and self._lost(raw):
             raise Unreadable(ERASED)
@@ -41,10 +41,10 @@ class Inputs:
             raise Unreadable(self._why(raw)) from None
         return found.sender, found.message
 
-    def _lost(self, raw: bytes) -> bool:
-        return _names_one(raw, self._erased)
+    def _lost(self, raw: bytes | str) -> bool:
+        return _names_one(raw.encode() if isinstance(raw, str) else raw, self._erased)
 
-    def _why(self, raw: bytes) -> str:
+    def _why(self, raw: bytes | str) -> str:
         try:
             name = str(msgspec.json.decode(raw)["message"]["type"])
         except (msgspec.MsgspecError, ValueError, RecursionError, LookupError, TypeError):

@@ -12,12 +12,15 @@ alone. The state goes on by what is recorded, whatever was decided, so that one 
                        version wrote what this one cannot read
 
 All rows of one message bear its time. No boot is excused by a version that its own start does not give.
+
+What is decided is compared with the text of a row first: the same text is the same event, so that most bodies are never
+read. Only where the texts differ is a row read and compared by its meaning.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -33,8 +36,12 @@ from omni.domain.executor_watch import Executors
 from omni.domain.health import Health
 from omni.domain.system import SystemState
 from omni.domain.values import Millis
-from omni.eventlog.store import Recorded
+from omni.eventlog.chain import ACTOR, AT_MS, BODY, BOOT, CAUSE, INPUT, MONO_MS, POSITION, SCHEMA, STREAM, TYPE
+from omni.eventlog.payloads import is_stub
+from omni.eventlog.store import Recorded, Row
+from omni.eventlog.upcasters import log_codec
 from omni.replay import evidence
+from omni.replay.divergence import Divergence, Redecided, divergence
 from omni.replay.evidence import Undecided
 from omni.replay.inputs import ERASED, MISSING, Inputs, Unreadable, is_erased
 
@@ -43,60 +50,6 @@ UNAPPLIED = (KeyError, IndexError, AttributeError, TypeError, ValueError, Assert
 
 Decided = Sequence[tuple[str, Any]]
 Failed = Callable[[Recorded, Exception], None]
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """One field that is not the same."""
-
-    field: str
-    recorded: Any
-    decided: Any
-
-
-class Divergence(msgspec.Struct, frozen=True, kw_only=True):
-    """One event that the rules do not give; null stands for none. `command` is null where only the state decided."""
-
-    position: int
-    stream: str
-    at_ms: Millis
-    boot: str
-    cause: str
-    actor: str
-    command: Any = None
-    sender: str = ""
-    recorded: Any = None
-    decided: Any = None
-    fields: tuple[Difference, ...] = ()
-    recorded_by: str = ""
-    decided_by: str = __version__
-
-
-class Redecided(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of deciding again. `commands` by what they asked, `settled` followed from the state alone."""
-
-    commands: int = 0
-    settled: int = 0
-    undecided: dict[str, int] = {}
-    divergences: int = 0
-    other_rules: int = 0
-    first: Divergence | None = None
-
-
-def joined(parts: Sequence[Redecided]) -> Redecided:
-    """What came of all parts of a log."""
-    undecided: Counter[str] = Counter()
-    for part in parts:
-        undecided.update(part.undecided)
-    firsts = [part.first for part in parts if part.first is not None]
-    grave = [each for part in parts if part.divergences and (each := part.first) is not None]
-    return Redecided(
-        commands=sum(part.commands for part in parts),
-        settled=sum(part.settled for part in parts),
-        undecided=dict(undecided.most_common()),
-        divergences=sum(part.divergences for part in parts),
-        other_rules=sum(part.other_rules for part in parts),
-        first=next(iter([*grave, *firsts]), None),
-    )
 
 
 class State:
@@ -109,19 +62,19 @@ class State:
         self.system = SystemState()
         self.versions: dict[str, str] = {}  # of Omni, by the boots that they had
 
-    def evolve(self, row: Recorded) -> None:
+    def evolve(self, row: Row, event: Any) -> None:
         """Apply one recorded event."""
-        stream, event = row.stream, row.event
+        stream, at = row[STREAM], row[AT_MS]
         if stream.startswith(ev.TASK_PREFIX) or stream in boards.OWN_STREAMS:  # nearly all of a log
-            boards.evolve(self.board, stream, event, row.at_ms, row.position)  # type: ignore[arg-type]
+            boards.evolve(self.board, stream, event, at, row[POSITION])
         elif stream == ev.SYSTEM_STREAM:
             if isinstance(event, ev.DaemonStarted):
-                self.versions[row.boot] = event.version
-            system.evolve(self.system, event, row.at_ms)  # type: ignore[arg-type]
+                self.versions[row[BOOT]] = event.version
+            system.evolve(self.system, event, at)
         elif isinstance(event, ev.ExecutorHealthChanged):
-            executor_watch.evolve(self.executors, event, row.at_ms)
+            executor_watch.evolve(self.executors, event, at)
         elif stream == ev.HEALTH_STREAM:
-            healths.evolve(self.health, event, row.at_ms)
+            healths.evolve(self.health, event, at)
 
 
 class _Writer:
@@ -130,7 +83,7 @@ class _Writer:
     def __init__(
         self,
         inputs: Inputs,
-        decide: Callable[[Envelope, Sequence[Recorded]], Decided],
+        decide: Callable[[Envelope, Sequence[Row]], Decided],
         settle: Callable[[Millis], Decided],
     ) -> None:
         self.read = inputs.read
@@ -139,14 +92,17 @@ class _Writer:
 
 
 class Redecide:
-    """Takes the rows of a log in order; `failed` hears of events that cannot be applied."""
+    """Takes the rows of a log in order, which `read` can read; `failed` hears of events that cannot be applied."""
 
-    def __init__(self, failed: Failed, erased: frozenset[str] = frozenset()) -> None:
+    def __init__(self, read: Callable[[Row], Recorded], failed: Failed, erased: frozenset[str] = frozenset()) -> None:
         self.state = State()
+        self._read = read
         self._failed = failed
+        self._holds = log_codec().holds
         self._erased = erased
         self._gone: set[str] = set()  # streams of which something was erased
-        self._rows: list[Recorded] = []
+        self._rows: list[Row] = []
+        self._message: tuple[Any, ...] = ()  # whose rows they are
         self._inputs_kept = False  # once a log keeps any, it keeps all
         self._doubted: set[str] = set()  # boots that did not start as is recorded: no version excuses them
         self._found: list[Divergence] = []  # the first of each boot
@@ -155,20 +111,24 @@ class Redecide:
         self._commands = self._settled = 0
         self._writers = self._make_writers(erased)
 
-    def __call__(self, row: Recorded) -> None:
+    def __call__(self, row: Row) -> None:
         """Take the next row."""
-        rows = self._rows
-        if rows and (rows[0].cause != row.cause or rows[0].boot != row.boot or rows[0].actor != row.actor):
-            self._decide(row.boot)
+        message = row[BOOT : CAUSE + 1]
+        if message != self._message:
+            self._decide(row[BOOT])
+            self._message = message
         self._rows.append(row)
 
-    def pass_over(self, rows: Iterator[Recorded]) -> None:
-        """Take rows that somebody else decides again, all at once. Raises one of UNAPPLIED at what does not fit."""
+    def pass_over(self, rows: Iterable[tuple[Row, Any]]) -> None:
+        """Take rows and their events that somebody else decides again, all at once.
+
+        Raises one of UNAPPLIED at what does not fit.
+        """
         boards.fold(self.state.board, self._passed(rows))
 
     def finish(self, *, ends: bool = True) -> Redecided:
         """Decide what is left, and tell what came of it all; `ends`: the log has no more than this."""
-        self._decide("" if ends or not self._rows else self._rows[0].boot)
+        self._decide("" if ends or not self._rows else self._rows[0][BOOT])
         first = min(self._found, key=lambda each: (self._tolerated(each.boot), each.position), default=None)
         if first is not None:
             first = msgspec.structs.replace(first, recorded_by=self.state.versions.get(first.boot, ""))
@@ -201,7 +161,7 @@ class Redecide:
             "health": _Writer(
                 Inputs(evidence.TAKES, erased),
                 lambda envelope, rows: _healthy(
-                    evidence.decide(state.health, state.executors, envelope, [row.event for row in rows])
+                    evidence.decide(state.health, state.executors, envelope, [self._read(row).event for row in rows])
                 ),
                 lambda at: _healthy(evidence.settle(state.health, at)),
             ),
@@ -214,13 +174,12 @@ class Redecide:
         rows, self._rows = self._rows, []
         if not rows:
             return
-        first = rows[0]
-        writer = self._writers.get(first.actor)
+        writer = self._writers.get(rows[0][ACTOR])
         if writer is None:
-            self._unknown(rows, f"nothing is known of how {first.actor} decides", last=not next_boot)
+            self._unknown(rows, f"nothing is known of how {rows[0][ACTOR]} decides", last=not next_boot)
             return
         try:
-            envelope = self._envelope(writer, first)
+            envelope = self._envelope(writer, rows[0])
             done, other = self._compare(writer, envelope, rows)
         except Unreadable as why:
             self._unknown(rows, str(why), last=not next_boot)
@@ -234,146 +193,100 @@ class Redecide:
             return
         self._differs(rows, done, other, envelope, last=not next_boot)
 
-    def _unknown(self, rows: list[Recorded], why: str, *, last: bool) -> None:
+    def _unknown(self, rows: list[Row], why: str, *, last: bool) -> None:
         """What this version cannot read another one may have written, but not this one."""
-        if why == ERASED or self._tolerated(rows[0].boot):
+        if why == ERASED or self._tolerated(rows[0][BOOT]):
             self._undecidable(rows, why)
         else:
-            self._differs(rows, 0, (rows[0].stream, {"error": why}), None, last=last)
+            self._differs(rows, 0, (rows[0][STREAM], {"error": why}), None, last=last)
 
-    def _envelope(self, writer: _Writer, first: Recorded) -> Envelope | None:
-        if first.input is None:
+    def _envelope(self, writer: _Writer, first: Row) -> Envelope | None:
+        if first[INPUT] is None:
             return None
         self._inputs_kept = True
-        sender, message = writer.read(first.input)
-        return Envelope(first.cause, first.at_ms, first.mono_ms, sender, message)
+        small = isinstance(first[INPUT], str) and not is_stub(first[INPUT])
+        sender, message = writer.read(first[INPUT] if small else self._read(first).input or b"")
+        return Envelope(first[CAUSE], first[AT_MS], first[MONO_MS], sender, message)
 
     def _compare(
-        self, writer: _Writer, envelope: Envelope | None, rows: list[Recorded]
+        self, writer: _Writer, envelope: Envelope | None, rows: list[Row]
     ) -> tuple[int, tuple[str, Any] | None]:
         """How many rows the rules give, and what else they give in place of the next one. All those are applied."""
-        done, count, at = 0, len(rows), rows[0].at_ms
+        done, count, at, mono = 0, len(rows), rows[0][AT_MS], rows[0][MONO_MS]
         try:
             step = writer.decide(envelope, rows) if envelope else writer.settle(at)
             while True:
-                for each in step:
+                for stream, event in step:
                     if done == count:
-                        return done, each
+                        return done, (stream, event)
                     row = rows[done]
-                    if row.stream != each[0] or row.event != each[1] or not _same_time(row, rows[0]):
-                        return done, each
-                    self._evolve(row)
+                    if row[STREAM] != stream or row[AT_MS] != at or row[MONO_MS] != mono or not self._is(row, event):
+                        return done, (stream, event)
+                    self._evolve(row, event)
                     done += 1
                 step = writer.settle(at)
                 if not step:
                     return done, None
         except UNAPPLIED as error:  # no message that fails leads to an event
-            return done, (rows[0].stream, {"error": repr(error)})
+            return done, (rows[0][STREAM], {"error": repr(error)})
+
+    def _is(self, row: Row, event: Any) -> bool:
+        """Whether a row holds this event: by its text, or else by what that says."""
+        return self._holds(row[TYPE], row[SCHEMA], row[BODY], event) or bool(self._read(row).event == event)
 
     def _differs(
-        self, rows: list[Recorded], done: int, other: tuple[str, Any] | None, envelope: Envelope | None, *, last: bool
+        self, rows: list[Row], done: int, other: tuple[str, Any] | None, envelope: Envelope | None, *, last: bool
     ) -> None:
-        first = rows[0]
         if why := self._excuse(rows, done, other, last=last):
             self._undecidable(rows, why, done)
             return
-        if any(isinstance(row.event, ev.DaemonStarted) for row in rows[done:]):
-            self._doubted.add(first.boot)
-        if not self._diverged[first.boot]:
-            self._found.append(_divergence(rows, done, other, envelope))
-        self._diverged[first.boot] += 1
+        boot, recorded = rows[0][BOOT], [self._read(row) for row in rows]
+        if any(isinstance(row.event, ev.DaemonStarted) for row in recorded[done:]):
+            self._doubted.add(boot)
+        if not self._diverged[boot]:
+            self._found.append(divergence(recorded, done, other, envelope))
+        self._diverged[boot] += 1
         self._go_on(rows, done)
 
-    def _excuse(self, rows: list[Recorded], done: int, other: tuple[str, Any] | None, *, last: bool) -> str:
+    def _excuse(self, rows: list[Row], done: int, other: tuple[str, Any] | None, *, last: bool) -> str:
         """Why the rows differ without being wrong; empty when there is no reason."""
-        if self._gone and (self._gone & {row.stream for row in rows} or (other and other[0] in self._gone)):
+        if self._gone and (self._gone & {row[STREAM] for row in rows} or (other and other[0] in self._gone)):
             return ERASED
         if not self._inputs_kept:
             return MISSING
         return CUT_SHORT if last and done == len(rows) else ""
 
-    def _undecidable(self, rows: list[Recorded], why: str, done: int = 0) -> None:
+    def _undecidable(self, rows: list[Row], why: str, done: int = 0) -> None:
         self._undecided[why] += 1
         self._go_on(rows, done)
 
-    def _go_on(self, rows: list[Recorded], done: int) -> None:
+    def _go_on(self, rows: list[Row], done: int) -> None:
         for row in rows[done:]:
-            self._evolve(row)
+            self._evolve(row, self._read(row).event)
 
-    def _passed(self, rows: Iterator[Recorded]) -> Iterator[Fact]:
-        for row in rows:
+    def _passed(self, rows: Iterable[tuple[Row, Any]]) -> Iterator[Fact]:
+        for row, event in rows:
             if self._erased:
-                self._remember(row)
-            if row.input is not None:
+                self._remember(row, event)
+            if row[INPUT] is not None:
                 self._inputs_kept = True
-            if row.stream in (ev.HEALTH_STREAM, ev.SYSTEM_STREAM):
-                self.state.evolve(row)
+            if row[STREAM] in (ev.HEALTH_STREAM, ev.SYSTEM_STREAM):
+                self.state.evolve(row, event)
             else:
-                yield row.position, row.stream, row.at_ms, row.event
+                yield row[POSITION], row[STREAM], row[AT_MS], event
 
-    def _remember(self, row: Recorded) -> None:
-        if is_erased(row.event, self._erased):
-            self._gone.add(row.stream)
+    def _remember(self, row: Row, event: Any) -> None:
+        if is_erased(event, self._erased):
+            self._gone.add(row[STREAM])
 
-    def _evolve(self, row: Recorded) -> None:
+    def _evolve(self, row: Row, event: Any) -> None:
         if self._erased:
-            self._remember(row)
+            self._remember(row, event)
         try:
-            self.state.evolve(row)
+            self.state.evolve(row, event)
         except UNAPPLIED as error:
-            self._failed(row, error)
-
-
-def _same_time(row: Recorded, first: Recorded) -> bool:
-    return row.at_ms == first.at_ms and row.mono_ms == first.mono_ms
+            self._failed(self._read(row), error)
 
 
 def _healthy(events: Sequence[Any]) -> Decided:
     return [(ev.HEALTH_STREAM, event) for event in events]
-
-
-# --- both sides -----------------------------------------------------------------------------------------------------
-
-
-def _divergence(
-    rows: list[Recorded], done: int, other: tuple[str, Any] | None, envelope: Envelope | None
-) -> Divergence:
-    row = rows[min(done, len(rows) - 1)]
-    recorded = (row.stream, row.event) if done < len(rows) else None
-    stands, would = _plain(recorded), _plain(other)
-    return Divergence(
-        position=row.position,
-        stream=row.stream if recorded or other is None else other[0],
-        at_ms=row.at_ms,
-        boot=row.boot,
-        cause=row.cause,
-        actor=row.actor,
-        command=msgspec.to_builtins(envelope.message) if envelope else None,
-        sender=envelope.sender if envelope else "",
-        recorded=stands,
-        decided=would,
-        fields=(*_differences("", stands, would), *_times(row, rows[0])) if stands and would else (),
-    )
-
-
-def _times(row: Recorded, first: Recorded) -> Iterator[Difference]:
-    for name in ("at_ms", "mono_ms"):
-        yield from _differences(name, getattr(row, name), getattr(first, name))
-
-
-def _plain(side: tuple[str, Any] | None) -> Any:
-    return {"stream": side[0], "event": msgspec.to_builtins(side[1])} if side else None
-
-
-def _differences(path: str, recorded: Any, decided: Any) -> Iterator[Difference]:
-    """Field by field, as deep as both sides have the same shape."""
-    if recorded == decided:
-        return
-    if isinstance(recorded, dict) and isinstance(decided, dict):
-        for name in [*recorded, *(each for each in decided if each not in recorded)]:
-            yield from _differences(f"{path}.{name}" if path else str(name), recorded.get(name), decided.get(name))
-    elif isinstance(recorded, list | tuple) and isinstance(decided, list | tuple) and len(recorded) == len(decided):
-        for at, (one, two) in enumerate(zip(recorded, decided, strict=True)):
-            yield from _differences(f"{path}[{at}]", one, two)
-    else:
-        yield Difference(path, recorded, decided)

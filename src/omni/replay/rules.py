@@ -14,20 +14,22 @@ What breaks a rule is a finding; the first ones are kept in full, and all are co
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
-from omni.eventlog.store import Recorded
-from omni.replay.modes import SILENT, ModeCheck
+from omni.eventlog.chain import POSITION, STREAM
+from omni.eventlog.store import Recorded, Row
+from omni.replay.modes import SILENT, ModeCheck, Wrong
 
 KEEP_FINDINGS = 100
 
-_TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
-_CALLS = (ev.CallReserved, ev.CallSettled, ev.CallRefused)
-_OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)
+_CALLS = frozenset({ev.CallReserved, ev.CallSettled, ev.CallRefused})
+# What has its own word for coming after the end of a task.
+_STAND_AFTER_END = frozenset({ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled, ev.LateOutcomeArrived, ev.TaskCreated})
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -62,7 +64,6 @@ class RuleCheck:
     """Takes every event of a log in order."""
 
     def __init__(self) -> None:
-        self.events = 0
         self.violations = 0
         self.findings: list[Finding] = []
         self._position = 0
@@ -75,16 +76,22 @@ class RuleCheck:
         self._calls: set[str] = set()  # reserved, and not settled
         self._modes = ModeCheck()
 
-    def __call__(self, recorded: Recorded) -> None:
-        self.events += 1
-        self._by_type[type(recorded.event)] += 1
-        self._order(recorded)
-        if type(recorded.event) not in SILENT:
-            for rule, detail in self._modes(recorded.stream, recorded.event):
-                self._find(recorded, rule, detail)
-        if recorded.stream.startswith(ev.TASK_PREFIX) or recorded.stream in OWN_STREAMS:
-            for rule, detail in self._judge(recorded):
-                self._find(recorded, rule, detail)
+    def __call__(self, row: Row, event: Any) -> None:
+        """Judge the next row, which holds this event."""
+        stream, of = row[STREAM], type(event)
+        self._by_type[of] += 1
+        self._order(row)
+        if of not in SILENT:
+            for rule, detail in self._modes(stream, event):
+                self._find(row, rule, detail)
+        if stream.startswith(ev.TASK_PREFIX) or stream in OWN_STREAMS:
+            for rule, detail in self._judge(stream, event):
+                self._find(row, rule, detail)
+
+    @property
+    def events(self) -> int:
+        """How many were judged."""
+        return self._by_type.total()
 
     def end(self, head: int, board: Board) -> None:
         """Compare what was judged with what the state rebuilt from the log says."""
@@ -118,47 +125,46 @@ class RuleCheck:
 
     def unapplied(self, recorded: Recorded, error: Exception) -> None:
         """An event that does not fit the state."""
-        self._find(recorded, "fold.failed", f"{_name(recorded.event)} cannot be applied: {error!r}")
+        detail = f"{_name(recorded.event)} cannot be applied: {error!r}"
+        self.note(Finding(recorded.position, recorded.stream, "fold.failed", detail))
 
-    def _order(self, recorded: Recorded) -> None:
-        if recorded.position != self._position + 1:
-            self._find(recorded, "position.gap", f"follows position {self._position}")
-        expected = self._versions.get(recorded.stream, 0) + 1
-        if recorded.version != expected:
-            self._find(recorded, "version.gap", f"version {recorded.version}, expected {expected}")
-        self._position = recorded.position
-        self._versions[recorded.stream] = recorded.version
-        if recorded.boot != self._boot:
-            self._another_boot(recorded)
-        if recorded.mono_ms < self._mono_ms.get(recorded.actor, recorded.mono_ms):
-            self._find(recorded, "time.back", f"{recorded.actor} wrote it before what it wrote earlier in this boot")
-        self._mono_ms[recorded.actor] = recorded.mono_ms
+    def _order(self, row: Row) -> None:
+        position, stream, version, _, _, _, mono_ms, boot, actor, *_ = row
+        if position != self._position + 1:
+            self._find(row, "position.gap", f"follows position {self._position}")
+        expected = self._versions.get(stream, 0) + 1
+        if version != expected:
+            self._find(row, "version.gap", f"version {version}, expected {expected}")
+        self._position = position
+        self._versions[stream] = version
+        if boot != self._boot:
+            self._another_boot(row, boot)
+        if mono_ms < self._mono_ms.get(actor, mono_ms):
+            self._find(row, "time.back", f"{actor} wrote it before what it wrote earlier in this boot")
+        self._mono_ms[actor] = mono_ms
 
-    def _another_boot(self, recorded: Recorded) -> None:
+    def _another_boot(self, row: Row, boot: str) -> None:
         """One daemon writes at a time: a boot that is over does not come back."""
-        if recorded.boot in self._boots:
-            self._find(recorded, "boot.again", f"boot {recorded.boot} was over, {self._boot} had begun")
+        if boot in self._boots:
+            self._find(row, "boot.again", f"boot {boot} was over, {self._boot} had begun")
         self._boots.add(self._boot)
-        self._boot = recorded.boot
+        self._boot = boot
         self._mono_ms = {}
 
-    def _judge(self, recorded: Recorded) -> list[tuple[str, str]]:
-        event = recorded.event
-        life = self._lives.get(recorded.stream)
-        if isinstance(event, _CALLS):
+    def _judge(self, stream: str, event: Any) -> Wrong:
+        life = self._lives.get(stream)
+        if type(event) in _CALLS:
             return self._judge_call(life, event)
-        if recorded.stream in OWN_STREAMS:
+        if life is not None:
+            return _live_on(life, event)
+        if stream in OWN_STREAMS:
             return []
-        if life is None:
-            self._lives[recorded.stream] = life = _Life()
-            if isinstance(event, ev.TaskCreated):
-                return []
-            return [("task.unborn", f"{_name(event)} before the task was created"), *_live_on(life, event)]
-        if isinstance(event, ev.TaskCreated):
-            return [("task.created_twice", "the task exists already")]
-        return _live_on(life, event)
+        self._lives[stream] = life = _Life()
+        if type(event) is ev.TaskCreated:
+            return []
+        return [("task.unborn", f"{_name(event)} before the task was created"), *_live_on(life, event)]
 
-    def _judge_call(self, life: _Life | None, event: ev.CallEvent) -> list[tuple[str, str]]:
+    def _judge_call(self, life: _Life | None, event: ev.CallEvent) -> Wrong:
         """A call is reserved once, under an open attempt or none, and settled once, be it after the task's end."""
         known = event.call in self._calls
         if isinstance(event, ev.CallReserved):
@@ -168,30 +174,33 @@ class RuleCheck:
             return wrong + ([("call.without_attempt", f"for attempt {event.n}, which is not open")] if idle else [])
         if isinstance(event, ev.CallSettled) and not known:
             return [("call.unknown", f"{event.call} is not open")]
-        self._calls -= {event.call} if isinstance(event, ev.CallSettled) else set()
+        if isinstance(event, ev.CallSettled):
+            self._calls.remove(event.call)
         return []
 
-    def _find(self, recorded: Recorded, rule: str, detail: str) -> None:
-        self.note(Finding(recorded.position, recorded.stream, rule, detail))
+    def _find(self, row: Row, rule: str, detail: str) -> None:
+        self.note(Finding(row[POSITION], row[STREAM], rule, detail))
 
 
-def _live_on(life: _Life, event: Any) -> list[tuple[str, str]]:
+def _live_on(life: _Life, event: Any) -> Wrong:
     """Judge an event in the life of a task that exists, and remember what it changed."""
-    if isinstance(event, ev.LateOutcomeArrived):
-        return [] if event.n <= life.attempts else [("attempt.unknown", f"a late outcome for attempt {event.n}")]
-    wrong = [("task.after_end", f"{_name(event)} after {life.ended}")] if life.ended else []
-    if isinstance(event, _TERMINAL):
-        return _ended(life, event, wrong)
-    if isinstance(event, ev.AttemptPlanned):
-        return wrong + _planned(life, event)
-    if isinstance(event, ev.AttemptStarted):
-        return wrong + _step(life, event, ("planned",), "started")
-    if isinstance(event, _OUTCOMES):
-        return wrong + _outcome(life, event)
-    return wrong
+    judge = _RULES.get(type(event))
+    if life.ended and type(event) not in _STAND_AFTER_END:
+        after = [("task.after_end", f"{_name(event)} after {life.ended}")]
+        return after + judge(life, event) if judge else after
+    return judge(life, event) if judge else []
 
 
-def _ended(life: _Life, event: Any, wrong: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _created(life: _Life, event: ev.TaskCreated) -> Wrong:
+    return [("task.created_twice", "the task exists already")]
+
+
+def _late(life: _Life, event: ev.LateOutcomeArrived) -> Wrong:
+    return [] if event.n <= life.attempts else [("attempt.unknown", f"a late outcome for attempt {event.n}")]
+
+
+def _ended(life: _Life, event: Any) -> Wrong:
+    wrong: Wrong = []
     if life.ended:
         wrong = [("task.second_end", f"{_name(event)} after {life.ended}")]
     elif life.attempt in {"planned", "started"}:
@@ -200,7 +209,7 @@ def _ended(life: _Life, event: Any, wrong: list[tuple[str, str]]) -> list[tuple[
     return wrong
 
 
-def _planned(life: _Life, event: ev.AttemptPlanned) -> list[tuple[str, str]]:
+def _planned(life: _Life, event: ev.AttemptPlanned) -> Wrong:
     wrong = []
     if life.attempt in {"planned", "started"}:
         wrong.append(("attempt.two_open", f"attempt {event.n} while {life.attempts} has no outcome"))
@@ -210,14 +219,24 @@ def _planned(life: _Life, event: ev.AttemptPlanned) -> list[tuple[str, str]]:
     return wrong
 
 
-def _outcome(life: _Life, event: Any) -> list[tuple[str, str]]:
+def _started(life: _Life, event: ev.AttemptStarted) -> Wrong:
+    return _step(life, event, ("planned",), "started")
+
+
+def _succeeded(life: _Life, event: ev.AttemptSucceeded) -> Wrong:
     # What really finished wins: a success may follow an interruption, as long as the task has not ended.
-    late = ("interrupted",) if isinstance(event, ev.AttemptSucceeded) else ()
-    after = "interrupted" if isinstance(event, ev.AttemptInterrupted) else "closed"
-    return _step(life, event, ("planned", "started", *late), after)
+    return _step(life, event, ("started", "planned", "interrupted"), "closed")
 
 
-def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> list[tuple[str, str]]:
+def _interrupted(life: _Life, event: ev.AttemptInterrupted) -> Wrong:
+    return _step(life, event, ("started", "planned"), "interrupted")
+
+
+def _closed(life: _Life, event: ev.AttemptFailed | ev.AttemptCancelled) -> Wrong:
+    return _step(life, event, ("started", "planned"), "closed")
+
+
+def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> Wrong:
     wrong = []
     if event.n != life.attempts:
         wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
@@ -229,3 +248,18 @@ def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> list
 
 def _name(event: Any) -> str:
     return str(type(event).__struct_config__.tag)
+
+
+_RULES: dict[type[Any], Callable[[_Life, Any], Wrong]] = {
+    ev.TaskCreated: _created,
+    ev.AttemptPlanned: _planned,
+    ev.AttemptStarted: _started,
+    ev.AttemptSucceeded: _succeeded,
+    ev.AttemptFailed: _closed,
+    ev.AttemptInterrupted: _interrupted,
+    ev.AttemptCancelled: _closed,
+    ev.LateOutcomeArrived: _late,
+    ev.TaskCompleted: _ended,
+    ev.TaskFailed: _ended,
+    ev.TaskCancelled: _ended,
+}

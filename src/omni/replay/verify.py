@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from omni.domain import events as ev
 from omni.domain.board import Board, BoardSnapshot
 from omni.domain.errors import EventLogError
 from omni.eventlog.backup import Problem, RowCheck, VerifyReport
+from omni.eventlog.chain import POSITION
 from omni.eventlog.reader import open_reader
 from omni.eventlog.snapshots import Snapshots, fingerprint
-from omni.eventlog.store import EventReader, Head, Recorded
+from omni.eventlog.store import EventReader, Head, Row
 from omni.eventlog.upcasters import log_codec
-from omni.replay.redecide import UNAPPLIED, Redecide, Redecided, joined
+from omni.replay.divergence import Redecided, joined
+from omni.replay.redecide import UNAPPLIED, Redecide
 from omni.replay.rules import Counted, Finding, RuleCheck
 from omni.replay.state import board_hash
 
@@ -89,11 +92,11 @@ def verify(database: Path, count: Count = lambda _: None) -> Report:
 def judge(reader: EventReader, head: Head, count: Count = lambda _: None) -> Report:
     """Judge every event up to a position by the rules, and decide every command again; the rows are not checked."""
     rules = RuleCheck()
-    again = Redecide(rules.unapplied)
-    for row in reader.read(until=head.position):
-        rules(row)
+    again = Redecide(reader.recorded, rules.unapplied)
+    for row in reader.rows(0, head.position):
+        rules(row, reader.recorded(row).event)
         again(row)
-        _report(row.position, count)
+        _report(row[POSITION], count)
     redecided = again.finish()
     rules.end(head.position, again.state.board)
     _folded_at_once(reader, head.position, again.state.board, rules)
@@ -104,41 +107,42 @@ def judge(reader: EventReader, head: Head, count: Count = lambda _: None) -> Rep
 def early_part(database: Path, begin: int, until: int, erased: frozenset[str], count: Count = lambda _: None) -> Part:
     """Decide again what stands between two ends of messages. Raises CorruptLog on a log that cannot be read."""
     rules = RuleCheck()
-    again, witness, begun = Redecide(rules.unapplied, erased), Witness(database, begin), ""
     with closing(open_reader(database, log_codec())) as reader:
+        again, witness, begun = Redecide(reader.recorded, rules.unapplied, erased), Witness(database, begin), ""
         if begin:
-            again.pass_over(reader.read(until=begin))
+            again.pass_over((row, reader.recorded(row).event) for row in reader.rows(0, begin))
             begun = board_hash(again.state.board.snapshot())
-        for row in reader.read(begin, until=until):
+        for row in reader.rows(begin, until):
             again(row)
-            witness(row.position - 1, again.state.board, rules)
-            _report(row.position, count)
-    redecided = again.finish(ends=False)
+            witness(row[POSITION] - 1, again.state.board, rules)
+            _report(row[POSITION], count)
+        redecided = again.finish(ends=False)
     witness(until, again.state.board, rules)
     return _part(again.state.board, rules, redecided, begun=begun, snapshot=witness.seen)
 
 
 def last_part(database: Path, begin: int, count: Count = lambda _: None) -> Part:
     """Check all rows and judge all events, and decide again what stands after a position, which ends a message."""
-    check, rules = RowCheck(database, log_codec()), RuleCheck()
+    check, rules, begun = RowCheck(database, log_codec()), RuleCheck(), ""
     rows = _judged(check, rules, count)
-    rows = itertools.chain(itertools.islice(rows, 1), rows)
-    first = next(rows, None)
-    again, witness, begun = Redecide(rules.unapplied, check.erased), Witness(database, begin), ""
-    rows = itertools.chain([first] if first else [], rows)
-    if begin:
-        again.pass_over(_until(rows, begin))
-        begun = board_hash(again.state.board.snapshot())
-    for row in rows:
-        again(row)
-        witness(row.position - 1, again.state.board, rules)
-    redecided, stored = again.finish(), check.report()
-    witness(stored.head.position, again.state.board, rules)
-    if stored.ok:
-        rules.end(stored.head.position, again.state.board)
-    if stored.ok and not begin:
-        with closing(open_reader(database, log_codec())) as reader:
-            _folded_at_once(reader, stored.head.position, again.state.board, rules)
+    first = list(itertools.islice(rows, 1))  # what was erased is known once the check has begun
+    rows = itertools.chain(first, rows)
+    with ExitStack() as opened:
+        reader = cache(lambda: opened.enter_context(closing(open_reader(database, log_codec()))))
+        again = Redecide(lambda row: reader().recorded(row), rules.unapplied, check.erased)
+        witness = Witness(database, begin)
+        if begin:
+            again.pass_over(_until(rows, begin))
+            begun = board_hash(again.state.board.snapshot())
+        for row, _ in rows:
+            again(row)
+            witness(row[POSITION] - 1, again.state.board, rules)
+        redecided, stored = again.finish(), check.report()
+        witness(stored.head.position, again.state.board, rules)
+        if stored.ok:
+            rules.end(stored.head.position, again.state.board)
+        if stored.ok and not begin:
+            _folded_at_once(reader(), stored.head.position, again.state.board, rules)
     parts: dict[str, Any] = {"begun": begun, "snapshot": witness.seen, "rows": stored, "counted": rules.counted()}
     return _part(again.state.board, rules, redecided, **parts)
 
@@ -196,22 +200,18 @@ def _part(board: Board, rules: RuleCheck, redecided: Redecided, **more: Any) -> 
     return Part(redecided=redecided, hash=board_hash(board.snapshot()), **found, **more)
 
 
-def _judged(check: RowCheck, rules: RuleCheck, count: Count) -> Iterator[Recorded]:
-    """The rows as events, as long as nothing is wrong with them; all are checked."""
+def _judged(check: RowCheck, rules: RuleCheck, count: Count) -> Iterator[tuple[Row, Any]]:
+    """The rows and their events, as long as nothing is wrong with them; all are checked."""
     for row, event in check.events(count):
-        if not check.sound:
-            continue
-        raw = None if row[11] is None else check.whole(row[11]).encode()
-        position, stream, version, _, _, at_ms, mono_ms, boot, actor, cause, *_ = row
-        recorded = Recorded(position, stream, version, event, at_ms, mono_ms, boot, actor, cause, raw)
-        rules(recorded)
-        yield recorded
+        if check.sound:
+            rules(row, event)
+            yield row, event
 
 
-def _until(rows: Iterator[Recorded], position: int) -> Iterator[Recorded]:
-    for row in rows:
-        yield row
-        if row.position >= position:
+def _until(rows: Iterator[tuple[Row, Any]], position: int) -> Iterator[tuple[Row, Any]]:
+    for each in rows:
+        yield each
+        if each[0][POSITION] >= position:
             return
 
 
