@@ -23,10 +23,10 @@ import msgspec
 from omni.domain.errors import CorruptLog, EventLogError
 from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.codec import Codec, grow
-from omni.eventlog.connection import BUSY_TIMEOUT_MS, SCHEMA, SharedReader, connect_reader, translated
+from omni.eventlog.connection import BUSY_TIMEOUT_MS, SCHEMA, Rows, SharedReader, connect_reader, translated
 from omni.eventlog.marker import marker_path, read_marker
 from omni.eventlog.payloads import hashes_in, is_stub
-from omni.eventlog.store import Head
+from omni.eventlog.store import Head, Row
 
 PROBLEMS_KEPT: Final = 100
 _BATCH: Final = 2_000
@@ -100,7 +100,7 @@ class RowCheck:
         self._dropped = 0
         self._seen = 0
 
-    def events(self, progress: Progress = lambda _: None) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def events(self, progress: Progress = lambda _: None) -> Iterator[tuple[Row, Any]]:
         """Check row after row, and yield each with its event; None where that cannot be read."""
         # The marker first: what is appended while we read can only bring the log further ahead of it.
         remembered, _ = read_marker(marker_path(self._path))
@@ -144,16 +144,13 @@ class RowCheck:
         """The JSON of a body or an input as it was written, while its row is looked at."""
         return grow(text, lambda digest: _content(self._rows, digest)) if is_stub(text) else text
 
-    def _events(
-        self, rows: SharedReader, remembered: Head | None, progress: Progress
-    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def _events(self, rows: SharedReader, remembered: Head | None, progress: Progress) -> Iterator[tuple[Row, Any]]:
         last = rows.rows("SELECT max(position) FROM events")[0][0] or 0
         self._structure(rows)
         self._payloads(rows)
         at = 0
         while batch := rows.rows(_ROWS, (at, last)):
-            for row in batch:
-                yield row, self._row(row, remembered)
+            yield from self._batch(batch, remembered)
             progress(self._seen)
             if batch[-1][0] <= at:  # damaged pages can lead in circles
                 self.note(at, "the rows after this one are out of order")
@@ -178,23 +175,27 @@ class RowCheck:
                 self.note(0, f"payload {digest.hex()} was changed")
             self._blobs[digest] = content is not None
 
-    def _row(self, row: tuple[Any, ...], remembered: Head | None) -> Any:
-        position, stream, version = row[:3]
-        for what in () if self._follows(row) else self._faults(row):
-            self.note(position, what)
-        if remembered and position == remembered.position and row[-1] != remembered.hash:
-            self.note(position, "the head marker remembers another history")
-        self._position, self._previous = position, row[-1]
-        self._versions[stream] = version
-        self._seen += 1
-        return self._read(row)
+    def _batch(self, batch: Rows, remembered: Head | None) -> Iterator[tuple[Row, Any]]:
+        chained, versions = self._chained(batch), self._versions
+        for row in batch:
+            position, stream, version = row[0], row[1], row[2]
+            if not chained or version != versions.get(stream, 0) + 1:
+                for what in self._faults(row):
+                    self.note(position, what)
+            if remembered and position == remembered.position and row[-1] != remembered.hash:
+                self.note(position, "the head marker remembers another history")
+            versions[stream] = version
+            self._position, self._previous = position, row[-1]
+            self._seen += 1
+            yield row, self._read(row)
 
-    def _follows(self, row: tuple[Any, ...]) -> bool:
-        """Whether there is nothing to say about a row; `_faults` says what there is."""
-        dense = row[0] == self._position + 1 and row[2] == self._versions.get(row[1], 0) + 1
-        return dense and row[-2] == self._previous and is_sealed(row)
+    def _chained(self, batch: Rows) -> bool:
+        """Whether there is nothing to say about many rows but for their versions; `_faults` says what there is."""
+        dense = [row[0] for row in batch] == list(range(self._position + 1, self._position + 1 + len(batch)))
+        before = [self._previous, *(row[-1] for row in batch)]
+        return dense and [row[-2] for row in batch] == before[:-1] and all(map(is_sealed, batch))
 
-    def _faults(self, row: tuple[Any, ...]) -> Iterator[str]:
+    def _faults(self, row: Row) -> Iterator[str]:
         position, stream, version = row[:3]
         if position != self._position + 1:
             yield f"positions {self._position + 1} to {position - 1} are missing"
@@ -205,10 +206,10 @@ class RowCheck:
         if not is_sealed(row):
             yield f"{row[3]} of {stream} was changed"
 
-    def _read(self, row: tuple[Any, ...]) -> Any:
+    def _read(self, row: Row) -> Any:
         name, schema, body, raw = row[3], row[4], row[10], row[11]
         try:
-            if is_stub(body) or is_stub(raw):
+            if is_stub(body) or (raw is not None and is_stub(raw)):
                 self._payloads_of(row[0], (body, raw))
                 body = self.whole(body)
             return self._decode(name, schema, body)

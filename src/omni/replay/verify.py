@@ -171,12 +171,13 @@ class Witness:
 
     def __init__(self, database: Path, after: int = 0) -> None:
         self.seen = 0
-        self._position, self._hash = 0, ""
+        self._position = 0
+        self._payload = b""
         shape = fingerprint(BoardSnapshot)
         with closing(open_reader(database, log_codec())) as reader:
             for each in Snapshots(database.with_name("snapshots")).find("router", shape):
                 if each.position > after and reader.hash_at(each.position) == each.hash:
-                    self._position, self._hash = each.position, _hash_of(each.payload)
+                    self._position, self._payload = each.position, each.payload
                     return
 
     def __call__(self, position: int, board: Board, rules: RuleCheck) -> None:
@@ -184,7 +185,7 @@ class Witness:
         if position != self._position or self.seen or not position:
             return
         self.seen = position
-        if board_hash(board.snapshot()) != self._hash:
+        if board_hash(board.snapshot()) != _hash_of(self._payload):
             rules.note(Finding(position, "", "snapshot.differs", "the daemon's snapshot holds another state"))
 
 
