@@ -45,6 +45,7 @@ USAGE = [
     (["--jsonl", "no/such/directory"], 2, "no/such/directory: no such file"),
     (["import", "nowhere.jsonl"], 2, "data/log.db is a log already"),
     (["--lang", "fr"], 2, "'fr' is not one of"),
+    (["--event", "tsak.*"], 2, "no event's name begins with 'tsak.'"),
     (["att", "5"], 2, "did you mean 'at'"),
 ]
 
@@ -86,6 +87,13 @@ def test_the_rows_of_a_task_are_exact(told: Omni) -> None:
         "      12     +0.001s  DEGRADED   absent        call.reserved               model call: small at proxy, free",
         "      13     +0.002s  DEGRADED   echo          call.settled                model call ended: closed",
     ]
+
+
+def test_a_group_of_events_may_end_in_a_star_as_on_the_dashboard(told: Omni) -> None:
+    with_star = told("replay", "--event", "attempt.*")
+    assert with_star.returncode == 0, with_star
+    assert with_star.stdout == told("replay", "--event", "attempt.").stdout
+    assert told.json("replay", "--event", "attempt.*")["events"] == ["attempt."]
 
 
 def test_rows_of_several_tasks_name_theirs(told: Omni) -> None:

@@ -74,6 +74,8 @@ def test_a_broken_configuration_exits_2_and_names_the_key(omni: Omni) -> None:
 
 def test_a_missing_configuration_file_that_was_named_exits_2(omni: Omni) -> None:
     assert "does not exist" in omni.json("status", "--config", "none.yaml", code=2)["error"]["message"]
+    (omni.home / "folder").mkdir()
+    assert "folder is no file" in omni.json("status", "--config", "folder", code=2)["error"]["message"]
 
 
 def test_a_global_option_means_the_same_before_and_after_the_command(omni: Omni, tmp_path: Path) -> None:

@@ -121,6 +121,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [_row(row, widths, left) for row in (head, *rows)]
 
 
+def counted(n: int, what: str) -> str:
+    """So many of something, in words for people: `1 task`, `1,200 tasks`."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def local_time(stamp: str | None, *, exact: bool = False) -> str:
     """A time of the log as the clock on the wall showed it; `exact` to the millisecond."""
     if not stamp:

@@ -14,6 +14,7 @@ import msgspec
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
+from omni.cli.output import counted
 
 if TYPE_CHECKING:
     from omni.replay.history import Count, History
@@ -122,7 +123,8 @@ def _show(context: Context, asked: Asked) -> int:
 def _wanted(history: History, asked: Asked) -> Wanted:
     from omni.replay.timeline import EVENT_TYPES, Wanted
 
-    for name in asked.events:
+    events = tuple(name.removesuffix("*") for name in asked.events)  # the dashboard writes groups with a star
+    for name in events:
         if not any(each.startswith(name) for each in EVENT_TYPES):
             near = difflib.get_close_matches(name, EVENT_TYPES, n=1)
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join(_families(EVENT_TYPES))}"
@@ -130,7 +132,7 @@ def _wanted(history: History, asked: Asked) -> Wanted:
     after, until = _stretch(history, asked)
     task = history.resolve(_checked(asked.task)) if asked.task else ""
     executor = asked.executor or ""
-    return Wanted(task=task, after=after, until=until, executor=executor, events=asked.events)
+    return Wanted(task=task, after=after, until=until, executor=executor, events=events)
 
 
 def _families(types: tuple[str, ...]) -> list[str]:
@@ -237,7 +239,9 @@ def _written(
     target = Path(file).expanduser().absolute()
     size = target.stat().st_size
     body = {"kind": kind, "path": str(target), "bytes": size, "after": after, "until": until, "events": events}
-    context.out.show("replay", body, [f"{target}: {size:,} bytes, {events:,} events, after position {after:,}"])
+    context.out.show(
+        "replay", body, [f"{target}: {size:,} bytes, {counted(events, 'event')}, after position {after:,}"]
+    )
     return OK
 
 

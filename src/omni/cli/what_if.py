@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
-from omni.cli.output import local_time, one_line, table
+from omni.cli.output import counted, local_time, one_line, table
 from omni.domain.errors import ConfigError, NotFound
 from omni.domain.view import timestamp
 from omni.domain.visible import usd
@@ -74,7 +74,8 @@ def lines(name: str, answer: Answer) -> list[str]:
     """The answer for people: the figures, the tasks that change, and what nobody can say."""
     read = (
         f"{name} over positions {answer.after + 1} to {answer.until}: "
-        f"{answer.tasks:,} tasks, {answer.decisions:,} routing decisions and {answer.asked:,} model calls put again"
+        f"{counted(answer.tasks, 'task')}, {counted(answer.decisions, 'routing decision')} and "
+        f"{counted(answer.asked, 'model call')} put again"
     )
     same = [] if answer.changed else ["", "nothing changes: every recorded decision would have been the same"]
     return [read, "", *_figures(answer), *same, *_changes(answer), *_doubts(answer)]
@@ -121,7 +122,7 @@ def _figures(answer: Answer) -> list[str]:
         ("held", *_tally(answer.held, answer.figure("held"))),
         ("failed", *_tally(answer.failed, answer.figure("failed"))),
     ]
-    refused = [f"and {answer.refused:,} tasks would not have been accepted"] if answer.refused else []
+    refused = [f"and {counted(answer.refused, 'task')} would not have been accepted"] if answer.refused else []
     return [*table(_HEAD, rows), *refused]
 
 
@@ -141,15 +142,15 @@ def _money(cost: Money, view: dict[str, Any]) -> tuple[str, ...]:
 
 def _unknown_money(cost: Money) -> str:
     says = (
-        (cost.unknown_tasks, f"{cost.unknown_tasks:,} tasks"),
-        (cost.unknown, f"{cost.unknown:,} calls (recorded: {usd(cost.unknown_recorded_usd)})"),
+        (cost.unknown_tasks, counted(cost.unknown_tasks, "task")),
+        (cost.unknown, f"{counted(cost.unknown, 'call')} (recorded: {usd(cost.unknown_recorded_usd)})"),
         (cost.recorded_unknown, f"{cost.recorded_unknown:,} bills of the record"),
     )
     return ", ".join(text for number, text in says if number) or "-"
 
 
 def _latency(latency: Latency, view: dict[str, Any]) -> tuple[str, ...]:
-    unknown = f"{latency.unknown:,} tasks (recorded: mean {_mean(latency.unknown_ms, latency.unknown)})"
+    unknown = f"{counted(latency.unknown, 'task')} (recorded: mean {_mean(latency.unknown_ms, latency.unknown)})"
     more = _and_more(not view["whole"])
     return (
         f"mean {_mean(latency.recorded_ms, latency.recorded)} of {latency.recorded:,}",
@@ -161,10 +162,12 @@ def _latency(latency: Latency, view: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _tally(tally: Tally, view: dict[str, Any]) -> tuple[str, ...]:
-    unknown = f"{tally.unknown:,} tasks, {tally.unknown_recorded:,} of them in the record" if tally.unknown else "-"
+    unknown = (
+        f"{counted(tally.unknown, 'task')}, {tally.unknown_recorded:,} of them in the record" if tally.unknown else "-"
+    )
     more = _and_more(not view["whole"])
     return (
-        f"{tally.recorded:,} tasks",
+        counted(tally.recorded, "task"),
         f"{view['policy']:,}{more}",
         f"{tally.delta:+,}{more}" if tally.delta else f"0{more}",
         str(view["label"]),
@@ -201,7 +204,7 @@ def _changes(answer: Answer) -> list[str]:
         return []
     shown = [line for change in answer.changes[:SHOWN] for line in _change(change)]
     left = len(answer.changes) - SHOWN
-    more = [f"and {left:,} more tasks: --json shows all"] if left > 0 else []
+    more = [f"and {counted(left, 'more task')}: --json shows all"] if left > 0 else []
     return ["", f"tasks that change ({len(answer.changes):,})", *shown, *more]
 
 
@@ -213,7 +216,7 @@ def _change(change: Change) -> list[str]:
     if money.avoided:
         priced += f", {usd(money.avoided_usd)} not spent then"
     if money.unknown:
-        priced += f", {money.unknown:,} calls unknown"
+        priced += f", {counted(money.unknown, 'call')} unknown"
     ended = f"; recorded: {'ran later and ' if change.ran_later else ''}{change.ended or 'not ended'}"
     return [
         f"  {change.task}  {local_time(timestamp(change.at_ms))}  {_FATES[change.fate]}",
@@ -225,7 +228,7 @@ def _change(change: Change) -> list[str]:
 
 def _side(side: Any) -> str:
     who = " · ".join(part for part in (side.executor, side.tier, side.model) if part)
-    return one_line(f"{who or 'nobody'}: {side.reason}")
+    return one_line(f"{who}: {side.reason}" if who else side.reason)
 
 
 def _doubts(answer: Answer) -> list[str]:

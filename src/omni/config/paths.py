@@ -14,15 +14,16 @@ FILE_NAME = "config.yaml"
 def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file to read: the named one, OMNI_CONFIG, ./config.yaml, the platform's; None when there is none.
 
-    Raises ConfigError when a file that was asked for by name is missing.
+    Raises ConfigError when a file that was asked for by name is missing, or is none.
     """
     wanted = named or (Path(environ["OMNI_CONFIG"]) if environ.get("OMNI_CONFIG") else None)
     if wanted is None:
         return next((each for each in (Path(FILE_NAME), user_file()) if each.is_file()), None)
     wanted = expand(str(wanted), environ)
     if not wanted.is_file():
+        wrong = f"{wanted} is no file" if wanted.exists() else f"the configuration file {wanted} does not exist"
         raise ConfigError(
-            f"the configuration file {wanted} does not exist",
+            wrong,
             hint="name another with --config, or none: omni serve runs without a file too",
         )
     return wanted
