@@ -192,7 +192,10 @@ def test_a_budget_that_was_used_up_is_what_decided(at_cap: Any, tmp_path: Path) 
 def test_money_that_is_there_might_have_been_gone(tmp_path: Path) -> None:
     desk = Desk(*FOUR, budget=Budget(daily_usd=1.0, at_cap="degrade"))
     desk.create(ONE, tier="P2")
-    assert told(shown(tmp_path, desk))["if the day's budget had been used up"] == ("clerk", "P1", "small")
+    view = shown(tmp_path, desk)
+    assert told(view)["if the day's budget had been used up"] == ("clerk", "P1", "small")
+    (used_up,) = (each for each in view["otherwise"] if each["kind"] == "budget_used_up")
+    assert "the day's cap of $1.00 ($1.00 spent or reserved) is used up" in used_up["reason"]
     free = Desk(*FOUR)
     free.create(ONE, tier="P2")
     assert not [each for each in told(shown(tmp_path / "free", free)) if "budget" in each]

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from omni.domain import budget, dispatch, intent, routing
 from omni.domain import events as ev
 from omni.domain.board import Board
-from omni.domain.ledger import Ledger
+from omni.domain.ledger import Booking, Ledger, day_of, restore
 from omni.domain.routing import Choice
 from omni.domain.task import Task
 from omni.domain.values import ExecutorHealth, ExecutorSpec, Millis, Mode, Route, RoutingSettings, TaskSpec
@@ -183,8 +183,19 @@ def _money(now: Situation, as_it_was: Chosen) -> Iterator[_Trial]:
     if now.at_start:
         free = replace(now.settings, budget=replace(caps, daily_usd=None, channel_usd={}))
         yield _Trial("budget_room", "", replace(now, settings=free))
-    used_up = replace(now.settings, budget=replace(caps, daily_usd=0.0))
-    yield _Trial("budget_used_up", "", replace(now, settings=used_up, at_start=True))
+    yield _Trial("budget_used_up", "", replace(_used_up(now), at_start=True))
+
+
+def _used_up(now: Situation) -> Situation:
+    """With all of the day's cap spent; where only tiers and channels have caps, with what is spent as the day's cap."""
+    caps = now.settings.budget
+    day = day_of(now.at, caps.utc_offset_ms)
+    spent = now.ledger.spent(day)
+    cap = spent if caps.daily_usd is None else caps.daily_usd
+    spent_by_others = Booking(day, "", "", "", kept_usd=max(0.0, cap - spent))
+    saved = now.ledger.snapshot()
+    full = restore(replace(saved, booked=(*saved.booked, spent_by_others)))
+    return replace(now, settings=replace(now.settings, budget=replace(caps, daily_usd=cap)), ledger=full)
 
 
 def _modes(now: Situation, as_it_was: Chosen) -> Iterator[_Trial]:
