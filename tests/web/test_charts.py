@@ -164,3 +164,16 @@ def test_there_are_never_too_many_ticks(span_ms: int) -> None:
 def test_ticks_are_round_on_the_local_clock() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
     assert {said[-2:] for _, said in ticks(AT, AT + 4 * 3_600_000, east)} == {"00", "30"}
+
+
+def test_no_gap_hides_the_name_of_a_mode() -> None:
+    gap = Gap(AT, AT + 10_000, 1, 2, crashed=True)
+    drawn = str(lanes("p", picture(bar(1, 0, 1000), gaps=(gap,)), EN).svg)
+    assert drawn.index('class="gap"') < drawn.index(">NORMAL</text>")
+
+
+def test_a_mode_too_short_for_its_name_is_in_the_legend() -> None:
+    modes = (Band("NORMAL", AT, AT + 58_000, 1, 50), Band("DEGRADED", AT + 58_000, None, 50, None))
+    drawn = str(lanes("p", Picture(0, 100, AT, AT + 60_000, modes, (Lane("worker", (bar(1, 0, 1000),)),), ()), EN).svg)
+    assert drawn.count(">NORMAL</text>") == 1
+    assert ">DEGRADED</text>" in drawn[drawn.index(">NORMAL</text>") :]

@@ -67,6 +67,7 @@ def lanes(name: str, drawn: Picture, words: Words, most_bars: int = MOST_BARS) -
         el("defs", *(pattern(f"{name}-{kind}", texture, f"fill-{kind}") for kind, texture in _TEXTURES.items())),
         *(part for band in drawn.bands for part in _band(drawing, band, bottom)),
         *(_gap(drawing, gap, bottom) for gap in gaps),
+        *(part for band in drawn.bands for part in _plate(drawing, band)),
         text(words.t("chart.mode"), 0, 15, "soft"),
         *axis(drawing.scale, bottom, words.zone),
         *bars,
@@ -113,14 +114,19 @@ def _band(drawing: _Drawing, band: Band, height: float) -> list[Markup]:
     x, width = drawing.place(band.from_ms, band.until_ms)
     word = drawing.words.word("mode", band.mode)
     tip = f"{word} · {drawing.when(band.from_ms, band.until_ms)}{_because(band.reason)}"
-    drawn = [
+    return [
         rect(x, _BAND, width, height - _BAND, f"tint tint-{band.mode}"),
         rect(x, 0, width, _BAND, f"band band-{band.mode}", el("title", tip), fill=drawing.fill(band.mode)),
     ]
+
+
+def _plate(drawing: _Drawing, band: Band) -> list[Markup]:
+    """The mode's name on its band, where it fits."""
+    x, width = drawing.place(band.from_ms, band.until_ms)
     plate = 9 * len(band.mode) + 10
-    if width > plate + 8:
-        drawn += [rect(x + 4, 3, plate, _BAND - 6, "plate", rx=3), text(band.mode, x + 8, 15.5, "band-word")]
-    return drawn
+    if width <= plate + 8:
+        return []
+    return [rect(x + 4, 3, plate, _BAND - 6, "plate", rx=3), text(band.mode, x + 8, 15.5, "band-word")]
 
 
 def _gap(drawing: _Drawing, gap: Gap, height: float) -> Markup:
@@ -193,10 +199,13 @@ def _column(at: Millis, scale: Scale) -> int:
 
 
 def _legend(drawing: _Drawing, drawn: Picture, gaps: list[Gap], y: float) -> list[Markup]:
-    """The kinds of bars that are there, and what a stretch without a daemon looks like."""
+    """The kinds of bars that are there, a stretch without a daemon, and the modes whose name stands on no band."""
     used = {outcome(bar) for lane in drawn.lanes for bar in lane.bars}
     kinds = [(f"bar bar-{kind}", kind, drawing.words.word("state", kind)) for kind in reversed(_WORST) if kind in used]
     kinds += [("gap", "gap", drawing.words.t("chart.stopped"))] if gaps else []
+    named = {band.mode for band in drawn.bands if _plate(drawing, band)}
+    modes = dict.fromkeys(band.mode for band in drawn.bands if band.mode not in named)
+    kinds += [(f"band band-{mode}", mode, drawing.words.word("mode", mode)) for mode in modes]
     said, x = [], GUTTER
     for class_, kind, word in kinds:
         said += [rect(x, y - 8, 18, 9, class_, rx=1.5, fill=drawing.fill(kind)), text(word, x + 24, y, "soft")]
