@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from omni.replay.redecide import Divergence, Redecided
+    from omni.replay.divergence import Divergence, Redecided
     from omni.replay.verify import Report
 
 WIDTH = 160  # characters of one side that are shown; --json has it all
@@ -54,7 +54,8 @@ def _state(report: Report) -> str:
 
 
 def _decisions(found: Redecided) -> Iterator[str]:
-    steps = f" and {found.settled:,} turns that follow from the state alone" if found.settled else ""
+    turns = "turn that follows" if found.settled == 1 else "turns that follow"
+    steps = f" and {found.settled:,} {turns} from the state alone" if found.settled else ""
     yield f"  decided again: {found.commands:,} commands{steps}, as recorded"
     for why, count in found.undecided.items():
         yield f"  not decided again: {count:,}, because {why}"
