@@ -104,6 +104,18 @@ def test_people_see_four_figures_with_labels_both_choices_and_what_nobody_can_sa
     assert "next: omni why 0000aaaa" in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("behind", "fates"), [("openai/gpt-4o", set()), ("openai/gpt-4o-mini", {"unsure"})], ids=["the same", "another"]
+)
+def test_a_name_that_stands_for_another_model_behind_the_proxy_leaves_its_calls_unknown(
+    told: Omni, behind: str, fates: set[str]
+) -> None:
+    listed = f"model_list: [{{model_name: gpt-4o, litellm_params: {{model: {behind}}}}}]\n"
+    document = told.json("what-if", "--config", file(told, TODAY + listed))
+    assert {change["fate"] for change in document["changes"]} == fates
+    assert (document["cost"]["whole"], document["failed"]["whole"]) == (not fates, not fates)
+
+
 def test_another_executor_leaves_everything_unknown(told: Omni) -> None:
     document = told.json("what-if", "--config", file(told, ELSEWHERE))
     assert {change["fate"] for change in document["changes"]} == {"elsewhere"}

@@ -10,7 +10,7 @@ from tests.replay.test_what_if import Story, fates
 
 from omni.domain import commands as cmd
 from omni.domain.ledger import DAY_MS
-from omni.domain.values import Budget, Result, TaskError
+from omni.domain.values import Budget, ExecutorSpec, Result, TaskError
 from omni.replay.what_if import Answer
 
 DAY = 1.0  # dollars a day: `a` takes $0.90 of it, and then `b` asks for $1.00
@@ -132,3 +132,44 @@ def test_what_was_held_before_the_policy_began_goes_on_as_at_a_start_with_a_high
     goes_on(story)
     assert fates(story.by(after=before, budget=Budget(daily_usd=5.0))) == {"b": "other_time"}
     assert fates(story.by(after=before, budget=Budget(daily_usd=1.2))) == {}
+
+
+# --- a policy that begins in the middle -----------------------------------------------------------------------------
+
+
+def test_whoever_is_stranded_when_the_policy_begins_goes_on_then() -> None:
+    coder = ExecutorSpec("coder", types=("coding",))
+    story = Story(coder)
+    story.create("a", "say hello")
+    before = len(story.log)
+    story.at += 1_000
+    story.create("z", "write code", type="coding")
+    story.succeed("z")
+    answer = story.by(after=before, executors=(coder, worker("more")))
+    assert fates(answer) == {"a": "let_on"}
+    assert fates(story.by(after=before)) == {}
+
+
+def test_whoever_waits_for_or_runs_on_an_executor_that_the_policy_lacks_does_not_stay_there() -> None:
+    story = Story(worker("one", max_concurrency=1), worker("two"))
+    story.create("runs", executor="one")
+    story.create("waits")
+    assert story.task("waits").route.executor == "one"  # type: ignore[union-attr]
+    before = len(story.log)
+    story.at += 1_000
+    story.succeed("runs")
+    story.call("waits")
+    story.succeed("waits")
+    answer = story.by(after=before, executors=(worker("two"),))
+    assert fates(answer) == {"runs": "unsure", "waits": "elsewhere"}
+    assert (answer.latency.same, answer.latency.unknown, answer.failed.unknown) == (0, 2, 2)
+    assert fates(story.by(after=before)) == {}
+
+
+def test_who_was_let_on_may_have_been_held_later_and_the_sum_says_so() -> None:
+    """$0.90 a day is used up before `b` begins; by $1.00 it may begin, and its call of $1.00 would not fit."""
+    story = held_before_it_began("ask")
+    view = story.by(budget=Budget(daily_usd=1.0)).view()
+    assert view["changes"][0]["fate"] == "let_on"
+    assert (view["held"]["gone"], view["held"]["whole"], view["held"]["doubts"]) == (1, False, ["let_on"])
+    assert view["held"]["label"].endswith("unknown")

@@ -118,7 +118,7 @@ class PriceList:
 
     def __init__(self, config: Config, path: Path | None = None) -> None:
         self._kinds = {LOCAL_MODEL: "ollama", **{n: each.kind for n, each in config.providers.items() if each.kind}}
-        self._behind = _behind(config)
+        self._behind = behind(config)
         self._path = path
 
     @cached_property
@@ -133,7 +133,7 @@ class PriceList:
         return costs.pop() if len(costs) == 1 else None
 
 
-def _behind(config: Config) -> dict[str, tuple[str, ...]]:
+def behind(config: Config) -> dict[str, tuple[str, ...]]:
     """What stands behind the names that the proxy's `model_list` gives its models."""
     named: dict[str, tuple[str, ...]] = {}
     for entry in config.model_list:

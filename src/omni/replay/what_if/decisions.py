@@ -75,6 +75,23 @@ class Routing:
             if then.route is not None and was.route is None:
                 self._let_on(now, task, life, chosen(None, was.reason), then.route, then.reason)
 
+    def moved_on(self, now: Moment) -> None:
+        """The policy begins: see who waits for, or runs on, an executor that it lacks."""
+        world = self._world
+        for task_id, life in world.lives.items() if world.policy is not None else ():
+            task = world.board.tasks[task_id]
+            attempt = task.open_attempt
+            route = attempt.route if attempt else task.route
+            if task.state is TaskState.HELD or route is None or not self._is_lacking(route.executor):
+                continue
+            if attempt is not None:
+                world.unsure(now, task, life, "the policy does not have the executor that it runs on")
+                continue
+            then = self._choice(task, world.board.mode)
+            life.route = then.route
+            was, will = chosen(route, "it waited there"), chosen(then.route, then.reason)
+            world.turn(now, task, life, "elsewhere" if then.route else "held", was, will)
+
     # --- comparing ----------------------------------------------------------------------------------------------------
 
     def _compare(
@@ -121,6 +138,9 @@ class Routing:
             return None
         reason = over.reason if over is not None else "there is room under the caps"
         return self._differs(now, event, task, life, route, reason)
+
+    def _is_lacking(self, executor: str) -> bool:
+        return executor in self._world.board.executors and executor not in self._world.shadow.executors
 
     def _by_newer_rules(self, task: Task, route: Route | None) -> bool:
         return same_way(self._recorded(task).route, route)

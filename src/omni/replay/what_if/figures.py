@@ -45,7 +45,7 @@ FATES: dict[str, Meaning] = {
 }
 FIGURES = ("cost", "latency", "held", "failed")
 # Doubts that are no task's own, and the figures that are not whole while they stand.
-_REACHES = {"thresholds": FIGURES, "probes": FIGURES, "slots": ("latency",)}
+_REACHES = {"thresholds": FIGURES, "probes": FIGURES, "slots": ("latency",), "let_on": ("held",)}
 FINAL = 5  # from this weight on nothing more can be said of a task
 
 

@@ -25,6 +25,8 @@ from omni.replay.what_if.policy import Way
 from omni.replay.what_if.world import Life, Moment, World, chosen, same_way
 
 AVOIDED, MOVED = "avoided", "moved"
+_UNSURE_MODE = "its call may have gone another way, or to nobody: the mode is not known"
+_UNSURE_MODEL = "which model would have answered its call, and over which way, is not known"
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -58,8 +60,8 @@ class Purse:
             return self._go(now, event, Call(RECORDED, was, was, life, counted=False, paid=event.paid), event)
         world.answer.asked += 1
         way = self._way(now, event, was, life)
-        if way is None and task is not None and not life.final and world.modes.differs(now.at):
-            world.unsure(now, task, life, "its call may have gone another way, or to nobody: the mode is not known")
+        if way is None and task is not None and not life.final:
+            world.unsure(now, task, life, _UNSURE_MODE if world.modes.differs(now.at) else _UNSURE_MODEL)
         label = life.change.means.calls if life.change and life.final else RECORDED if way == was else MOVED
         label = UNKNOWN if way is None and label == MOVED else label
         call = Call(label, was, way, life, counted=True, paid=event.paid)
@@ -146,7 +148,8 @@ class Purse:
         if world.modes.differs(now.at):
             world.answer.doubt("channels", "model calls while the mode may have been another", now.at)
             return None
-        return world.ladders.moved(was, event.mode, life.planned if event.n else None, life.route)
+        way = world.ladders.moved(was, event.mode, life.planned if event.n else None, life.route)
+        return None if way == was and world.ladders.stands_for_another(was) else way
 
     def _ask(self, now: Moment, event: ev.CallReserved, call: Call, task: Task | None) -> None:
         assert call.way is not None
@@ -180,8 +183,6 @@ class Purse:
         if call.label == UNKNOWN:
             self._world.in_doubt(self._world.day(now.at))
             call.life.doubtful += 1
-            if call.life.change is None:
-                self._other_price(now, call)
 
     def _turned_down(
         self, now: Moment, event: ev.CallReserved, call: Call, task: Task | None, cap: Cap, ask: Ask
@@ -276,20 +277,17 @@ class Purse:
         """The call goes another way, though its task does not."""
         task_id = now.stream.removeprefix(ev.TASK_PREFIX)
         task = self._world.board.tasks.get(task_id)
-        if task is None:
+        if task is None or call.way is None:
             return
         executor = task.route.executor if task.route else ""
         was = Chosen(executor, call.was.tier, call.was.model, f"over {call.was.channel}{_bill(call.was)}")
         way = call.way
-        then = Chosen(executor, way.tier, way.model, f"over {way.channel}{_bill(way)}") if way else _NO_WAY
+        then = Chosen(executor, way.tier, way.model, f"over {way.channel}{_bill(way)}")
         self._world.turn(now, task, call.life, "other_price", was, then)
 
     @property
     def _offset(self) -> int:
         return self._world.shadow.settings.budget.utc_offset_ms
-
-
-_NO_WAY = Chosen(reason="which way its calls would have gone is not known")
 
 
 def _bill(way: Way) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from omni.config import Config, restore
+from omni.config.prices import behind
 from omni.config.settings import call_paths, health_settings, routing_settings
 from omni.domain import hops
 from omni.domain.commands import HealthReported, NoteMode
@@ -24,6 +25,7 @@ class Policy(msgspec.Struct, frozen=True):
     routing: RoutingSettings
     health: HealthSettings = HealthSettings()
     paths: Paths | None = None
+    behind: dict[str, tuple[str, ...]] | None = None  # the models that the proxy's names stand for; None: not asked
 
 
 class Way(msgspec.Struct, frozen=True, gc=False):
@@ -42,15 +44,16 @@ def nothing_known(channel: str, model: str, usage: Usage) -> float | None:
 
 def policy_of(config: Config) -> Policy:
     """What a configuration decides."""
-    return Policy(routing_settings(config), health_settings(config), call_paths(config))
+    return Policy(routing_settings(config), health_settings(config), call_paths(config), behind(config))
 
 
-def paths_in(body: Mapping[str, Any]) -> Paths | None:
-    """The ways of a configuration as the log holds it; None where this version cannot read it."""
+def ways_in(body: Mapping[str, Any]) -> tuple[Paths | None, dict[str, tuple[str, ...]] | None]:
+    """The ways of a configuration as the log holds it, and what the proxy's names mean; None where not readable."""
     try:
-        return call_paths(restore(body))
+        config = restore(body)
+        return call_paths(config), behind(config)
     except (msgspec.MsgspecError, TypeError, ValueError, KeyError):
-        return None
+        return None, None
 
 
 class Ladders:
@@ -61,6 +64,8 @@ class Ladders:
         self.tried: tuple[Tier, ...] = ()
         self.recorded_paths: Paths | None = None
         self.tried_paths: Paths | None = None
+        self.recorded_behind: dict[str, tuple[str, ...]] | None = None
+        self.tried_behind: dict[str, tuple[str, ...]] | None = None
 
     def moved(self, was: Way, mode: Mode, recorded: Route | None, tried: Route | None) -> Way | None:
         """The way of a recorded call by the new policy; None when nobody can say.
@@ -74,6 +79,12 @@ class Ladders:
         if follows and tried is not None and recorded is not None and tried.tier != recorded.tier:
             return self._way(tried.tier, tried.model, was, mode)
         return self._same_tier(was, mode)
+
+    def stands_for_another(self, was: Way) -> bool:
+        """Whether the name of a model stands for another one behind the proxy now."""
+        if was.channel != PROXY or self.recorded_behind is None or self.tried_behind is None:
+            return False
+        return _meant(self.recorded_behind, was.model) != _meant(self.tried_behind, was.model)
 
     def free_instead(self, was: Way, mode: Mode) -> Way | None:
         """The way over the first tier that costs nothing."""
@@ -149,6 +160,11 @@ def _tier(tiers: tuple[Tier, ...], name: str) -> Tier | None:
 
 def _rung(paths: Paths, name: str) -> Rung | None:
     return next((rung for rung in paths.tiers if rung.name == name), None)
+
+
+def _meant(behind: dict[str, tuple[str, ...]], name: str) -> set[str]:
+    """What the proxy has behind a name; a name that is on no list means itself."""
+    return {each if each.rpartition("/")[2] != name else name for each in behind.get(name, (name,))}
 
 
 def _provider(paths: Paths | None, name: str) -> Provider | None:

@@ -35,7 +35,7 @@ from omni.replay.what_if.decisions import Routing
 from omni.replay.what_if.figures import Answer
 from omni.replay.what_if.money import Purse
 from omni.replay.what_if.pace import Pace
-from omni.replay.what_if.policy import Policy, PriceOf, nothing_known, paths_in
+from omni.replay.what_if.policy import Policy, PriceOf, nothing_known, ways_in
 from omni.replay.what_if.waits import Waits
 from omni.replay.what_if.world import Life, Moment, World, chosen
 
@@ -127,6 +127,8 @@ class SecondReading:
     def close(self) -> Answer:
         """Count what is still open, and give the answer."""
         for task_id, life in self._world.lives.items():
+            if life.change is not None:
+                self._count(life)
             if (task := self._world.board.tasks.get(task_id)) is not None:
                 self._waits.ended(replace(self._now, stream=task.stream), task, life)
             self._world.close(life, "", None)
@@ -141,6 +143,8 @@ class SecondReading:
         self._world.configure(self._world.board.settings)
         self._world.modes.begin(now.at)
         self._waits.look(now)
+        self._routing.moved_on(now)
+        self._routing.released(now)
 
     def _health(self, now: Moment, event: Any) -> None:
         world = self._world
@@ -159,7 +163,8 @@ class SecondReading:
 
     def _system(self, event: Any) -> None:
         if isinstance(event, ev.ConfigLoaded):
-            self._world.ladders.recorded_paths = paths_in(event.body)
+            ladders = self._world.ladders
+            ladders.recorded_paths, ladders.recorded_behind = ways_in(event.body)
             self._world.configure(self._world.board.settings)
 
     def _router(self, now: Moment, event: Any) -> None:

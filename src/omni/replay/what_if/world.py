@@ -76,6 +76,7 @@ class World:
         self.ladders.recorded, self.ladders.tried = recorded.tiers, tried.tiers
         own = self.policy is not None and self.active
         self.ladders.tried_paths = self.policy.paths if own and self.policy else self.ladders.recorded_paths
+        self.ladders.tried_behind = self.policy.behind if own and self.policy else self.ladders.recorded_behind
 
     def stand_in(self, task: Task, life: Life) -> Task:
         """The task as the policy's side has it: its route, and what its calls came to."""
@@ -98,6 +99,8 @@ class World:
             change.fate, change.policy = fate, then
         if FATES[fate].calls == UNKNOWN:
             self.in_doubt(self.day(now.at))
+        if fate == "let_on":
+            self.answer.doubt("let_on", "tasks that were let on may have been held later", now.at)
         if FATES[fate].outcome != RECORDED:
             self.disturbed |= {was.executor, then.executor}
 
