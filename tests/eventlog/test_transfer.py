@@ -18,6 +18,7 @@ from tests.eventlog.samples import CODEC, Counted, fill, said, texts, tinker
 
 from omni.domain.errors import CorruptLog, EventLogError
 from omni.eventlog.backup import verify
+from omni.eventlog.chain import COLUMNS, seal
 from omni.eventlog.marker import marker_path, read_marker
 from omni.eventlog.reader import open_reader
 from omni.eventlog.sqlite import SqliteEventStore
@@ -68,6 +69,12 @@ def resealed(line: bytes, change: Callable[[Any], None]) -> bytes:
     change(body)
     raw = msgspec.json.encode(body)
     return raw[:-1] + b',"check":"' + hashlib.sha256(raw).hexdigest()[:16].encode() + b'"}\n'
+
+
+def bottomless(line: Any) -> None:
+    """An event with a sound hash, and a list of payloads that nests too deeply to be read."""
+    line["body"] = '{"$blob":[{"at":' + "[" * 100_000
+    line["hash"] = seal((*(line[name] for name in COLUMNS[:-2]), bytes.fromhex(line["prev_hash"]))).hex()
 
 
 def refused(content: bytes, directory: Path) -> str:
@@ -158,6 +165,11 @@ def test_nothing_is_overwritten(content: bytes, tmp_path: Path) -> None:
         (other / left).touch()
         with pytest.raises(EventLogError, match=re.escape(f"{left} exists already")):
             imported(content, other / "omni.db")
+        (other / left).unlink()
+        (other / left).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(EventLogError, match=re.escape(f"{left} exists already")):
+            imported(content, other / "omni.db")
+        assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("number", range(1, 13))
@@ -186,6 +198,9 @@ TAMPERED: dict[str, tuple[int, Callable[[Any], None], str]] = {
     "another time": (7, lambda line: line.update(at_ms=5), "line 7: position 2"),
     "another hash": (8, lambda line: line.update(hash="00" * 32), "line 8: position 3"),
     "no hash": (8, lambda line: line.update(hash="zz"), "line 8: it holds what no log holds"),
+    "a time that no calendar has": (8, lambda line: line.update(at_ms=10**15), "line 8: it holds what no log holds"),
+    "a time before all clocks": (8, lambda line: line.update(at_ms=-1), "line 8: it holds what no log holds"),
+    "a payload without a bottom": (6, bottomless, "line 6: it holds what no log holds"),
     "a number beyond all": (8, lambda line: line.update(mono_ms=2**70), "line 8"),
     "another payload": (5, lambda line: line.update(data="aGk=", bytes=2), "line 5: payload"),
     "another name of a payload": (4, lambda line: line.update(hash="00" * 32), "line "),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.replay.logs import AT_MS, beginning, codec, completed_life, created, held_life, life, task_id, write
 from tests.replay.test_state import LONG
 
@@ -17,9 +20,10 @@ from omni.config import log_path
 from omni.domain import events as ev
 from omni.domain.system import SystemSnapshot, SystemState
 from omni.domain.values import Result
+from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.replay import checkpoints
-from omni.replay.checkpoints import beside, spacing
+from omni.replay.checkpoints import Checkpoints, beside, spacing
 from omni.replay.fold import Folded, restore
 from omni.replay.history import History
 from omni.replay.state import state_at
@@ -74,8 +78,8 @@ def test_a_look_in_the_middle_leaves_states_only_up_to_there(data_dir: Path, ans
     assert at(data_dir, STEP - 1) == answers[STEP - 1]
 
 
-def test_a_later_look_reads_only_what_came_after_the_nearest(data_dir: Path) -> None:
-    at(data_dir, EVENTS)
+def looked_from(data_dir: Path, position: int) -> list[int]:
+    """After which positions a look at one reads the log."""
     with History.open(data_dir) as history:
         read = []
         facts = history.reader.facts
@@ -85,8 +89,19 @@ def test_a_later_look_reads_only_what_came_after_the_nearest(data_dir: Path) -> 
             return facts(after, *given, **named)
 
         history.reader.facts = counted  # type: ignore[method-assign]
-        state_at(history, 5 * STEP + 3)
-    assert read == [5 * STEP]
+        state_at(history, position)
+    return read
+
+
+def test_a_later_look_reads_only_what_came_after_the_nearest(data_dir: Path) -> None:
+    at(data_dir, EVENTS)
+    assert looked_from(data_dir, 5 * STEP + 3) == [5 * STEP]
+
+
+def test_one_that_would_fill_the_memory_is_not_unpacked(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(data_dir, EVENTS)
+    monkeypatch.setattr(checkpoints, "UNPACKED_BYTES", 64)
+    assert looked_from(data_dir, 5 * STEP + 3) == [0]
 
 
 def test_they_are_for_the_owner_alone(data_dir: Path) -> None:
@@ -120,6 +135,24 @@ def test_a_damaged_one_is_not_there(damage: Any, data_dir: Path, answers: list[A
     for path in files(data_dir)[2:]:
         damage(path)
     assert [at(data_dir, position) for position in range(0, EVENTS + 1, 3)] == answers[::3]
+
+
+PLANTED = {
+    "one without a bottom": zlib.compress(b"\x81\xa1z" + b"\x91" * 100_000 + b"\x01"),
+    "no text": zlib.compress(b"\x81\xa2\xff\xfe\x01"),
+    "half of one": zlib.compress(b"\x80")[:-4],
+    "that of another position": zlib.compress(msgspec.msgpack.encode(replace(Folded().snapshot(), position=3))),
+}
+
+
+@pytest.mark.parametrize("payload", PLANTED.values(), ids=PLANTED)
+def test_one_that_was_planted_with_care_changes_no_answer(payload: bytes, data_dir: Path, answers: list[Any]) -> None:
+    at(data_dir, EVENTS)
+    with History.open(data_dir) as history:
+        directory = Snapshots(beside(log_path(data_dir)))
+        for found in list(directory.find(checkpoints.NAME, Checkpoints(history.reader, data_dir)._fingerprint)):
+            directory.save(found.name, found.position, found.hash, found.fingerprint, payload, lambda *_: ())
+    assert at(data_dir, EVENTS) == answers[EVENTS]
 
 
 def test_those_of_another_log_are_not_believed(data_dir: Path, answers: list[Any], tmp_path: Path) -> None:

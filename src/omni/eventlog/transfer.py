@@ -186,7 +186,9 @@ def _fill(scratch: Path, source: BinaryIO, count: Count) -> Head:
 
 
 # What can be wrong with a line that somebody has made, and has given a check of its own.
-_UNTAKEN = (msgspec.MsgspecError, ValueError, TypeError, KeyError, OverflowError, apsw.ConstraintError)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, KeyError, OverflowError, RecursionError)
+_UNTAKEN = (*_UNREADABLE, apsw.ConstraintError)
+_CALENDAR_MS: Final = range(253_370_764_800_000)  # 1970 to 9998: in some zone, no other time could be shown
 
 
 class _Import:
@@ -266,6 +268,8 @@ class _Import:
 
     def _take_event(self, line: EventLine) -> None:
         row = line.row
+        if line.at_ms not in _CALENDAR_MS:
+            raise ValueError(f"the time {line.at_ms}")
         try:
             self._link.follow(row)
         except CorruptLog as error:
@@ -304,7 +308,7 @@ def _unpacked(text: str) -> bytes | None:
 def _require_free(database: Path) -> None:
     """Raise EventLogError if there is a log, or what is left of one: SQLite would take an old -wal for the new one."""
     for path in (database, marker_path(database), Path(f"{database}-wal"), Path(f"{database}-shm")):
-        if path.exists():
+        if os.path.lexists(path):  # a link to nowhere would be followed
             raise EventLogError(
                 f"{path} exists already, and an import overwrites nothing",
                 hint="omni --data-dir DIR replay import FILE, with a directory that has no log",

@@ -27,6 +27,8 @@ NAME = "state"
 KEPT = 32
 BYTES_KEPT = 256 * 1024 * 1024
 SPACING = 32_768  # events; as many fold in some 0.15 s
+UNPACKED_BYTES = 1024 * 1024 * 1024  # of one; what would be larger is folded again
+_UNREADABLE = (msgspec.MsgspecError, zlib.error, ValueError, LookupError, TypeError, RecursionError)
 _LEVEL = 1  # more takes longer to compress than it saves to read
 
 
@@ -67,9 +69,10 @@ class Checkpoints:
         if self._reader.hash_at(found.position) != found.hash:
             return None
         try:
-            return restore(msgspec.msgpack.decode(zlib.decompress(found.payload), type=FoldedSnapshot))
-        except (msgspec.MsgspecError, zlib.error):
+            folded = restore(msgspec.msgpack.decode(_unpacked(found.payload), type=FoldedSnapshot))
+        except _UNREADABLE:
             return None
+        return folded if folded.position == found.position else None
 
     def _leaving(self, folded: Folded, facts: Iterable[Fact], count: Count) -> Iterator[Fact]:
         """Pass events on, and leave the state at every mark; whoever asks for the next event has applied the last."""
@@ -97,6 +100,14 @@ class Checkpoints:
         """Of the code, and of what was erased: a state from before holds what nobody is to read any more."""
         erased = hashlib.sha256(b"".join(self._reader.erased())).hexdigest()[:16]
         return f"{fingerprint(FoldedSnapshot)}:{erased}"
+
+
+def _unpacked(payload: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(payload, UNPACKED_BYTES)
+    if not unpacking.eof:
+        raise ValueError("it is cut, or larger than any state")
+    return content
 
 
 def _surplus(step: int, head: int, files: Sequence[SnapshotFile], new: SnapshotFile) -> Iterator[SnapshotFile]:
