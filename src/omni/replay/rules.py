@@ -21,7 +21,7 @@ import msgspec
 
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
-from omni.eventlog.chain import POSITION, STREAM
+from omni.eventlog.chain import ACTOR, POSITION, STREAM
 from omni.eventlog.store import Recorded, Row
 from omni.replay.modes import SILENT, ModeCheck, Wrong
 
@@ -78,15 +78,16 @@ class RuleCheck:
 
     def __call__(self, row: Row, event: Any) -> None:
         """Judge the next row, which holds this event."""
+        self._order(row)
         stream, of = row[STREAM], type(event)
         self._by_type[of] += 1
-        self._order(row)
-        if of not in SILENT:
-            for rule, detail in self._modes(stream, event):
-                self._find(row, rule, detail)
-        if stream.startswith(ev.TASK_PREFIX) or stream in OWN_STREAMS:
-            for rule, detail in self._judge(stream, event):
-                self._find(row, rule, detail)
+        wrong = self._modes(stream, event) if of not in SILENT else []
+        if (life := self._lives.get(stream)) is not None and of not in _CALLS:  # nearly all of a log
+            wrong += _live_on(life, event)
+        elif stream.startswith(ev.TASK_PREFIX) or stream in OWN_STREAMS:
+            wrong += self._judge(stream, event)
+        for rule, detail in wrong:
+            self._find(row, rule, detail)
 
     @property
     def events(self) -> int:
@@ -129,19 +130,16 @@ class RuleCheck:
         self.note(Finding(recorded.position, recorded.stream, "fold.failed", detail))
 
     def _order(self, row: Row) -> None:
-        position, stream, version, _, _, _, mono_ms, boot, actor, *_ = row
+        position, stream, version, _, _, _, mono_ms, boot, actor = row[: ACTOR + 1]
         if position != self._position + 1:
             self._find(row, "position.gap", f"follows position {self._position}")
-        expected = self._versions.get(stream, 0) + 1
-        if version != expected:
+        if version != (expected := self._versions.get(stream, 0) + 1):
             self._find(row, "version.gap", f"version {version}, expected {expected}")
-        self._position = position
-        self._versions[stream] = version
         if boot != self._boot:
             self._another_boot(row, boot)
         if mono_ms < self._mono_ms.get(actor, mono_ms):
             self._find(row, "time.back", f"{actor} wrote it before what it wrote earlier in this boot")
-        self._mono_ms[actor] = mono_ms
+        self._position, self._versions[stream], self._mono_ms[actor] = position, version, mono_ms
 
     def _another_boot(self, row: Row, boot: str) -> None:
         """One daemon writes at a time: a boot that is over does not come back."""
@@ -152,11 +150,9 @@ class RuleCheck:
         self._mono_ms = {}
 
     def _judge(self, stream: str, event: Any) -> Wrong:
-        life = self._lives.get(stream)
+        """Judge what is no step in the life of a task that is known."""
         if type(event) in _CALLS:
-            return self._judge_call(life, event)
-        if life is not None:
-            return _live_on(life, event)
+            return self._judge_call(self._lives.get(stream), event)
         if stream in OWN_STREAMS:
             return []
         self._lives[stream] = life = _Life()
@@ -184,11 +180,19 @@ class RuleCheck:
 
 def _live_on(life: _Life, event: Any) -> Wrong:
     """Judge an event in the life of a task that exists, and remember what it changed."""
-    judge = _RULES.get(type(event))
-    if life.ended and type(event) not in _STAND_AFTER_END:
-        after = [("task.after_end", f"{_name(event)} after {life.ended}")]
-        return after + judge(life, event) if judge else after
-    return judge(life, event) if judge else []
+    of, wrong = type(event), []
+    if life.ended and of not in _STAND_AFTER_END:
+        wrong.append(("task.after_end", f"{_name(event)} after {life.ended}"))
+    if of in _STEPS:
+        before, after = _STEPS[of]
+        if event.n != life.attempts:
+            wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
+        elif life.attempt not in before:
+            wrong.append(("attempt.order", f"{_name(event)} while attempt {event.n} is {life.attempt}"))
+        life.attempt = after
+    elif of in _RULES:
+        wrong += _RULES[of](life, event)
+    return wrong
 
 
 def _created(life: _Life, event: ev.TaskCreated) -> Wrong:
@@ -219,45 +223,22 @@ def _planned(life: _Life, event: ev.AttemptPlanned) -> Wrong:
     return wrong
 
 
-def _started(life: _Life, event: ev.AttemptStarted) -> Wrong:
-    return _step(life, event, ("planned",), "started")
-
-
-def _succeeded(life: _Life, event: ev.AttemptSucceeded) -> Wrong:
-    # What really finished wins: a success may follow an interruption, as long as the task has not ended.
-    return _step(life, event, ("started", "planned", "interrupted"), "closed")
-
-
-def _interrupted(life: _Life, event: ev.AttemptInterrupted) -> Wrong:
-    return _step(life, event, ("started", "planned"), "interrupted")
-
-
-def _closed(life: _Life, event: ev.AttemptFailed | ev.AttemptCancelled) -> Wrong:
-    return _step(life, event, ("started", "planned"), "closed")
-
-
-def _step(life: _Life, event: Any, allowed: tuple[str, ...], after: str) -> Wrong:
-    wrong = []
-    if event.n != life.attempts:
-        wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
-    elif life.attempt not in allowed:
-        wrong.append(("attempt.order", f"{_name(event)} while attempt {event.n} is {life.attempt}"))
-    life.attempt = after
-    return wrong
-
-
 def _name(event: Any) -> str:
     return str(type(event).__struct_config__.tag)
 
 
+# What an attempt must be for this to happen to it, and what it is then. What really finished wins: a success may follow
+# an interruption, as long as the task has not ended.
+_STEPS: dict[type[Any], tuple[tuple[str, ...], str]] = {
+    ev.AttemptStarted: (("planned",), "started"),
+    ev.AttemptSucceeded: (("started", "planned", "interrupted"), "closed"),
+    ev.AttemptFailed: (("started", "planned"), "closed"),
+    ev.AttemptInterrupted: (("started", "planned"), "interrupted"),
+    ev.AttemptCancelled: (("started", "planned"), "closed"),
+}
 _RULES: dict[type[Any], Callable[[_Life, Any], Wrong]] = {
     ev.TaskCreated: _created,
     ev.AttemptPlanned: _planned,
-    ev.AttemptStarted: _started,
-    ev.AttemptSucceeded: _succeeded,
-    ev.AttemptFailed: _closed,
-    ev.AttemptInterrupted: _interrupted,
-    ev.AttemptCancelled: _closed,
     ev.LateOutcomeArrived: _late,
     ev.TaskCompleted: _ended,
     ev.TaskFailed: _ended,
