@@ -82,6 +82,19 @@ def test_what_a_person_decided_later_would_have_gone_on_by_itself_before_that(he
     assert fates(story.by()) == {}
 
 
+def test_what_may_be_resumed_by_the_time_that_it_is_held_goes_on_by_itself_in_both() -> None:
+    """When its call was refused, it had no session yet that it could be resumed by."""
+    story = Story(worker(on_crash="resume"), budget=Budget(daily_usd=DAY))
+    story.whole("a")
+    story.create("b")
+    story.reserve("b")
+    story.put(cmd.ReportStarted("b", 1, session="s"))
+    story.put(cmd.ReportFailed("b", 1, TaskError("failed", "stopped")))
+    goes_on(story)
+    assert fates(story.by()) == {}
+    assert fates(story.by(budget=Budget(daily_usd=DAY, at_cap="ask"))) == {"b": "held"}
+
+
 def test_a_task_that_was_never_decided_about_would_have_gone_on_the_next_day() -> None:
     story = held_on_its_way("ask")
     story.at += 3 * DAY_MS

@@ -250,6 +250,7 @@ class SecondReading:
         at_start = event.capped is not None and task.capped is None and task.open_attempt is None
         if at_start and not life.final:
             self._held_at_start(now, event, task, life)
+        self._waits.held(event, task, life)
         life.held_recorded = True
         life.held |= not life.final and not (life.change and life.change.means.weight > 2)
 

@@ -11,11 +11,13 @@ person. Which of them it is, the policy may see otherwise than the record did:
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from omni.domain import budget
 from omni.domain import events as ev
 from omni.domain.budget import Ask
 from omni.domain.task import Task
-from omni.domain.values import Held, TaskState
+from omni.domain.values import TASK_CAP, Capped, Held, TaskState
 from omni.replay.what_if.caps import Caps
 from omni.replay.what_if.money import Purse
 from omni.replay.what_if.world import Life, Moment, World, chosen
@@ -41,6 +43,18 @@ class Waits:
             if life.sooner or life.final or not self._by_itself(task, life) or self._fits_in_record(now, task):
                 continue
             life.sooner = self._caps.fits(now, task, life)
+
+    def held(self, event: ev.TaskHeld, task: Task, life: Life) -> None:
+        """The record holds a task at a cap: whether it may be repeated is known by now, and the same for the policy."""
+        if event.capped is None or life.capped is None:
+            return
+        alone = _is_for_a_day(life.capped)
+        if alone and not _is_for_a_day(event.capped):
+            again = budget.held(task, life.capped).capped
+            alone = again is not None and again.alone
+        elif alone:
+            alone = event.capped.alone
+        life.capped = replace(life.capped, alone=alone)
 
     def goes_on(self, now: Moment, task: Task, life: Life) -> bool:
         """A held task goes on by itself in the record; whether it would by the policy."""
@@ -91,3 +105,8 @@ class Waits:
         board, day = self._world.board, budget.today(self._world.board, now.at)
         ask = Ask(task.capped.tier, task.capped.channel, task.capped.estimate_usd)
         return budget.hit(budget.caps(board, board.settings.budget, task, day, ask), ask) is None
+
+
+def _is_for_a_day(capped: Capped) -> bool:
+    """Whether the next day makes room, so that nobody has to be asked if only the work may be repeated."""
+    return capped.at_cap == "hold" and capped.cap != TASK_CAP
