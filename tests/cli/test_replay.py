@@ -42,7 +42,7 @@ USAGE = [
     (["--html", "-", "--jsonl", "-"], 2, "--html and --jsonl are two different results"),
     (["--from", "2", "at", "5"], 2, "omni replay at takes no --from"),
     (["--perfetto", "taken.json"], 2, "taken.json exists already, and nothing is overwritten; another name, or - for"),
-    (["--jsonl", "no/such/directory"], 2, "no/such/directory: no such file"),
+    (["--jsonl", "no/such/file"], 2, "no/such is no directory"),
     (["import", "nowhere.jsonl"], 2, "data/log.db is a log already"),
     (["--lang", "fr"], 2, "'fr' is not one of"),
     (["--event", "tsak.*"], 2, "no event's name begins with 'tsak.'"),

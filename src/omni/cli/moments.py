@@ -9,7 +9,7 @@ import msgspec
 
 from omni.cli.context import Context
 from omni.cli.exits import OK
-from omni.cli.output import Output, local_time, one_line, table
+from omni.cli.output import Output, counted, local_time, one_line, table
 from omni.cli.show import SHORT, task_table
 from omni.cli.status import spent
 
@@ -67,7 +67,7 @@ def diff_lines(out: Output, body: dict[str, Any]) -> list[str]:
         return [f"{span}: nothing differs"]
     rows = [(_path(each["path"]), f"{_value(each['before'])} → {_value(each['after'])}") for each in found]
     return [
-        f"{span}: {len(found)} {'difference' if len(found) == 1 else 'differences'}",
+        f"{span}: {counted(len(found), 'difference')}",
         *table(("WHERE", "BEFORE → AFTER"), rows),
     ]
 

@@ -257,6 +257,8 @@ def _target(file: str) -> Iterator[BinaryIO]:
     except FileExistsError:
         hint = "another name, or - for stdout"
         raise BadUsage(f"{path} exists already, and nothing is overwritten; {hint}", hint=f"ls -l {path}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadUsage(f"{path.parent} is no directory", hint=f"mkdir -p {path.parent}") from None
     try:
         with os.fdopen(fd, "wb") as out:
             yield out

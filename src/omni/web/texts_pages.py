@@ -244,7 +244,7 @@ _LEVELS: dict[str, tuple[str, ...]] = {
     "levels.longest": ("{span} at most", "最长 {span}"),
     "levels.mean": ("{span} on average, {n} measured", "平均 {span},共 {n} 次", "{span}, 1 measured"),
     "levels.nothing": ("nothing measured", "尚无数据"),
-    "levels.between": ("between {least} % and {most} %", "{least}% 至 {most}%"),
+    "levels.between": ("between {least} % and {most} %", "{least} % 至 {most} %"),
     "levels.unsure": (
         "Between two figures: a crash leaves no word, so nobody knows from when on the daemon was gone.",
         "两个数字之间:崩溃不留记录,无法得知守护进程从何时起停止。",
