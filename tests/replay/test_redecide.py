@@ -247,6 +247,8 @@ def test_what_one_message_led_to_bears_its_time(day: World, tmp_path: Path, of: 
     assert first is not None
     [differs] = first.fields
     assert (differs.field, differs.recorded - differs.decided) == (field, 5_000)
+    older = check(day, tmp_path / "older", lambda rows: later(by_an_older_version(rows)))
+    assert "time.apart" in {each.rule for each in older.findings}, "whatever rules another version has"
 
 
 def test_where_inputs_are_kept_none_is_missing_in_another_boot_or_of_another_writer(day: World, tmp_path: Path) -> None:

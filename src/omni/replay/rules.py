@@ -3,6 +3,7 @@
 A mistake there must not vouch for itself. (That the same code decides alike again is the matter of `redecide`.)
 
     a boot is over when another begins, and within one no actor's running time goes back
+    what one message led to bears one time
     nothing ──created──► alive ──planned──► open attempt ──started──► open attempt ──outcome──► alive
                          alive ──completed, failed, cancelled──► ended      (once; only late outcomes and bills follow)
     modes and suspensions: `omni.replay.modes`
@@ -21,7 +22,7 @@ import msgspec
 
 from omni.domain import events as ev
 from omni.domain.board import OWN_STREAMS, Board
-from omni.eventlog.chain import ACTOR, POSITION, STREAM
+from omni.eventlog.chain import CAUSE, POSITION, STREAM
 from omni.eventlog.store import Recorded, Row
 from omni.replay.modes import SILENT, ModeCheck, Wrong
 
@@ -71,6 +72,7 @@ class RuleCheck:
         self._boot = ""
         self._boots: set[str] = set()  # that are over
         self._mono_ms: dict[str, int] = {}  # of this boot, by actor
+        self._message, self._at_ms, self._at_mono_ms = "", 0, 0  # of the row before
         self._lives: dict[str, _Life] = {}
         self._by_type: Counter[type[Any]] = Counter()
         self._calls: set[str] = set()  # reserved, and not settled
@@ -130,7 +132,7 @@ class RuleCheck:
         self.note(Finding(recorded.position, recorded.stream, "fold.failed", detail))
 
     def _order(self, row: Row) -> None:
-        position, stream, version, _, _, _, mono_ms, boot, actor = row[: ACTOR + 1]
+        position, stream, version, _, _, at_ms, mono_ms, boot, actor, cause = row[: CAUSE + 1]
         if position != self._position + 1:
             self._find(row, "position.gap", f"follows position {self._position}")
         if version != (expected := self._versions.get(stream, 0) + 1):
@@ -139,6 +141,9 @@ class RuleCheck:
             self._another_boot(row, boot)
         if mono_ms < self._mono_ms.get(actor, mono_ms):
             self._find(row, "time.back", f"{actor} wrote it before what it wrote earlier in this boot")
+        if cause == self._message and (at_ms != self._at_ms or mono_ms != self._at_mono_ms):
+            self._find(row, "time.apart", f"it bears another time than what {cause} led to beside it")
+        self._message, self._at_ms, self._at_mono_ms = cause, at_ms, mono_ms
         self._position, self._versions[stream], self._mono_ms[actor] = position, version, mono_ms
 
     def _another_boot(self, row: Row, boot: str) -> None:
@@ -146,7 +151,7 @@ class RuleCheck:
         if boot in self._boots:
             self._find(row, "boot.again", f"boot {boot} was over, {self._boot} had begun")
         self._boots.add(self._boot)
-        self._boot = boot
+        self._boot, self._message = boot, ""
         self._mono_ms = {}
 
     def _judge(self, stream: str, event: Any) -> Wrong:
