@@ -175,14 +175,14 @@ class Lookout:
         self.put(cmd.TimerFired(key))
 
     def _carry(self, sends: list[Send]) -> None:
-        for to, message in sends:
-            match message:
+        for send in sends:
+            match send.message:
                 case cmd.Probe(target=target, timeout_ms=timeout_ms):
                     self._begin_look(target, timeout_ms)
                 case cmd.WakeIn(actor="health", delay_ms=delay_ms, key=key):
                     self.timers[key] = self.mono + delay_ms
                 case _:
-                    self.told.setdefault(to, []).append(message)
+                    self.told.setdefault(send.to, []).append(send.message)
 
     def _begin_look(self, target: str, timeout_ms: int) -> None:
         self.looks.append((self.wall, target))

@@ -50,6 +50,8 @@ BACKOFF_CAP_MS = 60_000
 RETRY_AFTER_CAP_MS = 600_000  # however long a server asks for: some say weeks
 # The name space of attempt handles; another one would orphan every executor session that is to be resumed.
 _HANDLES = uuid.UUID("5f0c9d0e-5a1b-5c86-9f0e-3d8a1c7b2e4f").bytes
+# Python 3.11 makes a call of each look at a member of an enum: what every event needs is looked up once.
+_STARTED, _INTERRUPTED, _WAITING = AttemptState.STARTED, AttemptState.INTERRUPTED, TaskState.WAITING
 
 
 def key(task_id: str, n: int) -> str:
@@ -74,7 +76,7 @@ def backoff_ms(task_id: str, n: int) -> int:
 def started(task: Task, report: cmd.ReportStarted) -> list[ev.TaskEvent]:
     """Note that the executor has it; a second or late word changes nothing."""
     last = task.open_attempt
-    if last is None or last.n != report.n or last.state is AttemptState.STARTED:
+    if last is None or last.n != report.n or last.state is _STARTED:
         return []
     return [ev.AttemptStarted(report.n, report.pid, report.pid_started_ms, report.session, report.notes)]
 
@@ -96,7 +98,7 @@ def failed(task: Task, report: cmd.ReportFailed, at: Millis) -> list[ev.TaskEven
         return [ev.AttemptCancelled(report.n), ev.TaskCancelled("")]
     if report.error.kind == OVER_BUDGET:  # no free model would do instead: a person may raise the cap, or wait for one
         return [ev.AttemptFailed(report.n, report.error), ev.TaskHeld(_for_want_of_money(report.error))]
-    if report.error.kind not in UNSENT and task.state is TaskState.WAITING:
+    if report.error.kind not in UNSENT and task.state is _WAITING:
         return _cut_off(task, attempt, f"it failed while the cloud was gone: {report.error.message}", at)
     if report.error.kind not in UNSENT:
         return [ev.AttemptFailed(report.n, report.error), ev.TaskFailed(report.error)]
@@ -127,7 +129,7 @@ def _cut_off(task: Task, attempt: Attempt, evidence: str, at: Millis, *, resumab
     if policy in {"retry", "resume"}:
         return [ev.AttemptInterrupted(attempt.n, evidence, at + backoff_ms(task.id, attempt.n))]
     lost = ev.AttemptInterrupted(attempt.n, evidence)
-    if policy == "fail" and task.state is not TaskState.WAITING:
+    if policy == "fail" and task.state is not _WAITING:
         hint = f"omni task retry {task.id}"
         return [lost, ev.TaskFailed(TaskError("interrupted", f"outcome unknown: {evidence}", hint))]
     return [lost, ev.TaskHeld(question(attempt, evidence))]
@@ -145,7 +147,7 @@ def _decides(task: Task, n: int) -> bool:
     last = task.last
     if last is None or last.n != n or task.ended:
         return False
-    return last.state in OPEN_ATTEMPT or last.state is AttemptState.INTERRUPTED
+    return last.state in OPEN_ATTEMPT or last.state is _INTERRUPTED
 
 
 def _late(
@@ -179,7 +181,7 @@ def _for_want_of_money(error: TaskError) -> Held:
 
 def uncertain(task: Task) -> bool:
     """Whether the task waits for another attempt although the last one may have done its work."""
-    return task.retry_at is not None and task.last is not None and task.last.state is AttemptState.INTERRUPTED
+    return task.retry_at is not None and task.last is not None and task.last.state is _INTERRUPTED
 
 
 def too_old(task: Task, at: Millis) -> bool:

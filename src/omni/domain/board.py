@@ -42,6 +42,8 @@ Fact: TypeAlias = tuple[int, str, Millis, Any]  # position, stream, time, event
 _NOBODY: OrderedDict[str, None] = OrderedDict()
 _ID_STARTS = len(ev.TASK_PREFIX)
 OWN_STREAMS = frozenset({ev.ROUTER_STREAM, ev.CALLS_STREAM})
+# Python 3.11 makes a call of each look at a member of an enum: what every event needs is looked up once.
+_IDLE, _WAITING, _HELD = TaskState.IDLE, TaskState.WAITING, TaskState.HELD
 
 
 class BoardSnapshot(msgspec.Struct, frozen=True):
@@ -177,20 +179,20 @@ class Board:
 def place(task: Task) -> Place:
     """Where a task stands; a function of its state, route and queue position alone."""
     state = task.state
-    if state is TaskState.IDLE and task.route is not None:
+    if state is _IDLE and task.route is not None:
         if task.retry_at is not None:
             return ("delayed",)
         return ("queue", task.route.executor, TOP - task.spec.priority)
     if state in RUNNING:
         return ("running", task.attempts[-1].route.executor)
-    if state is TaskState.WAITING:
+    if state is _WAITING:
         running = task.open_attempt
         if running is not None:
             return ("suspended", running.route.executor)
         return ("waiting", task.route.executor if task.route else "", TOP - task.spec.priority)
-    if state is TaskState.HELD and task.held is not None and task.held.kind == "no_executor":
+    if state is _HELD and task.held is not None and task.held.kind == "no_executor":
         return ("stranded",)
-    if state is TaskState.HELD and task.capped is not None and task.capped.alone:
+    if state is _HELD and task.capped is not None and task.capped.alone:
         return ("capped",)
     return (state.value,)
 
@@ -287,21 +289,28 @@ def _move(board: Board, before: Task, after: Task) -> None:
         return  # the place follows from these, so it is the same
     if before.state in ENDED:
         return
-    _leave(board, place(before), after.id)
-    if after.state not in ENDED:
-        _join(board, place(after), after.id)
-        return
-    board.ended.append(after.id)
-    _forget_oldest(board)
+    left = place(before)
+    if after.state in ENDED:
+        _leave(board, left, after.id)
+        board.ended.append(after.id)
+        _forget_oldest(board)
+    elif (joined := place(after)) == left:
+        board.places[left].move_to_end(after.id)
+    else:
+        _leave(board, left, after.id)
+        _join(board, joined, after.id)
 
 
 def _has_stopped(before: Task, after: Task) -> bool:
     """Whether a suspended task's attempt has ended: it keeps state and rank, and frees its slot."""
-    return after.state is TaskState.WAITING and before.open_attempt is not None and after.open_attempt is None
+    return after.state is _WAITING and before.open_attempt is not None and after.open_attempt is None
 
 
 def _join(board: Board, spot: Place, task_id: str) -> None:
-    board.places.setdefault(spot, OrderedDict())[task_id] = None
+    ids = board.places.get(spot)
+    if ids is None:
+        board.places[spot] = ids = OrderedDict()
+    ids[task_id] = None
     if spot[0] == "queue":
         board.waiting[str(spot[1])] = board.waiting.get(str(spot[1]), 0) + 1
 

@@ -51,8 +51,9 @@ def settle(board: Board, at: Millis) -> Outcome:
         return step  # these have waited longest: behind a queue that never empties they would wait for ever
     if board.ramp and (step := _bring_back(board, at)).events:
         return step
+    waiting = board.waiting
     for executor in board.executors:  # in the order of the configuration, so that replay decides in the same order
-        if not board.waiting.get(executor):
+        if executor not in waiting or not waiting[executor]:
             continue
         if _gone(board, executor):
             return _reroute(board, board.next_in_queue(executor))
@@ -181,9 +182,9 @@ def _report(rule: Callable[..., list[ev.TaskEvent]], *, dated: bool = False) -> 
         if task.capped is not None:
             events = budget.stopped(task, events)
         ramp = suspension.moved(board, task, events, at) if board.ramp else NOTHING
-        return Outcome(
-            [*((task.stream, e) for e in events), *ramp.events], [*_timers(board, task, events), *ramp.sends]
-        )
+        stream = task.stream
+        facts: list[tuple[str, Any]] = [(stream, e) for e in events]
+        return Outcome([*facts, *ramp.events], [*_timers(board, task, events), *ramp.sends])
 
     return decide_report
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True):
     """Post `message` to the actor or adapter called `to`; carried out after the commit, in order."""
 
     to: str
     message: Any
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What follows from one message: `events` as (stream, event), then `sends`."""
 
     events: Sequence[tuple[str, Any]] = ()

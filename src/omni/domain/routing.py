@@ -60,7 +60,7 @@ def choose(
     """Weigh every executor for a task and name the best one that can be used."""
     kind = spec.type or intent.kind
     text = spec.description.casefold()
-    candidates = tuple(_weigh(e, spec, kind, text, intent, health.get(e.name), mode) for e in settings.executors)
+    candidates = tuple([_weigh(e, spec, kind, text, intent, health.get(e.name), mode) for e in settings.executors])
     best = _best(candidates)
     signals = ("type named by the client",) if spec.type else intent.signals
     if best is None:
@@ -141,8 +141,11 @@ def _capable(executor: ExecutorSpec, kind: str) -> bool:
 
 
 def _best(candidates: tuple[Candidate, ...]) -> Candidate | None:
-    able = [c for c in candidates if not c.rejected]
-    return max(able, key=lambda c: c.score) if able else None  # max keeps the first of equals: configuration order
+    best = None
+    for each in candidates:
+        if not each.rejected and (best is None or each.score > best.score):  # the first of equals: configuration order
+            best = each
+    return best
 
 
 def _instead_of(best: Candidate, candidates: tuple[Candidate, ...]) -> str:
@@ -165,8 +168,10 @@ def _nobody(spec: TaskSpec, kind: str, candidates: tuple[Candidate, ...]) -> str
 
 
 def _tier(spec: TaskSpec, *, heavy: bool, settings: RoutingSettings) -> tuple[Tier, str]:
-    named = next((t for t in settings.tiers if t.name == spec.tier), None)
-    if named is not None:
-        return named, "named by the client"
-    paid = next((t for t in settings.tiers if t.paid), None)
-    return (paid, "") if heavy and paid is not None else (settings.tiers[0], "")
+    for tier in settings.tiers if spec.tier is not None else ():
+        if tier.name == spec.tier:
+            return tier, "named by the client"
+    for tier in settings.tiers if heavy else ():
+        if tier.paid:
+            return tier, ""
+    return settings.tiers[0], ""

@@ -43,6 +43,11 @@ from omni.domain.values import (
 
 NO_CALLS = Meter()
 
+# Python 3.11 makes a call of each look at a member of an enum: what every event needs is looked up once.
+_IDLE, _DISPATCHING, _EXECUTING = TaskState.IDLE, TaskState.DISPATCHING, TaskState.EXECUTING
+_WAITING, _HELD, _COMPLETED = TaskState.WAITING, TaskState.HELD, TaskState.COMPLETED
+_PLANNED, _STARTED, _SUCCEEDED = AttemptState.PLANNED, AttemptState.STARTED, AttemptState.SUCCEEDED
+
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     """A task as of log position `position`; `queued` is where it last joined its queue, was held, or ended."""
@@ -56,7 +61,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     queued: int
     client: str = ""
     digest: str = ""
-    state: TaskState = TaskState.IDLE
+    state: TaskState = _IDLE
     kind: str = ""
     complexity: int = 0
     route: Route | None = None
@@ -123,19 +128,19 @@ _UNCONFIRMED = TaskError("unconfirmed", "the executor never confirmed the stop; 
 
 
 def _routed(task: Task, event: ev.TaskRouted, at: Millis, position: int) -> Changes:
-    back = {"state": TaskState.IDLE, "held": None, **_uncapped(task)} if task.state is TaskState.HELD else {}
+    back = {"state": _IDLE, "held": None, **_uncapped(task)} if task.state is _HELD else {}
     return {"route": event.route, "kind": event.kind, "complexity": event.complexity, "queued": position, **back}
 
 
 def _held(task: Task, event: ev.TaskHeld, at: Millis, position: int) -> Changes:
     held: Changes = {"held": event.held, "capped": event.capped, "held_at": at}
-    return {"state": TaskState.HELD, "retry_at": None, "queued": position, **held}
+    return {"state": _HELD, "retry_at": None, "queued": position, **held}
 
 
 def _resolved(task: Task, event: ev.TaskResolved, at: Millis, position: int) -> Changes:
     if event.decision != "retry":
         return {}
-    back = {"state": TaskState.IDLE, "held": None, "queued": position, "retry_at": None, "resume": False}
+    back = {"state": _IDLE, "held": None, "queued": position, "retry_at": None, "resume": False}
     if task.capped is None:
         return back
     meter = replace(task.meter, lifted=(*task.meter.lifted, lifting(task.capped.cap, task.capped.day)))
@@ -148,7 +153,7 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
         route=event.route,
         key=event.key,
         handle=event.handle,
-        state=AttemptState.PLANNED,
+        state=_PLANNED,
         policy=event.policy,
         planned_at=at,
         timeout_ms=event.timeout_ms,
@@ -157,31 +162,32 @@ def _planned(task: Task, event: ev.AttemptPlanned, at: Millis, position: int) ->
         session=event.session,
         resume=event.resume,
     )
-    planned = {"state": TaskState.DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
+    planned = {"state": _DISPATCHING, "attempts": (*task.attempts, attempt), "retry_at": None, "resume": False}
     return planned if task.capped is None else {**planned, "capped": None}
 
 
 def _started(task: Task, event: ev.AttemptStarted, at: Millis, position: int) -> Changes:
     session = event.session or task.attempts[-1].session
-    details: Changes = {"started_at": at, "pid": event.pid, "session": session}
-    state = task.state if task.state is TaskState.WAITING else TaskState.EXECUTING
-    return {"state": state, **_last(task, AttemptState.STARTED, **details)}
+    changes = _last(task, _STARTED, started_at=at, pid=event.pid, session=session)
+    if task.state is not _WAITING:
+        changes["state"] = _EXECUTING
+    return changes
 
 
 def _suspended(task: Task, event: ev.TaskSuspended, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.WAITING, "queued": position}
+    return {"state": _WAITING, "queued": position}
 
 
 def _restored(task: Task, event: ev.TaskRestored, at: Millis, position: int) -> Changes:
-    attempt, state = task.open_attempt, TaskState.IDLE
+    attempt, state = task.open_attempt, _IDLE
     if attempt is not None:
-        state = TaskState.EXECUTING if attempt.state is AttemptState.STARTED else TaskState.DISPATCHING
+        state = _EXECUTING if attempt.state is _STARTED else _DISPATCHING
     return {"state": state, "queued": position}
 
 
 def _succeeded(task: Task, event: ev.AttemptSucceeded, at: Millis, position: int) -> Changes:
     last = task.attempts[-1]
-    ended = _last(task, AttemptState.SUCCEEDED, ended_at=at, session=event.session or last.session)
+    ended = _last(task, _SUCCEEDED, ended_at=at, session=event.session or last.session)
     if task.meter.n == event.n:  # its calls were metered here: that outweighs what the executor counted itself
         return {"result": event.result, **ended}
     usage = _used(task, event.usage)
@@ -205,7 +211,7 @@ def _attempt_cancelled(task: Task, event: ev.AttemptCancelled, at: Millis, posit
 
 
 def _completed(task: Task, event: ev.TaskCompleted, at: Millis, position: int) -> Changes:
-    return {"state": TaskState.COMPLETED, **_ended(at, position)}
+    return {"state": _COMPLETED, **_ended(at, position)}
 
 
 def _task_failed(task: Task, event: ev.TaskFailed, at: Millis, position: int) -> Changes:
@@ -250,7 +256,7 @@ def _last(task: Task, state: AttemptState, **changes: Any) -> Changes:
 def _again(task: Task, retry_at: Millis | None, position: int) -> Changes:
     if retry_at is None:
         return {}
-    state = task.state if task.state is TaskState.WAITING else TaskState.IDLE
+    state = task.state if task.state is _WAITING else _IDLE
     return {"state": state, "retry_at": retry_at, "queued": position}
 
 
