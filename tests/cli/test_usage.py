@@ -47,6 +47,11 @@ def test_a_line_that_cannot_be_understood_exits_2_and_names_the_next_command(
     assert "Traceback" not in done.stderr
 
 
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(omni: Omni) -> None:
+    assert "  next: omni replay --help" in omni("replay", "--html").stderr
+    assert "  next: omni task show --help" in omni("task", "show", LOOKS_RIGHT, "--nonsense").stderr
+
+
 @pytest.mark.parametrize(("tried", "meant"), [("--version", "version"), ("-V", "version"), ("help", "--help")])
 def test_what_other_programs_call_it_works_here_too(omni: Omni, tried: str, meant: str) -> None:
     done = omni(tried)

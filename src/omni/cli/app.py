@@ -121,14 +121,25 @@ def run(context: Context, words: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except ClickException as error:
-        raise usage_error(error) from None
+        raise usage_error(error, _named(command, words)) from None
     return code if isinstance(code, int) else 0
 
 
-def usage_error(error: Any) -> OmniError:
+def _named(command: Any, words: list[str]) -> str:
+    """The command that the words begin with; not every complaint of the parser says where it comes from."""
+    path = "omni"
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path += f" {word}"
+    return path
+
+
+def usage_error(error: Any, named: str = "omni") -> OmniError:
     """A complaint of the option parser, in our own form and with the next command."""
     ctx: Any = getattr(error, "ctx", None)
-    path = ctx.command_path if ctx is not None else "omni"
+    path = ctx.command_path if ctx is not None else named
     if type(error).__name__ == "NoArgsIsHelpError":
         names = ", ".join(ctx.command.list_commands(ctx))
         return BadUsage(f"{path} needs a command: {names}", hint=f"{path} --help")
