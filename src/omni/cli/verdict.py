@@ -71,8 +71,8 @@ def _first(found: Redecided) -> Iterator[str]:
     if found.divergences:
         yield f"  {found.divergences:,} divergences; the first:"
     else:
-        yield f"  {found.other_rules:,} would be decided otherwise by the rules of this version; another one recorded them,"
-        yield "  so that only that version can tell whether they were changed afterwards; the first:"
+        yield f"  {found.other_rules:,} would be decided otherwise by the rules of this version. Another one wrote"
+        yield "  them, and only that one can tell whether they were changed afterwards; the first:"
     assert found.first is not None
     yield from (f"    {line}" for line in divergence(found.first))
 
