@@ -1,5 +1,8 @@
 """`omni mode` and `omni token model`, against a daemon that is a process."""
 
+import re
+from datetime import datetime, timedelta
+
 import httpx
 from tests.cli.conftest import Omni
 
@@ -21,6 +24,15 @@ def test_a_person_suspends_by_hand_and_gives_the_decision_back(served: Omni) -> 
     assert served.json("mode", "auto")["mode"] == "NORMAL"
     done = served.json("submit", "say hello", "--executor", "echo", "--key", "by-hand", "--wait")
     assert done["task"]["state"] == "completed"
+
+
+def test_times_are_those_of_the_clock_on_the_wall(served: Omni) -> None:
+    served("mode", "brainstem")
+    for words in (["mode"], ["status"]):
+        here, there = (served(*words, environ={"TZ": zone}).stdout for zone in ("UTC", "Asia/Shanghai"))
+        (here_at,), (there_at,) = (re.findall(r"since +(\S+ \S+)$", text, re.MULTILINE) for text in (here, there))
+        assert datetime.fromisoformat(there_at) - datetime.fromisoformat(here_at) == timedelta(hours=8)
+    served("mode", "auto")
 
 
 def test_a_mode_that_there_is_not_is_told_with_those_that_there_are(served: Omni) -> None:

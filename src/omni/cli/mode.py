@@ -7,7 +7,7 @@ from typing import Any
 
 from omni.cli.context import Context
 from omni.cli.exits import OK
-from omni.cli.output import one_line
+from omni.cli.output import local_time, one_line
 from omni.cli.status import fetch
 from omni.domain.errors import OmniError
 
@@ -32,5 +32,5 @@ def run(context: Context, wish: str | None) -> int:
 
 def _lines(context: Context, body: dict[str, Any]) -> list[str]:
     why = [f"because  {one_line(body['reason'])}"] if body["reason"] else []
-    since = [f"since    {body['since']}"] if body["since"] else []
+    since = [f"since    {local_time(body['since'])}"] if body["since"] else []
     return [context.out.state(str(body["mode"])), *why, *since]

@@ -13,7 +13,7 @@ import msgspec
 
 from omni.cli.context import Context, bracketed
 from omni.cli.exits import ELSEWHERE, OK, UNREACHABLE
-from omni.cli.output import one_line, table
+from omni.cli.output import local_time, one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
 from omni.domain.visible import usd
 
@@ -80,7 +80,7 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
         head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
     where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
     counts = ", ".join(f"{count} {state}" for state, count in body["counts"].items() if count)
-    why = [f"because  {one_line(body['reason'])}, since {body['since']}"] if body.get("reason") else []
+    why = [f"because  {one_line(body['reason'])}, since {local_time(body['since'])}"] if body.get("reason") else []
     tasks = f"tasks    {counts or 'none yet: omni submit TEXT'}"
     components = _components(context, body.get("components", []))
     return [head, *why, *where, tasks, *_spent(body.get("spend")), *components, *_executors(context, body["executors"])]
@@ -187,7 +187,7 @@ def _components(context: Context, components: list[dict[str, Any]]) -> list[str]
     """One line for each component, with the last thing that was seen of it."""
     if not components:
         return []
-    rows = [(c["kind"], one_line(c["name"]), c["state"], c["since"] or "", _seen(c)) for c in components]
+    rows = [(c["kind"], one_line(c["name"]), c["state"], local_time(c["since"]), _seen(c)) for c in components]
     return ["", *table(("COMPONENT", "NAME", "STATE", "SINCE", "EVIDENCE"), rows)]
 
 
