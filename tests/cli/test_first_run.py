@@ -28,7 +28,16 @@ def first_run(omni: Omni, *words: str) -> subprocess.CompletedProcess[str]:
 def test_an_empty_home_gets_a_daemon_a_finished_task_and_the_next_commands(omni: Omni) -> None:
     done = first_run(omni, "--once")
     assert done.returncode == 0, done
-    for said in ("completed", "System report", "task.routed", "attempt.succeeded", "Try next:", "omni why"):
+    for said in (
+        "completed",
+        "System report",
+        "task.routed",
+        "attempt.succeeded",
+        "Try next:",
+        "omni why",
+        "omni replay",
+        "omni dashboard",
+    ):
         assert said in done.stdout
     assert "Traceback" not in done.stderr
     assert omni("status").returncode == 3, "the daemon was stopped"

@@ -9,7 +9,7 @@ from omni.cli.output import Output, clip, local_time, one_line, table
 from omni.cli.show import why_lines
 
 REASON_CHARS = 100  # the whole stands in the JSON document
-DIGEST = 12  # characters of a digest that tell one from another
+DIGEST = 16  # characters of a digest that tell one from another
 
 
 def card_lines(out: Output, card: dict[str, Any]) -> list[str]:

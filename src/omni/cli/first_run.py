@@ -142,6 +142,8 @@ def _what_next(context: Context, task: dict[str, Any]) -> str:
         (f"{omni} submit 'what shall be done' --wait", "a task of your own"),
         (f"{omni} tasks", "all tasks"),
         (f"{omni} status", "mode, executors, counts"),
+        (f"{omni} dashboard", "the same in a browser"),
+        (f"{omni} replay", "all that happened"),
         (f"{omni} verify", "check the whole event log"),
         (f"{omni} config check", "what your configuration means")
         if context.loaded.path
