@@ -160,3 +160,9 @@ def test_of_many_held_tasks_the_newest_are_shown_and_all_are_counted() -> None:
     shown = now.view(now.Seen(status=status(tasks={"held": 73}), held=many))
     assert len(shown["needs"]["held"]) == now.HELD_SHOWN
     assert (shown["held_more"], shown["needs_count"]) == (73 - now.HELD_SHOWN, 73)
+
+
+def test_of_a_long_text_only_what_a_list_can_show_is_looked_at() -> None:
+    long = task(description="d" * 100_000, error={"message": "e" * 100_000, "hint": ""}, state="failed")
+    shown = now.task(long)
+    assert (len(shown["title"]), len(shown["error"])) == (now.TEXT_CHARS, now.TEXT_CHARS)

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import structlog
@@ -30,7 +30,7 @@ from omni.web.live import Live, Log
 from omni.web.login import Login
 from omni.web.pages import PAGES
 from omni.web.progress import Progress
-from omni.web.room import Page, Room
+from omni.web.room import Left, Page, Room
 from omni.web.sessions import Links, Sessions
 from omni.web.texts import say
 
@@ -123,12 +123,17 @@ class Dashboard:
 
     def _shown(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:
-            return html(await page(request, self._room_of(request.scope[CALLER])))
+            try:
+                return html(await page(request, self._room_of(request)))
+            except Left:
+                return Response(b"", 503, SAFE)  # to nobody
 
         return show
 
-    def _room_of(self, caller: Caller) -> Room:
-        return replace(self._room, csrf=self._login.csrf(caller), logged_in_by_cookie=bool(caller.session))
+    def _room_of(self, request: Request) -> Room:
+        caller: Caller = request.scope[CALLER]
+        csrf, by_cookie = self._login.csrf(caller), bool(caller.session)
+        return replace(self._room, csrf=csrf, logged_in_by_cookie=by_cookie, left=partial(_left, request))
 
     def _safely(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """What goes wrong is a page too."""
@@ -158,6 +163,11 @@ class Dashboard:
         if request.headers.get("if-none-match") == tag:
             return Response(b"", 304, headers)
         return Response(content, 200, headers, kind)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 @cache

@@ -18,6 +18,15 @@ from omni.web.progress import Progress
 if TYPE_CHECKING:
     from omni.replay.history import History
 
+
+class Left(Exception):
+    """The browser has gone before its page's turn to read came."""
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
 READERS = 2  # pages that read the log at a time; the archive, the live streams and the actors want the disk too
 
 T = TypeVar("T")
@@ -27,7 +36,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     """Where a page stands.
 
     `csrf` is what its forms must carry, as a field of that name (or the header `x-omni-csrf`); empty where nobody
-    needs one. `logged_in_by_cookie` says whether leaving makes sense.
+    needs one. `logged_in_by_cookie` says whether leaving makes sense. `left` returns once the browser has gone.
     """
 
     desk: Desk
@@ -38,6 +47,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     database: Path
     csrf: str = ""
     logged_in_by_cookie: bool = False
+    left: Callable[[], Awaitable[None]] = _never
     reading: asyncio.Semaphore = msgspec.field(default_factory=lambda: asyncio.Semaphore(READERS))
 
     def history(self) -> History:
@@ -47,9 +57,29 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
         return History.at(self.database)
 
     async def read(self, work: Callable[[History], T]) -> T:
-        """Do work with the log on a thread, a few at a time: the loop never waits for the disk."""
-        async with self.reading:
+        """Do work with the log on a thread, a few at a time: the loop never waits for the disk.
+
+        Raises Left: what nobody waits for any more is not begun, or a page loaded anew a hundred times would be made
+        a hundred times, and its requests would keep others out meanwhile.
+        """
+        await self._turn()
+        try:
             return await asyncio.to_thread(self._with_history, work)
+        finally:
+            self.reading.release()
+
+    async def _turn(self) -> None:
+        turn, left = asyncio.ensure_future(self.reading.acquire()), asyncio.ensure_future(self.left())
+        try:
+            await asyncio.wait((turn, left), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not turn.cancel():
+                self.reading.release()
+            raise
+        finally:
+            left.cancel()
+        if turn.cancel():
+            raise Left
 
     def _with_history(self, work: Callable[[History], T]) -> T:
         with self.history() as history:

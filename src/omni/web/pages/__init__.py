@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 
 from starlette.requests import Request
 
@@ -16,13 +15,13 @@ from omni.web.room import Page, Pages, Room
 
 
 def _late(name: str) -> Page:
-    module_name = f"{__name__}.{name}"
+    loaded: list[Page] = []  # not `sys.modules`: a module stands there before it is whole
 
     async def page(request: Request, room: Room) -> str:
-        if module_name not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, module_name)
-        shown: str = await sys.modules[module_name].page(request, room)
-        return shown
+        if not loaded:
+            module = await asyncio.to_thread(importlib.import_module, f"{__name__}.{name}")
+            loaded.append(module.page)
+        return await loaded[0](request, room)
 
     return page
 

@@ -21,6 +21,7 @@ RECENT_MS = 86_400_000  # failures older than a day are history, and stand under
 SHOWN = 5
 HELD_SHOWN = 8
 LISTED = 50
+TEXT_CHARS = 1_000  # of a text that a list shows: to clean all of a long one, a hundred times, would hold up the loop
 OPEN_STATES = ("executing", "dispatching", "idle", "waiting", "held")
 DISABLED = "disabled in the configuration"
 _BAD_COMPONENT = frozenset({"down", "open", "invalid", "cooldown", "drill", "active"})
@@ -124,13 +125,13 @@ def task(view: Mapping[str, Any]) -> dict[str, Any]:
     error = view["error"] or {}
     return {
         "id": view["id"],
-        "title": one_line(view["description"]),
+        "title": one_line(view["description"][:TEXT_CHARS]),
         "state": view["state"],
         "executor": view["executor"],
         "created_at": view["created_at"],
         "ended_at": view["ended_at"],
         "cost_usd": view["cost_usd"],
-        "error": one_line(error.get("message", "")),
+        "error": one_line(error.get("message", "")[:TEXT_CHARS]),
         "hint": error.get("hint", ""),
     }
 
