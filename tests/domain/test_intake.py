@@ -14,6 +14,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain import news
 from omni.domain.dispatch import digest
+from omni.domain.folding import fold
 from omni.domain.values import BRIDGE_KEY, ExecutorHealth, TaskSpec, TaskState
 
 WINDOW_MS = 600_000
@@ -167,7 +168,7 @@ def test_the_index_is_the_same_from_the_log_from_a_snapshot_and_from_a_fold(monk
     for task_id in ("t3", "t0", "other", "t1"):
         desk.succeed(task_id)
         built = boards.Board()
-        boards.fold(built, [(position, stream, at, event) for stream, event, at, position in desk.log])
+        fold(built, [(position, stream, at, event) for stream, event, at, position in desk.log])
         for board in (desk.replayed(), boards.restore(desk.board.snapshot()), built):
             assert {k: list(v) for k, v in board.asked.items()} == {k: list(v) for k, v in desk.board.asked.items()}
     assert "t3" not in desk.board.tasks

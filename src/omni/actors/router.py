@@ -14,6 +14,7 @@ from omni.domain import events as ev
 from omni.domain import news as word
 from omni.domain.board import OWN_STREAMS, Board, BoardSnapshot, Fact
 from omni.domain.effects import Outcome, Send
+from omni.domain.folding import fold
 from omni.domain.values import Millis, TaskError
 
 NAME = "router"
@@ -39,7 +40,7 @@ class Router:
         boards.evolve(state, stream, event, at, position)
 
     def fold(self, state: Board, facts: Iterable[Fact]) -> None:
-        boards.fold(state, facts)
+        fold(state, facts)
 
     def version(self, state: Board, stream: str) -> int:
         if stream == ev.ROUTER_STREAM:

@@ -22,7 +22,7 @@ Ended tasks beyond KEEP_ENDED leave memory, oldest first; the log keeps them, an
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -216,29 +216,6 @@ def evolve(board: Board, stream: str, event: ev.TaskEvent | ev.RouterEvent, at: 
     # else: a late outcome for a task that has left memory; the log has it, and nothing here changes
 
 
-def fold(board: Board, facts: Iterable[Fact]) -> None:
-    """Apply many recorded events at once: as `evolve` for each, but the index of places is built only at the end."""
-    known = board.tasks
-    for position, stream, at, event in facts:
-        if stream in OWN_STREAMS:
-            evolve(board, stream, event, at, position)
-            continue
-        if type(event) in CALL_EVENTS:
-            board.ledger.evolve(stream, event, at, board.settings.budget.utc_offset_ms)
-        task_id = stream[_ID_STARTS:]
-        before = known.get(task_id)
-        if before is not None:
-            known[task_id] = after = tasks.evolve(before, event, at, position)
-            if board.ramp:
-                _count_ramped(board, before, after)
-            if after.state in ENDED and before.state not in ENDED:
-                board.ended.append(task_id)
-                _forget_oldest(board)
-        elif type(event) is ev.TaskCreated:
-            known[task_id] = tasks.created(task_id, event, at, position)
-    _index(board)
-
-
 def restore(snapshot: BoardSnapshot) -> Board:
     """Build the board that `snapshot` was taken of, places included."""
     board = Board()
@@ -250,11 +227,11 @@ def restore(snapshot: BoardSnapshot) -> Board:
     board.executors = {e.name: e for e in snapshot.settings.executors}
     board.tasks = {t.id: t for t in snapshot.tasks}
     board.ended = deque(snapshot.ended)
-    _index(board)
+    index(board)
     return board
 
 
-def _index(board: Board) -> None:
+def index(board: Board) -> None:
     """Build keys and places anew from the tasks, which stand in the order they were created."""
     board.keys, board.asked, board.places, board.waiting = {}, {}, {}, {}
     for task in board.tasks.values():
@@ -284,7 +261,7 @@ def _stand(board: Board, task: Task) -> None:
 def _move(board: Board, before: Task, after: Task) -> None:
     board.tasks[after.id] = after
     if board.ramp:
-        _count_ramped(board, before, after)
+        count_ramped(board, before, after)
     if after.state is before.state and after.queued == before.queued and not _has_stopped(before, after):
         return  # the place follows from these, so it is the same
     if before.state in ENDED:
@@ -293,7 +270,7 @@ def _move(board: Board, before: Task, after: Task) -> None:
     if after.state in ENDED:
         _leave(board, left, after.id)
         board.ended.append(after.id)
-        _forget_oldest(board)
+        forget_oldest(board)
     elif (joined := place(after)) == left:
         board.places[left].move_to_end(after.id)
     else:
@@ -321,7 +298,9 @@ def _leave(board: Board, spot: Place, task_id: str) -> None:
         board.waiting[str(spot[1])] -= 1
 
 
-def _forget_oldest(board: Board) -> None:
+def forget_oldest(board: Board) -> list[str]:
+    """Let go of the tasks that ended first, beyond those that are kept; returns their ids."""
+    left = []
     while len(board.ended) > KEEP_ENDED:
         gone = board.tasks.pop(board.ended.popleft())
         board.forgotten.append(gone.id)
@@ -329,6 +308,8 @@ def _forget_oldest(board: Board) -> None:
         if key and board.keys.get(key) == gone.id:
             del board.keys[key]
         _forget_asked(board, gone)
+        left.append(gone.id)
+    return left
 
 
 def _forget_asked(board: Board, gone: Task) -> None:
@@ -338,7 +319,7 @@ def _forget_asked(board: Board, gone: Task) -> None:
         board.asked.pop((gone.client, gone.digest), None)
 
 
-def _count_ramped(board: Board, before: Task, after: Task) -> None:
+def count_ramped(board: Board, before: Task, after: Task) -> None:
     """Follow which tasks run since the cloud came back: they bound how many more may."""
     if after.open_attempt is None:
         board.ramped.pop(after.id, None)

@@ -20,6 +20,7 @@ from omni.domain import health as healths
 from omni.domain.board import Board, BoardSnapshot, Fact
 from omni.domain.errors import CorruptLog
 from omni.domain.executor_watch import Executors, Watched
+from omni.domain.folding import Folding
 from omni.domain.health import Health
 from omni.domain.system import SystemSnapshot, SystemState
 from omni.domain.values import ExecutorHealth, Millis, TaskState
@@ -54,12 +55,14 @@ class Folded:
         self.health = Health()
         self.executors: Executors = {}
         self.system = SystemState()
+        self._folding: Folding | None = None
         self.ended: Counter[str] = Counter()  # tasks by how they ended, those that have left memory included
 
     def fold(self, facts: Iterable[Fact]) -> None:
         """Apply events of all streams. Raises CorruptLog at one that fits nothing before it."""
         try:
-            boards.fold(self.board, self._sorted(facts))
+            self._folding = Folding(self.board)
+            self._folding.apply(self._sorted(facts))
         except _UNAPPLIED as error:
             raise CorruptLog(
                 f"the event at position {self.position} does not follow from those before it: {error!r}",
@@ -88,6 +91,8 @@ class Folded:
 
     def snapshot(self) -> FoldedSnapshot:
         """What has to be saved so that `restore` gives an equal state; it shares parts with this one."""
+        if self._folding is not None:  # it may not be through
+            self._folding.catch_up()
         executors = {name: (each.health, each.since) for name, each in self.executors.items()}
         board, ended = self.board.snapshot(), dict(self.ended)
         return FoldedSnapshot(self.position, self.at, board, self.health, executors, self.system.snapshot(), ended)

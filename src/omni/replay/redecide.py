@@ -33,6 +33,7 @@ from omni.domain import health as healths
 from omni.domain.board import Board, Fact
 from omni.domain.commands import Envelope
 from omni.domain.executor_watch import Executors
+from omni.domain.folding import fold
 from omni.domain.health import Health
 from omni.domain.system import SystemState
 from omni.domain.values import Millis
@@ -124,7 +125,7 @@ class Redecide:
 
         Raises one of UNAPPLIED at what does not fit.
         """
-        boards.fold(self.state.board, self._passed(rows))
+        fold(self.state.board, self._passed(rows))
 
     def finish(self, *, ends: bool = True) -> Redecided:
         """Decide what is left, and tell what came of it all; `ends`: the log has no more than this."""

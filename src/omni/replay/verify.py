@@ -19,10 +19,10 @@ from typing import Any
 
 import msgspec
 
-from omni.domain import board as boards
 from omni.domain import events as ev
 from omni.domain.board import Board, BoardSnapshot
 from omni.domain.errors import EventLogError
+from omni.domain.folding import fold
 from omni.eventlog.backup import Problem, RowCheck, VerifyReport
 from omni.eventlog.chain import POSITION
 from omni.eventlog.reader import open_reader
@@ -220,7 +220,7 @@ def _folded_at_once(reader: EventReader, until: int, board: Board, rules: RuleCh
     """Fold all again in the way of a start, and compare with the fold that went event by event."""
     other = Board()
     try:
-        boards.fold(other, reader.facts(0, _BOARD, until=until))
+        fold(other, reader.facts(0, _BOARD, until=until))
         same = board_hash(other.snapshot()) == board_hash(board.snapshot())
     except (*UNAPPLIED, EventLogError) as error:
         if not rules.violations:
