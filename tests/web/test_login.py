@@ -15,6 +15,7 @@ from tests.server.house import House, until
 from tests.web.browsing import PAGE, Town, in_town
 from websockets.exceptions import InvalidStatus
 
+from omni.config import Limits
 from omni.domain.values import TaskSpec
 from omni.server.tokens import rotate_token
 from omni.web import sessions
@@ -330,6 +331,23 @@ def test_a_request_without_a_path_is_one_more_stranger(line: str, tmp_path: Path
         assert (await town.ask(method, path)).status == 401
 
     in_town(tmp_path, test)
+
+
+def test_strangers_who_log_in_slowly_keep_no_style_from_those_who_are_in(tmp_path: Path) -> None:
+    async def test(town: Town) -> None:
+        cookie = await town.log_in()
+        _, slow = await asyncio.open_connection("127.0.0.1", town.house.door.port)
+        given = {"Host": f"127.0.0.1:{town.house.door.port}", "Origin": town.origin, **FORM, "Content-Length": "9"}
+        slow.write(
+            ("\r\n".join(["POST /login HTTP/1.1", *(f"{k}: {v}" for k, v in given.items())]) + "\r\n\r\n").encode()
+        )
+        await until(lambda: town.house.door._app._gate._before_login)
+        assert (await town.ask("GET", "/static/omni.css")).status == 503
+        assert (await town.ask("GET", "/static/omni.css", cookie)).status == 200
+        slow.close()
+        await slow.wait_closed()
+
+    in_town(tmp_path, test, limits=Limits(connections_before_login=1))
 
 
 def test_a_session_that_was_left_does_not_come_back_when_the_disk_was_full(

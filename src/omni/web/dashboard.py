@@ -87,8 +87,10 @@ class Dashboard:
 
     def is_open(self, scope: Scope) -> bool:
         """The login itself, and the style of its page."""
-        path = str(scope["path"])
-        return scope["type"] == "http" and (path in {"/login", ICON} or path.startswith(STATIC))
+        path, of_page = str(scope["path"]), str(scope["path"]).startswith(STATIC)
+        if of_page and self._login.knows(scope):
+            return False  # counts as theirs: strangers, of whom few are let in at a time, must not keep it from them
+        return scope["type"] == "http" and (path in {"/login", ICON} or of_page)
 
     def admit(self, scope: Scope) -> str | Refusal:
         """The session of a browser, for our own paths alone."""
