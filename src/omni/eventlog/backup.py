@@ -90,6 +90,7 @@ class RowCheck:
     """One pass over a log; what it must remember grows with the number of streams only."""
 
     def __init__(self, path: Path, codec: Codec) -> None:
+        self.sound = True  # nothing has been found wrong so far
         self._path = path
         self._decode = codec.decode
         self._position = 0
@@ -119,6 +120,7 @@ class RowCheck:
 
     def note(self, position: int, what: str) -> None:
         """Keep a problem, or count it where there are too many."""
+        self.sound = False
         if len(self._problems) < PROBLEMS_KEPT:
             self._problems.append(Problem(position, what))
         else:
@@ -129,11 +131,6 @@ class RowCheck:
         more = [Problem(0, f"{self._dropped} further problems")] if self._dropped else []
         head = Head(self._position, self._previous)
         return VerifyReport(self._seen, len(self._versions), head, self._problems + more, self.erased)
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing has been found wrong so far."""
-        return not self._problems
 
     @property
     def erased(self) -> frozenset[str]:

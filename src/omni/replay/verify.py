@@ -96,7 +96,8 @@ def judge(reader: EventReader, head: Head, count: Count = lambda _: None) -> Rep
     for row in reader.rows(0, head.position):
         rules(row, reader.recorded(row).event)
         again(row)
-        _report(row[POSITION], count)
+        if row[POSITION] % REPORT_EVERY == 0:
+            count(row[POSITION])
     redecided = again.finish()
     rules.end(head.position, again.state.board)
     _folded_at_once(reader, head.position, again.state.board, rules)
@@ -114,8 +115,10 @@ def early_part(database: Path, begin: int, until: int, erased: frozenset[str], c
             begun = board_hash(again.state.board.snapshot())
         for row in reader.rows(begin, until):
             again(row)
-            witness(row[POSITION] - 1, again.state.board, rules)
-            _report(row[POSITION], count)
+            if (position := row[POSITION]) == witness.due:
+                witness(position - 1, again.state.board, rules)
+            if position % REPORT_EVERY == 0:
+                count(position)
         redecided = again.finish(ends=False)
     witness(until, again.state.board, rules)
     return _part(again.state.board, rules, redecided, begun=begun, snapshot=witness.seen)
@@ -136,7 +139,8 @@ def last_part(database: Path, begin: int, count: Count = lambda _: None) -> Part
             begun = board_hash(again.state.board.snapshot())
         for row, _ in rows:
             again(row)
-            witness(row[POSITION] - 1, again.state.board, rules)
+            if row[POSITION] == witness.due:
+                witness(row[POSITION] - 1, again.state.board, rules)
         redecided, stored = again.finish(), check.report()
         witness(stored.head.position, again.state.board, rules)
         if stored.ok:
@@ -178,7 +182,8 @@ class Witness:
             for each in Snapshots(database.with_name("snapshots")).find("router", shape):
                 if each.position > after and reader.hash_at(each.position) == each.hash:
                     self._position, self._payload = each.position, each.payload
-                    return
+                    break
+        self.due = self._position + 1  # before this one
 
     def __call__(self, position: int, board: Board, rules: RuleCheck) -> None:
         """Compare, where this is the position of the snapshot."""
@@ -228,8 +233,3 @@ def _folded_at_once(reader: EventReader, until: int, board: Board, rules: RuleCh
         return
     if not same:
         rules.note(Finding(until, "", "state.differs", "folded at once, the log means another state"))
-
-
-def _report(position: int, count: Count) -> None:
-    if position % REPORT_EVERY == 0:
-        count(position)
