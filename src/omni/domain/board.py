@@ -110,7 +110,9 @@ class Board:
         spec = self.executors.get(executor)
         if spec is None:
             return 0
-        return spec.max_concurrency - len(self.at("running", executor)) - len(self.at("suspended", executor))
+        places = self.places
+        taken = len(places.get(("running", executor), _NOBODY)) + len(places.get(("suspended", executor), _NOBODY))
+        return spec.max_concurrency - taken
 
     @property
     def cloud_slots(self) -> int:
@@ -134,8 +136,10 @@ class Board:
 
     def queued(self, executor: str) -> Iterator[str]:
         """The ids in an executor's queue, in the order in which they go."""
+        places = self.places
         for rank in range(TOP + 1):
-            yield from self.at("queue", executor, rank)
+            if ids := places.get(("queue", executor, rank)):
+                yield from ids
 
     def waiting_for(self, executor: str) -> Iterator[str]:
         """The ids that are suspended on an executor and do not run, in the order in which they come back."""

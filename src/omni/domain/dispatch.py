@@ -36,6 +36,7 @@ GATEWAY = "gateway"
 ROUTER = "router"
 TIMERS = "timers"
 LOOK_AGAIN_MS = 60_000
+_DELAYED = ("delayed",)
 
 
 def decide(board: Board, envelope: cmd.Envelope) -> Outcome:
@@ -47,7 +48,7 @@ def settle(board: Board, at: Millis) -> Outcome:
     """Take the next step that follows from the state alone; nothing when all is settled."""
     if board.holds_back and (newcomers := suspension.newcomers(board)):
         return Outcome(newcomers)
-    if board.at("delayed") and (step := _settle_delayed(board, at)).events:
+    if board.places.get(_DELAYED) and (step := _settle_delayed(board, at)).events:
         return step  # these have waited longest: behind a queue that never empties they would wait for ever
     if board.ramp and (step := _bring_back(board, at)).events:
         return step

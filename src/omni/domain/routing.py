@@ -150,7 +150,7 @@ def _best(candidates: tuple[Candidate, ...]) -> Candidate | None:
 
 def _instead_of(best: Candidate, candidates: tuple[Candidate, ...]) -> str:
     """Name a better executor that was out of the running, so that a stand-in never looks like the first choice."""
-    better = [c for c in candidates if c.rejected and c.score > best.score]
+    better = [c for c in candidates if c.score > best.score and c.rejected]
     if not better:
         return ""
     first = max(better, key=lambda c: c.score)

@@ -213,7 +213,7 @@ class Redecide:
         self, writer: _Writer, envelope: Envelope | None, rows: list[Row]
     ) -> tuple[int, tuple[str, Any] | None]:
         """How many rows the rules give, and what else they give in place of the next one. All those are applied."""
-        done, count, at, mono = 0, len(rows), rows[0][AT_MS], rows[0][MONO_MS]
+        done, count, at, mono, holds = 0, len(rows), rows[0][AT_MS], rows[0][MONO_MS], self._holds
         try:
             step = writer.decide(envelope, rows) if envelope else writer.settle(at)
             while True:
@@ -221,7 +221,9 @@ class Redecide:
                     if done == count:
                         return done, (stream, event)
                     row = rows[done]
-                    if row[STREAM] != stream or row[AT_MS] != at or row[MONO_MS] != mono or not self._is(row, event):
+                    if row[STREAM] != stream or row[AT_MS] != at or row[MONO_MS] != mono:
+                        return done, (stream, event)
+                    if not holds(row[TYPE], row[SCHEMA], row[BODY], event) and self._read(row).event != event:
                         return done, (stream, event)
                     self._evolve(row, event)
                     done += 1
@@ -230,10 +232,6 @@ class Redecide:
                     return done, None
         except UNAPPLIED as error:  # no message that fails leads to an event
             return done, (rows[0][STREAM], {"error": repr(error)})
-
-    def _is(self, row: Row, event: Any) -> bool:
-        """Whether a row holds this event: by its text, or else by what that says."""
-        return self._holds(row[TYPE], row[SCHEMA], row[BODY], event) or bool(self._read(row).event == event)
 
     def _differs(
         self, rows: list[Row], done: int, other: tuple[str, Any] | None, envelope: Envelope | None, *, last: bool
