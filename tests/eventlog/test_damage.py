@@ -21,7 +21,7 @@ from omni.domain.errors import CorruptLog, EventLogError
 from omni.eventlog.backup import RowCheck, verify
 from omni.eventlog.connection import Rows, SharedReader
 from omni.eventlog.marker import marker_path
-from omni.eventlog.reader import BATCH_ROWS, LogReader
+from omni.eventlog.reader import BATCH_ROWS, SMALL_BATCH_ROWS, LogReader
 from omni.eventlog.sqlite import SqliteEventStore
 
 pytestmark = pytest.mark.slow
@@ -101,7 +101,8 @@ class Circles:
         self._rows = rows
 
     def rows(self, sql: str, bindings: tuple[object, ...] = ()) -> Rows:
-        first_again = (0, *bindings[1:]) if "LIMIT 2000" in sql else bindings
+        in_batches = sql.endswith((f"LIMIT {BATCH_ROWS}", f"LIMIT {SMALL_BATCH_ROWS}"))
+        first_again = (0, *bindings[1:]) if in_batches else bindings
         return self._rows.rows(sql, first_again)
 
 
@@ -110,8 +111,8 @@ def test_rows_that_run_in_circles_are_reported_and_left(path: Path) -> None:
         store.append([said("task-1", version) for version in range(1, BATCH_ROWS + 2)])
     rows = SharedReader(path)
     check = RowCheck(path, CODEC)
-    assert len(list(check._events(Circles(rows), None, lambda _: None))) == 2 * BATCH_ROWS  # type: ignore[arg-type]
-    assert check.report().events == 2 * BATCH_ROWS
+    assert len(list(check._events(Circles(rows), None, lambda _: None))) == 2 * SMALL_BATCH_ROWS  # type: ignore[arg-type]
+    assert check.report().events == 2 * SMALL_BATCH_ROWS
     assert not check.report().ok
     with pytest.raises(CorruptLog, match="out of order"):
         list(LogReader(Circles(rows), CODEC).read(prefixes=("task-",)))  # type: ignore[arg-type]

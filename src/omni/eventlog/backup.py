@@ -26,12 +26,14 @@ from omni.eventlog.codec import Codec, grow
 from omni.eventlog.connection import BUSY_TIMEOUT_MS, SCHEMA, Rows, SharedReader, connect_reader, translated
 from omni.eventlog.marker import marker_path, read_marker
 from omni.eventlog.payloads import hashes_in, is_stub
+from omni.eventlog.reader import SMALL_BATCH_ROWS
 from omni.eventlog.store import Head, Row
 
 PROBLEMS_KEPT: Final = 100
-_BATCH: Final = 2_000
 _ALL: Final = ", ".join(COLUMNS)
-_ROWS: Final = f"SELECT {_ALL} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT {_BATCH}"  # noqa: S608 - constants
+_ROWS: Final = (
+    f"SELECT {_ALL} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT {SMALL_BATCH_ROWS}"  # noqa: S608 - constants
+)
 
 Progress = Callable[[int], None]
 
