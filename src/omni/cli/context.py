@@ -93,14 +93,19 @@ class Context:
         return self.history()
 
     def counting(self, what: str) -> Callable[[int], None]:
-        """A progress report for long work: silent for its first second, then a count on stderr."""
-        began, last = time.monotonic(), [0.0]
+        """A progress report for long work: silent for its first second, then a count on stderr.
+
+        Work that goes through the log several times counts from the beginning again: then the pass is named.
+        """
+        began, last, most, passes = time.monotonic(), 0.0, 0, 1
 
         def count(done: int) -> None:
+            nonlocal last, most, passes
+            passes, most = passes + (done < most), done
             now = time.monotonic()
-            if now - began > QUIET_S and now - last[0] > (0.2 if self.out.live else 5.0):
-                last[0] = now
-                said = f"{what}: {done:,} events"
+            if now - began > QUIET_S and now - last > (0.2 if self.out.live else 5.0):
+                last = now
+                said = f"{what}{f', pass {passes}' if passes > 1 else ''}: {done:,} events"
                 self.out.redraw(said) if self.out.live else self.out.note(said)
 
         return count

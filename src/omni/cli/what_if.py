@@ -155,7 +155,7 @@ def _latency(latency: Latency, view: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"mean {_mean(latency.recorded_ms, latency.recorded)} of {latency.recorded:,}",
         f"mean {_mean(latency.same_ms, latency.same)} of {latency.same:,}{more}",
-        f"0 s{more}",
+        f"0 s{more}" if latency.same == latency.recorded else "unknown",  # means of other tasks cannot be compared
         str(view["label"]),
         _unknown_of(unknown if latency.unknown else "-", view),
     )

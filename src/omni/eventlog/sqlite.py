@@ -132,7 +132,7 @@ class SqliteEventStore(LogReader):
             return self._head.position
 
     def watch(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called after each append, in the appending thread, which it must not hold up; it raises nothing."""
+        """Have `tell` called after each append, in the appending thread: it must not hold that up, nor raise."""
         with self._lock:
             self._listeners.append(tell)
 

@@ -144,7 +144,7 @@ class Dashboard:
             try:
                 return await handler(request)
             except OmniError as error:
-                status = 404 if isinstance(error, NotFound) else 409
+                status = 404 if isinstance(error, NotFound) else 400 if _asked_wrongly(error) else 409
                 return html(trouble(self._language, error.message, command=error.hint), status)
             except Exception:
                 log.exception("page.failed", path=request.url.path)
@@ -170,6 +170,11 @@ class Dashboard:
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _asked_wrongly(error: OmniError) -> bool:
+    """Whether the address itself is wrong: a moment that cannot be read, the beginning of more than one id."""
+    return getattr(error, "kind", "") in {"usage", "ambiguous"}
 
 
 @cache
