@@ -30,7 +30,7 @@ from omni.replay.verify import Count, Part, Report, early_part, last_part, told
 
 # Where all have as much to do, in percent of the log: the last one has all rows to check besides. A fourth process
 # would gain nothing, for that alone takes as long.
-BOUNDARIES = {2: (75,), 3: (53, 95)}
+BOUNDARIES = {2: (78,), 3: (56, 97)}
 
 
 def worth_it(database: Path, events: int) -> bool:
