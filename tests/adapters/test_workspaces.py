@@ -117,6 +117,24 @@ async def test_what_a_task_leaves_is_committed_and_described(tmp_path: Path) -> 
     assert await ours.changes(place) == found  # and again: nothing new
 
 
+async def test_what_a_killed_git_left_locked_costs_no_work(tmp_path: Path) -> None:
+    """A kill between the lock of a branch and its release leaves the lock file, and nobody else takes it away."""
+    repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
+    heads = repo / ".git/refs/heads/omni"
+    heads.mkdir(parents=True)
+    (heads / "01a2b3c4-d5e6.lock").write_text("")
+    place = await ours.place(str(repo), TASK, None)
+    assert place.branch == "omni/01a2b3c4-d5e6"
+    (Path(place.path) / "a.txt").write_text("one\nmore\n")
+    for left in (heads / "01a2b3c4-d5e6.lock", *(each / "index.lock" for each in (repo / ".git/worktrees").iterdir())):
+        left.write_text("")
+    found = await ours.changes(place)
+    assert found
+    assert (found.branch, found.files) == (place.branch, 1)
+    await ours.release(place, keep=False)
+    assert [each.name for each in heads.iterdir()] == ["01a2b3c4-d5e6"]
+
+
 async def test_a_long_difference_is_cut_and_says_so(tmp_path: Path) -> None:
     repo, ours = repository(tmp_path / "repo"), workspaces(tmp_path)
     place = await ours.place(str(repo), TASK, None)

@@ -96,6 +96,7 @@ async def move_to(common: str, root: Path, commit: str, lock: int) -> None:
 
 async def make_branch(git: Git, branch: str, commit: str) -> None:
     """Make a branch that is not there; raises WorkspaceError when it is."""
+    unlock_branch(git.cwd, branch)
     await git.run("update-ref", "--", f"refs/heads/{branch}", commit, "0" * len(commit))
 
 
@@ -145,7 +146,7 @@ async def save(common: str, root: Path, branch: str, message: str, lock: int) ->
         commit = head
     else:
         commit = await git.text("commit-tree", tree, "-p", head, "-m", message)
-    return await _name(git, root, branch, commit), _left_out(added.words)
+    return await _name(git, common, root, branch, commit), _left_out(added.words)
 
 
 async def _leave_nested(git: Git, root: Path) -> None:
@@ -167,7 +168,7 @@ def _left_out(words: str) -> str:
     return f"Not in the commit: {'; '.join(said)}." if said else ""
 
 
-async def _name(git: Git, root: Path, branch: str, commit: str) -> str:
+async def _name(git: Git, common: str, root: Path, branch: str, commit: str) -> str:
     """Move the branch to the commit, and if it cannot be moved, name the commit by another one; the name.
 
     The agent may have left the branch: then it may have commits that would be dropped, or the user may be on it.
@@ -178,6 +179,7 @@ async def _name(git: Git, root: Path, branch: str, commit: str) -> str:
     apart = old and not await _has_in_it(git, commit, old)
     if apart or await is_elsewhere(git, root, branch):
         branch = await free_branch(git, branch.removeprefix(BRANCHES))
+    unlock_branch(common, branch)
     await git.run("update-ref", "--", f"refs/heads/{branch}", commit)
     return branch
 
@@ -221,13 +223,23 @@ def unlock(common: str, root: Path) -> None:
         (entry(common, root) / name).unlink(missing_ok=True)
 
 
+def unlock_branch(common: str, branch: str) -> None:
+    """Remove the lock file that a killed git left beside a branch below `omni/`; who calls this holds our own lock."""
+    place = _place_of(common, branch)
+    place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
+
+
+def _place_of(common: str, branch: str) -> Path:
+    return Path(common) / "refs/heads" / branch
+
+
 async def remove_branch(git: Git, branch: str, commit: str) -> None:
     """Remove a branch if it still is at that commit, and what a killed git left beside it."""
-    place = Path(git.cwd) / "refs/heads" / branch
-    place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
+    unlock_branch(git.cwd, branch)
     await git.run("update-ref", "-d", f"refs/heads/{branch}", commit, ok=(0, 1, 128))
     with contextlib.suppress(OSError):
-        place.parent.rmdir()  # `omni`, if it is empty: git makes it for its lock, also where no branch is
+        # `omni`, if it is empty: git makes it for its lock, also where no branch is.
+        _place_of(git.cwd, branch).parent.rmdir()
 
 
 def remove(common: str, root: Path) -> None:
