@@ -13,10 +13,11 @@ import pytest
 from tests.histories.play import Ask, Part, Play, at, house
 
 from omni.config import log_path
+from omni.domain.board import STREAMS
 from omni.domain.ledger import DAY_MS
 from omni.domain.values import PROXY
 from omni.replay.cost_table import DayTable, cost_table
-from omni.replay.costs import STREAMS, Line, bill
+from omni.replay.costs import Line, bill
 from omni.replay.history import History, nothing
 from omni.replay.levels import Levels, _Fold, levels
 from omni.replay.verify import verify

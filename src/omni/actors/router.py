@@ -24,7 +24,7 @@ class Router:
     """Behaviour over the board."""
 
     name = NAME
-    prefixes: tuple[str, ...] = (ev.TASK_PREFIX, ev.ROUTER_STREAM, ev.CALLS_STREAM)
+    prefixes: tuple[str, ...] = boards.STREAMS
     shape: type[msgspec.Struct] | None = BoardSnapshot
 
     def initial(self) -> Board:

@@ -42,6 +42,7 @@ Fact: TypeAlias = tuple[int, str, Millis, Any]  # position, stream, time, event
 _NOBODY: OrderedDict[str, None] = OrderedDict()
 _ID_STARTS = len(ev.TASK_PREFIX)
 OWN_STREAMS = frozenset({ev.ROUTER_STREAM, ev.CALLS_STREAM})
+STREAMS = (ev.TASK_PREFIX, ev.ROUTER_STREAM, ev.CALLS_STREAM)  # what a board is folded from
 # Python 3.11 makes a call of each look at a member of an enum: what every event needs is looked up once.
 _IDLE, _WAITING, _HELD = TaskState.IDLE, TaskState.WAITING, TaskState.HELD
 

@@ -57,6 +57,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", t
     schema: ClassVar[int] = 1
 
 
+def type_of(event: msgspec.Struct | type[msgspec.Struct]) -> str:
+    """The name of an event, or of a kind of events, in the log."""
+    return str(event.__struct_config__.tag)
+
+
 # --- the life of one task -------------------------------------------------------------------------------------------
 
 

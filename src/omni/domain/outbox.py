@@ -24,6 +24,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.draft import NAME, TIMERS, Draft, brief
 from omni.domain.effects import Send
+from omni.domain.ledger import DAY_MS
 from omni.domain.system import Lane, Notice, SystemState, serves
 from omni.domain.values import Millis, NoticeSink, QuietHours
 
@@ -32,9 +33,8 @@ TIMER = "outbox"
 
 NOTICE_BACKOFF_MS = 30_000
 NOTICE_BACKOFF_CAP_MS = 600_000
-NOTICE_LIFE_MS = 86_400_000
+NOTICE_LIFE_MS = DAY_MS
 OUTBOX_LIMIT = 1_000  # of one sink: what nobody has taken by then is old news
-DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 LOOK_MS = 600_000  # a machine that slept through the end of the quiet hours is late by no more than this
 ANSWER = "task_answer"

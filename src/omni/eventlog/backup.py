@@ -24,6 +24,7 @@ from omni.domain.errors import CorruptLog, EventLogError
 from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.codec import Codec, grow
 from omni.eventlog.connection import BUSY_TIMEOUT_MS, SCHEMA, Rows, SharedReader, connect_reader, translated
+from omni.eventlog.files import sync
 from omni.eventlog.marker import marker_path, read_marker
 from omni.eventlog.payloads import hashes_in, is_stub
 from omni.eventlog.reader import SMALL_BATCH_ROWS
@@ -76,7 +77,7 @@ def backup(path: Path, dest: Path, codec: Codec, progress: Progress = lambda _: 
         unfinished.unlink(missing_ok=True)
         dest.unlink(missing_ok=True)
         raise
-    _sync(dest.parent)
+    sync(dest.parent)
     return report
 
 
@@ -257,12 +258,4 @@ def _copy(path: Path, unfinished: Path) -> None:
             raise EventLogError(f"the disk under {unfinished} is full", hint=f"df -h {unfinished.parent}") from error
         finally:
             source.close()
-    _sync(unfinished)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(unfinished)

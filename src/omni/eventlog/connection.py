@@ -16,6 +16,7 @@ from typing import Any, Final
 import apsw
 
 from omni.domain.errors import CorruptLog, EventLogError, LogUnavailable
+from omni.eventlog.files import sync
 
 APPLICATION_ID: Final = 0x4F6D6E69  # "Omni"
 FORMAT: Final = 1
@@ -206,11 +207,7 @@ def _create_private(database: Path) -> None:
     except FileExistsError:
         return
     os.close(fd)
-    directory = os.open(database.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(database.parent)
 
 
 def _set_pragmas(connection: apsw.Connection, pragmas: tuple[tuple[str, object, object], ...]) -> None:

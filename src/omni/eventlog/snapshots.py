@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from omni import __version__
+from omni.eventlog.files import sync
 
 KEPT: Final = 2
 _MAGIC: Final = b"omnisnap"
@@ -151,8 +152,4 @@ def _write_whole(path: Path, content: bytes) -> None:
         scratch.rename(path)
     finally:
         scratch.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(path.parent)

@@ -22,6 +22,7 @@ from omni import __version__
 from omni.domain.errors import CorruptLog, EventLogError
 from omni.eventlog.chain import COLUMNS, GENESIS, is_sealed
 from omni.eventlog.connection import SharedReader, connect_writer, transaction, translated
+from omni.eventlog.files import sync
 from omni.eventlog.marker import HeadMarker, marker_path
 from omni.eventlog.payloads import hashes_in, is_stub
 from omni.eventlog.store import Head
@@ -161,10 +162,10 @@ def import_jsonl(source: BinaryIO, database: Path, count: Count = lambda _: None
         _clear(scratch)
         with translated(scratch):
             head = _fill(scratch, source, count)
-        _sync(scratch)
+        sync(scratch)
         _place(scratch, database)
         HeadMarker(marker_path(database), head).close()
-        _sync(database.parent)
+        sync(database.parent)
     except OSError as error:
         what = f"{database} cannot be written: {error.strerror or error}"
         raise EventLogError(what, hint=f"ls -ld {database.parent}") from error
@@ -329,11 +330,3 @@ def _place(scratch: Path, database: Path) -> None:
     except OSError:  # a file system without links
         _require_free(database)
         scratch.rename(database)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
+from omni.domain.board import STREAMS
 from omni.domain.ledger import DAY_MS, day_ends, day_of
 from omni.domain.values import Millis
 from omni.domain.view import money, timestamp
-from omni.replay.costs import BY, EPOCH, STREAMS, Bill, Line, Made
+from omni.replay.costs import BY, EPOCH, Bill, Line, Made
 from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.state import state_at
 from omni.replay.when import position_at

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from omni.domain import events as ev
-from omni.domain.board import Board
+from omni.domain.board import STREAMS, Board
 from omni.domain.ledger import Reservation, day_of, is_unknown
 from omni.domain.values import Millis, Route, Usage
 from omni.domain.view import money
@@ -23,7 +23,6 @@ REPORT_EVERY = 10_000
 EPOCH = date(1970, 1, 1).toordinal()
 NO_TASK = "(no task)"
 NOT_METERED = "(not metered)"
-STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 
 
 class Line(msgspec.Struct):

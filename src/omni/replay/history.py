@@ -32,7 +32,6 @@ SHOWN = 10  # how many ids an ambiguous beginning lists
 REPORT_EVERY = 10_000
 _PAGE = 64
 _NEWEST_FIRST = "fedcba9876543210-"
-_BOARD_STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 _TERMINAL: dict[type[Any], TaskState] = {
     ev.TaskCompleted: TaskState.COMPLETED,
     ev.TaskFailed: TaskState.FAILED,
@@ -147,7 +146,7 @@ class History:
         return {"executors": executors, "counts": dict(counts), "spend": spend, "position": head}
 
     def _counted(self, count: Count, until: int | None = None) -> Iterator[Recorded]:
-        for done, recorded in enumerate(self.reader.read(prefixes=_BOARD_STREAMS, until=until)):
+        for done, recorded in enumerate(self.reader.read(prefixes=boards.STREAMS, until=until)):
             if done % REPORT_EVERY == 0:
                 count(done)
             yield recorded

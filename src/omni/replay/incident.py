@@ -304,11 +304,6 @@ class _Choices:
         return Choice(executor, tier, model, mode, reason, tasks, example, out)
 
 
-def _is_story(event: Any) -> bool:
-    """Whether it belongs to the story; an answer that one chat is told does not."""
-    return type(event) in _MOMENTS and not getattr(event, "to", "")
-
-
 def _moment(position: int, stream: str, at: Millis, event: Any) -> Moment:
     body = msgspec.to_builtins(event)
     task_id = stream.removeprefix(ev.TASK_PREFIX) if stream.startswith(ev.TASK_PREFIX) else ""

@@ -65,7 +65,7 @@ def levels(history: History, since: Millis = 0, until: int | None = None, count:
     fold = _Fold(history, since)
     if begin:
         fold.begin(state_at(history, begin, count).board)
-    types = [str(kind.__struct_config__.tag) for kind in fold.book]
+    types = [ev.type_of(kind) for kind in fold.book]
     before = reader.facts(0, (ev.HEALTH_STREAM, ev.SYSTEM_STREAM), until=begin, types=types)
     for done, (position, stream, at, event) in enumerate(
         chain(before, reader.facts(begin, (), until=end, types=types))
@@ -246,7 +246,7 @@ class _Fold:
         if failed and self._drill and (self._now or at < self._drill.until_ms):
             self._drill.tasks_failed += 1
         if at >= self._since:
-            self._in[str(event.__struct_config__.tag)] += 1
+            self._in[ev.type_of(event)] += 1
             self._kinds.update([event.error.kind] if failed else [])
 
     # --- calls ----------------------------------------------------------------------------------------------------

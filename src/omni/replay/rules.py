@@ -117,7 +117,7 @@ class RuleCheck:
             tasks=len(self._lives),
             ended=ended,
             open=len(self._lives) - ended,
-            by_type={str(of.__struct_config__.tag): count for of, count in self._by_type.most_common()},
+            by_type={ev.type_of(of): count for of, count in self._by_type.most_common()},
         )
 
     def note(self, finding: Finding) -> None:
@@ -128,7 +128,7 @@ class RuleCheck:
 
     def unapplied(self, recorded: Recorded, error: Exception) -> None:
         """An event that does not fit the state."""
-        detail = f"{_name(recorded.event)} cannot be applied: {error!r}"
+        detail = f"{ev.type_of(recorded.event)} cannot be applied: {error!r}"
         self.note(Finding(recorded.position, recorded.stream, "fold.failed", detail))
 
     def _order(self, row: Row) -> None:
@@ -163,7 +163,7 @@ class RuleCheck:
         self._lives[stream] = life = _Life()
         if type(event) is ev.TaskCreated:
             return []
-        return [("task.unborn", f"{_name(event)} before the task was created"), *_live_on(life, event)]
+        return [("task.unborn", f"{ev.type_of(event)} before the task was created"), *_live_on(life, event)]
 
     def _judge_call(self, life: _Life | None, event: ev.CallEvent) -> Wrong:
         """A call is reserved once, under an open attempt or none, and settled once, be it after the task's end."""
@@ -187,13 +187,13 @@ def _live_on(life: _Life, event: Any) -> Wrong:
     """Judge an event in the life of a task that exists, and remember what it changed."""
     of, wrong = type(event), []
     if life.ended and of not in _STAND_AFTER_END:
-        wrong.append(("task.after_end", f"{_name(event)} after {life.ended}"))
+        wrong.append(("task.after_end", f"{ev.type_of(event)} after {life.ended}"))
     if of in _STEPS:
         before, after = _STEPS[of]
         if event.n != life.attempts:
-            wrong.append(("attempt.number", f"{_name(event)} for attempt {event.n}; the last is {life.attempts}"))
+            wrong.append(("attempt.number", f"{ev.type_of(event)} for attempt {event.n}; the last is {life.attempts}"))
         elif life.attempt not in before:
-            wrong.append(("attempt.order", f"{_name(event)} while attempt {event.n} is {life.attempt}"))
+            wrong.append(("attempt.order", f"{ev.type_of(event)} while attempt {event.n} is {life.attempt}"))
         life.attempt = after
     elif of in _RULES:
         wrong += _RULES[of](life, event)
@@ -211,10 +211,10 @@ def _late(life: _Life, event: ev.LateOutcomeArrived) -> Wrong:
 def _ended(life: _Life, event: Any) -> Wrong:
     wrong: Wrong = []
     if life.ended:
-        wrong = [("task.second_end", f"{_name(event)} after {life.ended}")]
+        wrong = [("task.second_end", f"{ev.type_of(event)} after {life.ended}")]
     elif life.attempt in {"planned", "started"}:
-        wrong = [("task.ended_with_open_attempt", f"{_name(event)} while attempt {life.attempts} has no outcome")]
-    life.ended = _name(event)
+        wrong = [("task.ended_with_open_attempt", f"{ev.type_of(event)} while attempt {life.attempts} has no outcome")]
+    life.ended = ev.type_of(event)
     return wrong
 
 
@@ -226,10 +226,6 @@ def _planned(life: _Life, event: ev.AttemptPlanned) -> Wrong:
         wrong.append(("attempt.number", f"attempt {event.n} after {life.attempts}"))
     life.attempts, life.attempt = event.n, "planned"
     return wrong
-
-
-def _name(event: Any) -> str:
-    return str(type(event).__struct_config__.tag)
 
 
 # What an attempt must be for this to happen to it, and what it is then. What really finished wins: a success may follow

@@ -113,7 +113,7 @@ class StateAt:
         }
 
     def _last(self, stream: str, kind: type[msgspec.Struct]) -> Recorded | None:
-        return self._history.reader.last(stream, str(kind.__struct_config__.tag), self.position)
+        return self._history.reader.last(stream, ev.type_of(kind), self.position)
 
 
 def state_at(history: History, position: int, count: Count = nothing) -> StateAt:

@@ -24,7 +24,7 @@ from omni.replay.history import REPORT_EVERY, Count, History, nothing
 from omni.replay.words import When, moment_in_utc, sentence
 
 LIVES_KEPT = 10_000
-EVENT_TYPES = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(ev.AnyEvent)))
+EVENT_TYPES = tuple(sorted(ev.type_of(kind) for kind in get_args(ev.AnyEvent)))
 MODE_EDGE = "health.mode_changed"
 FIRST_MODE: Mode = "NORMAL"  # of a log where health has said nothing yet
 _LIFE = ("attempt.planned", "call.reserved")  # what has to be known of a task to say who had its attempts
@@ -121,7 +121,7 @@ def _rows(
             count(position - wanted.after)
             told = position
         n, executor = lives.see(position, stream, event)
-        name = str(event.__struct_config__.tag)
+        name = ev.type_of(event)
         if position <= wanted.after or (types and name not in types) or wanted.executor not in {"", executor}:
             continue
         began = at_ms if began is None else began

@@ -19,8 +19,7 @@ from typing import Any
 
 import msgspec
 
-from omni.domain import events as ev
-from omni.domain.board import Board, BoardSnapshot
+from omni.domain.board import STREAMS, Board, BoardSnapshot
 from omni.domain.errors import EventLogError
 from omni.domain.folding import fold
 from omni.eventlog.backup import Problem, RowCheck, VerifyReport
@@ -36,7 +35,6 @@ from omni.replay.state import board_hash
 
 REPORT_EVERY = 10_000
 IN_TWO_FROM = 50_000  # events: below, the start of a second process costs more than it saves
-_BOARD = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.TASK_PREFIX)
 
 Count = Callable[[int], None]
 
@@ -225,7 +223,7 @@ def _folded_at_once(reader: EventReader, until: int, board: Board, rules: RuleCh
     """Fold all again in the way of a start, and compare with the fold that went event by event."""
     other = Board()
     try:
-        fold(other, reader.facts(0, _BOARD, until=until))
+        fold(other, reader.facts(0, STREAMS, until=until))
         same = board_hash(other.snapshot()) == board_hash(board.snapshot())
     except (*UNAPPLIED, EventLogError) as error:
         if not rules.violations:

@@ -39,7 +39,7 @@ from omni.replay.what_if.policy import Policy, PriceOf, nothing_known, ways_in
 from omni.replay.what_if.waits import Waits
 from omni.replay.what_if.world import Life, Moment, World, chosen
 
-STREAMS = (ev.ROUTER_STREAM, ev.CALLS_STREAM, ev.HEALTH_STREAM, ev.SYSTEM_STREAM, ev.TASK_PREFIX)
+STREAMS = (*boards.STREAMS, ev.HEALTH_STREAM, ev.SYSTEM_STREAM)
 REPORT_EVERY = 10_000
 _CALL_EVENTS = (ev.CallReserved, ev.CallSettled, ev.CallRefused)
 _OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)

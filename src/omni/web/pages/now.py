@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from omni.domain.ledger import DAY_MS
 from omni.domain.view import task_view, timestamp
 from omni.domain.visible import one_line
 from omni.server.views import system_view
@@ -17,7 +18,7 @@ from omni.web.pages.actions import actions
 from omni.web.pages.frame import show
 from omni.web.room import Room
 
-RECENT_MS = 86_400_000  # failures older than a day are history, and stand under Tasks
+RECENT_MS = DAY_MS  # failures older than a day are history, and stand under Tasks
 SHOWN = 5
 HELD_SHOWN = 8
 LISTED = 50
