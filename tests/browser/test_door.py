@@ -39,7 +39,8 @@ def test_a_link_opens_the_dashboard_once_and_for_one_browser(visit: Visit, house
     second.expect("status of 401")
     second.page.goto(link)  # looking at it is not using it
     first.page.goto(link)
-    first.page.keyboard.press("Enter")  # the button has the focus
+    expect(first.page.get_by_role("button")).to_be_focused()  # the browser gives it after the page has loaded
+    first.page.keyboard.press("Enter")
     first.page.wait_for_url(house.url("/"))
     second.page.get_by_role("button").click()
     expect(second.page.get_by_role("heading")).to_contain_text("not good")
