@@ -62,7 +62,8 @@ compile = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 
 lock: setup ## renew the locks from pyproject.toml (UPGRADE=1 takes newer versions)
 	@$(compile) pyproject.toml --output-file requirements.lock
-	@$(compile) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(compile) pyproject.toml --extra otel --constraint requirements.lock --output-file requirements-otel.lock
+	@$(compile) pyproject.toml --extra otel --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(compile) --group build --output-file requirements-build.lock
 	@$(compile) requirements-real.in --output-file requirements-real.lock
 
