@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Both make .venv first, and again only when a lock changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-real test-peers setup format torture bench lock clean
+.PHONY: help run test test-browser test-real test-peers setup format docs torture bench lock clean
 
 PY := .venv/bin/python
 WORKERS ?= 2
@@ -49,6 +49,9 @@ setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter
 format: setup ## put the code in order, as far as a machine can
 	@$(PY) -m ruff check --fix-only --quiet .
 	@$(PY) -m ruff format .
+
+docs: setup ## write the pages that come from the code
+	@$(PY) -m omni.cli.reference > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 
 torture: setup ## kill and damage the daemon at random, for minutes (KILLS=… how often)
 	@OMNI_TORTURE=$(or $(KILLS),1) $(PY) -m pytest -m torture --timeout 0 tests/torture tests/sim tests/ops tests/adapters $(ARGS)

@@ -10,14 +10,14 @@ import typer
 
 from omni.cli import replay_app
 from omni.cli.context import Context
-from omni.cli.exits import INTERRUPTED, BadUsage
+from omni.cli.exits import INTERRUPTED, MEANINGS, BadUsage
 from omni.domain.errors import OmniError
 
 EPILOG = (
     "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, "
-    "OMNI_CONFIG, OMNI_HOST, OMNI_PORT, NO_COLOR. Exit codes: 0 ok, 1 the task failed, "
-    "2 usage or configuration, 3 daemon unreachable, "
-    "4 not found, 5 not authorised, 6 held, 7 mismatch, 8 log damaged or locked, 124 wait timed out."
+    "OMNI_CONFIG, OMNI_HOST, OMNI_PORT, NO_COLOR. Exit codes: "
+    + ", ".join(f"{code} {what}" for code, what in MEANINGS.items())
+    + "."
 )
 _GLOBALS = ("--json", "--data-dir", "--config", "--host", "--port", "--help")
 _OPTIONS: dict[str, Any] = {
@@ -115,7 +115,7 @@ class Shell(StrEnum):
 
 def run(context: Context, words: list[str]) -> int:
     """Run a command line that has lost its global options. Raises OmniError."""
-    command = _command()
+    command = command_tree()
     try:
         code = command.main(args=words, prog_name="omni", standalone_mode=False, obj=context)
     except typer.Abort:
@@ -156,7 +156,8 @@ def _near(wrong: str, ctx: Any) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _command() -> Any:
+def command_tree() -> Any:
+    """The parser of everything."""
     command = typer.main.get_command(app)
     # Typer brings the answering side of shell completion only together with two options that we do not offer.
     command.params = [p for p in command.params if p.name not in {"install_completion", "show_completion"}]

@@ -33,6 +33,20 @@ INTERNAL = 70  # outside the contract's list on purpose: never to be taken for a
 INTERRUPTED = 130  # what a shell reports for SIGINT
 PIPE_CLOSED = 141  # and for SIGPIPE: the reader has seen enough
 
+# The contract's list, as the help and the reference say it.
+MEANINGS: dict[int, str] = {
+    OK: "ok",
+    TASK_FAILED: "the task failed",
+    USAGE: "usage or configuration",
+    UNREACHABLE: "daemon unreachable",
+    NOT_FOUND: "not found",
+    NOT_AUTHORISED: "not authorised",
+    HELD: "held (budget or decision)",
+    MISMATCH: "verification found a mismatch",
+    LOG_DAMAGED: "log damaged or locked",
+    TIMED_OUT: "wait timed out",
+}
+
 # One machine may run several daemons, each with a data directory and a token of its own.
 ELSEWHERE = (
     "omni token show --data-dir DIR, with the DIR of that daemon; or take another port for your own: OMNI_PORT=PORT"
