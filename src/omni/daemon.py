@@ -78,7 +78,9 @@ class Daemon:
         self.failed = asyncio.Event()
         self.failure = ""
         self._announced = False
-        self.store = SqliteEventStore.open(log_path(data_dir), log_codec(), accept_loss=accept_loss)
+        self.store = SqliteEventStore.open(
+            log_path(data_dir), log_codec(), accept_loss=accept_loss, trust_file_system=self.config.trust_file_system
+        )
         self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._supervisor = Supervisor(self.post, self.clock, self._give_up)

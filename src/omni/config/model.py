@@ -153,7 +153,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict
 
     host: str = "127.0.0.1"
     port: Port = 18765
+    allowed_hosts: tuple[str, ...] = ()
     data_dir: str = ""
+    trust_file_system: bool = False
     auth: Literal["token", "none"] = "token"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     language: Literal["en", "zh"] = "en"

@@ -34,6 +34,7 @@ from omni.eventlog.connection import (
     transaction,
     translated,
 )
+from omni.eventlog.file_system import Look, mount_of, require_trusted
 from omni.eventlog.lock import DaemonLock
 from omni.eventlog.marker import HeadMarker, marker_path, set_aside
 from omni.eventlog.opening import TAIL_ROWS, check_marker, check_tail, lost_tail, read_head
@@ -91,11 +92,15 @@ class SqliteEventStore(LogReader):
         vfs: str | None = None,
         synchronous: str = "FULL",
         tail_rows: int = TAIL_ROWS,
+        trust_file_system: bool = False,
+        look: Look = mount_of,
     ) -> SqliteEventStore:
         """Take the log over for this process, after checking its end against the chain and the head marker.
 
-        `vfs` and `synchronous` exist for tests of power loss. Raises LogLocked, LostTail, CorruptLog, LogUnavailable.
+        `vfs` and `synchronous` exist for tests of power loss, `look` for tests of file systems that are not here.
+        Raises UntrustedFileSystem (nothing is written then), LogLocked, LostTail, CorruptLog, LogUnavailable.
         """
+        require_trusted(path, trust=trust_file_system, look=look)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as resources:
             opened = _Opened(
