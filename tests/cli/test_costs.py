@@ -147,7 +147,7 @@ def test_without_a_log_the_next_command_is_named(omni: Omni) -> None:
 def test_a_word_that_is_no_time_is_refused_with_examples(omni: Omni) -> None:
     done = omni("costs", "--since", "lately")
     assert done.returncode == 2
-    assert "'lately' is no point in time: 7d, 12h, 2026-01-31" in done.stderr
+    assert "'lately' is no point in time: 7d, 12h, 19:31, 2026-01-31" in done.stderr
 
 
 def test_the_bill_is_read_while_the_daemon_runs(own_daemon: Daemon) -> None:

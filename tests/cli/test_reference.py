@@ -8,7 +8,8 @@ from omni.cli.app import command_tree
 from omni.cli.arguments import split
 from omni.cli.examples import EXAMPLES
 from omni.cli.exits import MEANINGS
-from omni.cli.reference import page, runs, walk
+from omni.cli.reference import page
+from omni.cli.usage import runs, walk
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 

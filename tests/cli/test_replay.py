@@ -46,7 +46,7 @@ USAGE = [
     (["import", "nowhere.jsonl"], 2, "data/log.db is a log already"),
     (["--lang", "fr"], 2, "'fr' is not one of"),
     (["--event", "tsak.*"], 2, "no event's name begins with 'tsak.'"),
-    (["att", "5"], 2, "did you mean 'at'"),
+    (["att", "5"], 2, "did you mean omni replay at?"),
 ]
 
 

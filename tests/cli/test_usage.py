@@ -9,8 +9,12 @@ from tests.cli.conftest import Omni
 LOOKS_RIGHT = "019aa5b2-1c3d-7abc-8000-000000000001"
 
 USAGE = [
-    (["sttus"], "did you mean 'status'"),
-    (["task", "shwo", LOOKS_RIGHT], "did you mean 'show'"),
+    (["sttus"], "did you mean omni status?"),
+    (["cancel", LOOKS_RIGHT], "there is no command omni cancel; did you mean omni task cancel?"),
+    (["task", "list"], "did you mean omni tasks?"),
+    (["rotate"], "did you mean omni token rotate?"),
+    (["tasks", "list"], "extra argument"),
+    (["task", "shwo", LOOKS_RIGHT], "did you mean omni task show?"),
     (["submit", "x", "--priorty", "3"], "did you mean --priority"),
     (["tasks", "--jsno"], "did you mean --json"),
     (["submit", "x", "--priority", "10"], "less than or equal to 9"),
@@ -63,8 +67,8 @@ def test_with_json_an_error_is_one_document_with_the_same_exit_code(omni: Omni) 
     error = omni.json("sttus", code=2)
     assert error["schema"] == "omni.error/1"
     assert error["error"]["kind"] == "usage"
-    assert "did you mean 'status'" in error["error"]["message"].casefold()
-    assert error["error"]["hint"] == "omni --help"
+    assert "did you mean omni status?" in error["error"]["message"]
+    assert error["error"]["hint"] == "omni status --help"
 
 
 def test_a_broken_configuration_exits_2_and_names_the_key(omni: Omni) -> None:

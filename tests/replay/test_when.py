@@ -85,13 +85,35 @@ def test_a_date_and_a_time_without_an_offset_are_local() -> None:
     assert moment("2026-01-31", NOW) == int(time.mktime((2026, 1, 31, 0, 0, 0, 0, 0, -1))) * 1000
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kolkata", "America/St_Johns"])
+def test_a_time_of_day_is_the_last_one_that_the_clock_showed(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    def local(*parts: int) -> int:
+        return int(time.mktime((*parts, *[0] * (8 - len(parts)), -1))) * 1000
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        now = local(2026, 3, 9, 14, 30, 15)
+        assert moment("08:05", now) == local(2026, 3, 9, 8, 5)
+        assert moment("8:05", now) == local(2026, 3, 9, 8, 5)
+        assert moment("14:30:15", now) == local(2026, 3, 9, 14, 30, 15)
+        assert moment("14:30:16", now) == local(2026, 3, 8, 14, 30, 16)
+        assert moment(" 19:31 ", now) == local(2026, 3, 8, 19, 31)
+        assert moment("00:00", local(2026, 3, 30, 1, 0)) == local(2026, 3, 30)  # the day after the hour was lost
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_milliseconds_are_exact() -> None:
     assert [moment(f"2026-09-21T14:13:20.{ms:03d}Z", 0) - AT_MS for ms in range(1000)] == list(range(1000))
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7x", "-3", "2026-13-01", "9" * 400, "1.5h", "2026-01-31T99:00"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "7x", "-3", "2026-13-01", "9" * 400, "1.5h", "2026-01-31T99:00", "24:00", "7:5"]
+)
 def test_what_is_no_point_in_time_says_what_would_be_one(reader: EventReader, text: str) -> None:
-    with pytest.raises(NoSuchMoment, match="7d, 2026-01-31") as wrong:
+    with pytest.raises(NoSuchMoment, match="7d, 19:31, 2026-01-31") as wrong:
         position_of(reader, text, NOW)
     assert wrong.value.hint == "omni replay --help"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
@@ -10,8 +9,8 @@ import typer
 
 from omni.cli import replay_app
 from omni.cli.context import Context
-from omni.cli.exits import INTERRUPTED, MEANINGS, BadUsage
-from omni.domain.errors import OmniError
+from omni.cli.exits import INTERRUPTED, MEANINGS
+from omni.cli.usage import usage_error
 
 EPILOG = (
     "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, "
@@ -19,7 +18,6 @@ EPILOG = (
     + ", ".join(f"{code} {what}" for code, what in MEANINGS.items())
     + "."
 )
-_GLOBALS = ("--json", "--data-dir", "--config", "--host", "--port", "--help")
 _OPTIONS: dict[str, Any] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
@@ -121,39 +119,8 @@ def run(context: Context, words: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except ClickException as error:
-        raise usage_error(error, _named(command, words)) from None
+        raise usage_error(error, command, words) from None
     return code if isinstance(code, int) else 0
-
-
-def _named(command: Any, words: list[str]) -> str:
-    """The command that the words begin with; not every complaint of the parser says where it comes from."""
-    path = "omni"
-    for word in words:
-        command = getattr(command, "commands", {}).get(word)
-        if command is None:
-            break
-        path += f" {word}"
-    return path
-
-
-def usage_error(error: Any, named: str = "omni") -> OmniError:
-    """A complaint of the option parser, in our own form and with the next command."""
-    ctx: Any = getattr(error, "ctx", None)
-    path = ctx.command_path if ctx is not None else named
-    if type(error).__name__ == "NoArgsIsHelpError":
-        names = ", ".join(ctx.command.list_commands(ctx))
-        return BadUsage(f"{path} needs a command: {names}", hint=f"{path} --help")
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
-    wrong = getattr(error, "option_name", None)
-    if wrong and type(error).__name__ == "NoSuchOption":
-        message = f"No such option: {wrong}{_near(wrong, ctx)}"
-    return BadUsage(message[:1].lower() + message[1:], hint=f"{path} --help")
-
-
-def _near(wrong: str, ctx: Any) -> str:
-    known = [o for p in ctx.command.get_params(ctx) for o in p.opts if o.startswith("--")]
-    close = difflib.get_close_matches(wrong, [*known, *_GLOBALS], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def command_tree() -> Any:
@@ -462,11 +429,16 @@ def mcp(ctx: typer.Context) -> int:
 
 
 @app.command()
-def verify(ctx: typer.Context) -> int:
+def verify(
+    ctx: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also decide again what an earlier check has decided again.")
+    ] = False,
+) -> int:
     """Check the whole event log: hashes, order, the rules of every task, and every decision by deciding it again."""
     from omni.cli import admin
 
-    return admin.verify(_context(ctx))
+    return admin.verify(_context(ctx), everything=everything)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from omni import __version__
 from omni.cli.context import bracketed
-from omni.cli.exits import ELSEWHERE, DaemonRefused
+from omni.cli.exits import ELSEWHERE, OTHER_PORT, DaemonRefused
 from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
 
 PROTOCOL_VERSION = "2026-07-28"
@@ -195,7 +195,7 @@ def stranger(where: str, detail: str) -> DaemonUnreachable:
     """Something listens there, and it is not Omni."""
     return DaemonUnreachable(
         f"something other than Omni answers at {where}: {detail[:200]}",
-        hint="choose another port with --port or OMNI_PORT, for `omni serve` too",
+        hint=OTHER_PORT,
     )
 
 
@@ -208,7 +208,9 @@ def refused_login(status: int, where: str) -> OmniError:
             f"the daemon at {where} does not serve this host name", hint="omni --host 127.0.0.1 status"
         )
     if status in (429, 503):
-        return DaemonUnreachable(f"the daemon at {where} takes no more connections now", hint="try again in a minute")
+        return DaemonUnreachable(
+            f"the daemon at {where} takes no more connections now", hint="omni status, in a minute"
+        )
     return stranger(where, f"HTTP status {status}")
 
 
@@ -218,7 +220,7 @@ def _protocol_error(error: dict[str, Any]) -> OmniError:
         # The daemon's words are for any client; ours has sent what it has.
         return NotAuthorised("the daemon does not take this token", hint=ELSEWHERE)
     if code == RATE_CODE:
-        return DaemonRefused("overloaded", message, hint="try again in a minute")
+        return DaemonRefused("overloaded", message, hint="omni status, in a minute")
     return DaemonRefused("invalid", message, hint="omni --help")
 
 

@@ -47,7 +47,9 @@ def moment(text: str, now: Millis) -> Millis:
     try:
         return read(text, now)
     except NoSuchMoment:
-        raise BadUsage(f"{text!r} is no point in time: 7d, 12h, 2026-01-31 or 2026-01-31T08:00", hint=HELP) from None
+        raise BadUsage(
+            f"{text!r} is no point in time: 7d, 12h, 19:31, 2026-01-31 or 2026-01-31T08:00", hint=HELP
+        ) from None
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ MEANINGS: dict[int, str] = {
 ELSEWHERE = (
     "omni token show --data-dir DIR, with the DIR of that daemon; or take another port for your own: OMNI_PORT=PORT"
 )
+# Somebody else has the port.
+OTHER_PORT = "omni serve --port PORT, with another one; commands take the same --port, or OMNI_PORT"
 
 
 class BadUsage(OmniError):

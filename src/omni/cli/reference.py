@@ -12,6 +12,7 @@ from typing import Any
 from omni.cli.app import command_tree
 from omni.cli.examples import EXAMPLES, Example
 from omni.cli.exits import MEANINGS
+from omni.cli.usage import runs, walk
 
 WIDTH = 100
 _HEAD = """\
@@ -60,19 +61,6 @@ def page() -> str:
     """The whole page, as the file holds it."""
     root = command_tree()
     return "\n\n".join([_HEAD, *_before(root), *_commands(root)]) + "\n"
-
-
-def walk(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command below one, groups too, in the order of the help."""
-    for name, found in getattr(command, "commands", {}).items():
-        full = f"{path} {name}".strip()
-        yield full, found
-        yield from walk(found, full)
-
-
-def runs(command: Any) -> bool:
-    """Whether it does something by itself; a group may only hold others."""
-    return not hasattr(command, "commands") or bool(command.invoke_without_command)
 
 
 def _before(root: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from omni.cli.context import Context, bracketed
-from omni.cli.exits import ELSEWHERE, OK, UNREACHABLE
+from omni.cli.exits import ELSEWHERE, OK, OTHER_PORT, UNREACHABLE
 from omni.cli.output import local_time, one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
 from omni.domain.visible import usd
@@ -150,7 +150,7 @@ def _body_of(raw: bytes, where: str) -> dict[str, Any]:
         said = raw[:60].split(b"\r\n")[0].decode("ascii", "replace") or "nothing"
         raise DaemonUnreachable(
             f"something other than Omni answers at {where}: {one_line(said)}",
-            hint="choose another port with --port or OMNI_PORT, for `omni serve` too",
+            hint=OTHER_PORT,
         )
     return answer
 

@@ -110,7 +110,7 @@ def _checked(raw: bytes) -> str:
     if len(raw) > MAX_TEXT_BYTES or len(text) > MAX_TEXT_CHARS:
         raise BadUsage(
             f"the text is longer than {MAX_TEXT_CHARS:,} characters",
-            hint="put it into a file and name the file in the task",
+            hint="omni submit 'do what stands in FILE', with the text in that file",
         )
     if not text.strip():
         raise BadUsage("the task has no text", hint="omni submit 'what shall be done'")

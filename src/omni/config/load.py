@@ -20,6 +20,7 @@ from omni.config.build import Builder
 from omni.config.checks import advise, check
 from omni.config.document import MAX_BYTES, parse_document
 from omni.config.include import merge_included
+from omni.config.listed import with_listed
 from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, PUBLIC_API_BASES, Config, Provider
 from omni.config.paths import data_dir, expand, find_file
 from omni.config.problems import HINT, Mark, Marks, Problem, refuse
@@ -93,7 +94,7 @@ def _read(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 text (byte {error.start})", hint=HINT) from None
     except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}", hint="check its permissions") from None
+        raise ConfigError(f"{file} cannot be read: {error.strerror}", hint=f"ls -l {file}") from None
 
 
 def _rename_aliases(raw: dict[str, Any], marks: Marks) -> list[Problem]:
@@ -146,7 +147,7 @@ def _settle(
     mark = marks.get(("data_dir",))
     data_base = base if mark and mark.line else None
     model = config.brainstem.model or config.fault_handler.brainstem_model or DEFAULT_BRAINSTEM_MODEL
-    return replace(
+    settled = replace(
         config,
         data_dir=str(data_dir(config.data_dir, environ, data_base)),
         allowed_workdirs=tuple(str(expand(each, environ, base)) for each in config.allowed_workdirs),
@@ -155,6 +156,7 @@ def _settle(
         repair=replace(config.repair, logs=tuple(str(expand(each, environ, base)) for each in config.repair.logs)),
         secret_paths=tuple(sorted(secret_paths)),
     )
+    return with_listed(settled)
 
 
 def _providers(config: Config) -> dict[str, Provider]:

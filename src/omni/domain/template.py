@@ -47,7 +47,7 @@ def compile_template(template: Any, known: tuple[str, ...] = PLACEHOLDERS) -> Te
     if strange := sorted(names - set(known)):
         raise ConfigError(
             f"the template has an unknown placeholder {{{strange[0]}}}",
-            hint=f"use one of {', '.join(known)}, or write {{{{{strange[0]}}}}} for the plain text",
+            hint=f"use one of {', '.join(known)}, or write {{{{{strange[0]}}}}} for the plain text; then omni config check",
         )
     return Template(fill, frozenset(names))
 

@@ -2,6 +2,7 @@
 
     1500                                    a position
     90s  30m  12h  7d  2w                   so long ago
+    19:31  19:31:05                         the last time that the clock on the wall showed this
     2026-01-31  2026-01-31T08:00            a date (its first moment) or a date and time, local
     2026-01-31T08:00:00.250Z  …+02:00       the same with its own offset (RFC 3339)
 
@@ -21,8 +22,9 @@ from omni.domain.errors import NotFound, Refused
 from omni.domain.values import Millis
 from omni.eventlog.store import EventReader
 
-FORMS = "1500, 90s, 30m, 12h, 7d, 2026-01-31 or 2026-01-31T08:00"
+FORMS = "1500, 90s, 30m, 12h, 7d, 19:31, 2026-01-31 or 2026-01-31T08:00"
 _SPAN = re.compile(r"([0-9]{1,6})\s*([smhdw])")
+_CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION = re.compile(r"[0-9]{1,15}")
@@ -70,12 +72,25 @@ def moment(text: str, now_ms: Millis) -> Millis:
     """A point in time in milliseconds since the epoch. Raises NoSuchMoment."""
     if span := _SPAN.fullmatch(text.strip()):
         return now_ms - int(span[1]) * _UNIT_MS[span[2]]
+    if shown := _CLOCK.fullmatch(text.strip()):
+        return _last_shown(*(int(part or 0) for part in shown.groups()), now_ms=now_ms)
     try:
-        return (datetime.fromisoformat(text.strip()).astimezone() - _EPOCH) // timedelta(milliseconds=1)
+        return _since_epoch(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError, OSError):
         raise NoSuchMoment(
             f"{text!r} is no position and no point in time: {FORMS}", hint="omni replay --help"
         ) from None
+
+
+def _last_shown(hour: int, minute: int, second: int, *, now_ms: Millis) -> Millis:
+    """When the clock showed this: today, or yesterday where today's is still to come."""
+    now = (_EPOCH + timedelta(milliseconds=now_ms)).astimezone().replace(tzinfo=None)
+    today = now.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    return _since_epoch(today if today <= now else today - timedelta(days=1))
+
+
+def _since_epoch(at: datetime) -> Millis:
+    return (at.astimezone() - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _known(reader: EventReader, position: int) -> int:

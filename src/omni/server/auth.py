@@ -1,6 +1,6 @@
 """The gate before everything else: who may come in, from which page, to which host name, and how often they may fail.
 
-    Host      twice → 400; not one of ours (parsed, exact, with our port) → 403
+    Host      twice → 400; not one of ours (parsed, exact, with our port; or in `allowed_hosts`) → 403
     Origin    present and not our own → 403: a web page is not the owner
     token     wrong → 401, and 429 from the sixth wrong one in a minute
               none → 401 for HTTP, while a WebSocket may stay for `ping`
@@ -16,9 +16,6 @@ guesses 256 bits (ADR-0021).
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -30,6 +27,7 @@ from omni.config import Limits, is_loopback
 from omni.domain.dialects import dialect_of, error_body
 from omni.domain.errors import ConfigError
 from omni.server.limits import PerMinute, normalised
+from omni.server.names import Names, visitor, visitor_of
 from omni.server.tokens import TokenFile
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -43,17 +41,19 @@ OWN_KEYS = "omni-"  # how model keys begin
 MODEL_CALLS = 256  # at a time; beside the connections of people and programs, which a busy evening must not lock out
 MODEL_CALLS_EACH = 128  # of one key: whoever opens calls and leaves them must not take the port from all others
 CALLER = "omni.caller"
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
-_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who sends: the normalised address, whether they are logged in, whom their model key is for, their session."""
+    """Who sends: the normalised address, whether they are logged in, whom their model key is for, their session.
+
+    `visitor`: what a proxy on this machine says of whoever showed the token; a label, which opens nothing.
+    """
 
     address: str
     logged_in: bool
     holder: Any = None
     session: str = ""
+    visitor: str = ""
 
 
 class ModelKeys(Protocol):
@@ -102,41 +102,6 @@ class Site(Protocol):
         ...
 
 
-class Names:
-    """The host names and origins that are ours, once we know our port."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host.lower()
-        self._wildcard = host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
-        self._port = 0
-        self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host), socket.gethostname().lower()})
-        if not self._wildcard:
-            self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host)})
-
-    def listens_on(self, port: int) -> None:
-        """Our port, known when the socket is bound."""
-        self._port = port
-
-    def knows_host(self, value: str) -> bool:
-        """Whether a Host header means us."""
-        match = _HOST.fullmatch(value.lower())
-        if match is None:
-            return False
-        name, port = match[1], int(match[2] or 80)
-        if self._wildcard and _is_address(name):  # an address cannot be rebound; a mapped port may differ from ours
-            return True
-        return name in self._names and port == self._port
-
-    def knows_origin(self, value: str, own: str) -> bool:
-        """Whether an Origin header means a page that we served ourselves; `own` is the request's Host.
-
-        Behind a wildcard any address is ours as a Host, but a page from another address is another's.
-        """
-        scheme, separator, host = value.partition("://")
-        ours = scheme == "http" and bool(separator) and self.knows_host(host)
-        return ours and (not self._wildcard or host.lower() == own.lower())
-
-
 class Gate:
     """ASGI middleware in front of everything; passes on with a `Caller` in the scope."""
 
@@ -151,14 +116,15 @@ class Gate:
         models: ModelKeys | None = None,
         failed: PerMinute | None = None,
         site: Site | None = None,
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
         if tokens is None and not is_loopback(host):
             raise ConfigError(
                 f"auth: none is allowed on a loopback address only, not on {host}",
-                hint="remove `auth: none`, or set `host: 127.0.0.1`",
+                hint="remove `auth: none`, or set `host: 127.0.0.1`; then omni config check",
             )
         self._app = app
-        self.names = Names(host)
+        self.names = Names(host, allowed_hosts)
         self._tokens = tokens
         self._limits = limits
         self._failed = failed or PerMinute(limits.failed_logins_per_minute, now)
@@ -177,6 +143,7 @@ class Gate:
             await self._refuse(scope, receive, send, verdict)
             return
         scope[CALLER] = verdict
+        visitor.set(verdict.visitor)
         await self._pass(verdict, scope, receive, send)
 
     async def _pass(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
@@ -231,7 +198,7 @@ class Gate:
         if len(hosts) != 1:
             return Refusal(400, "exactly one Host header is wanted")
         if not self.names.knows_host(hosts[0]):
-            return Refusal(403, "this host name is not ours", "use http://127.0.0.1:PORT, or set `host` in config.yaml")
+            return Refusal(403, "this host name is not ours", _NAME_HINT)
         if any(not self.names.knows_origin(each, hosts[0]) for each in values(headers, b"origin")):
             return Refusal(403, "requests from web pages are not taken")
         return None
@@ -249,10 +216,15 @@ class Gate:
             return self._without_token(scope, address)
         scheme, _, token = given[0].partition(" ")
         if len(given) == 1 and scheme.lower() == "bearer" and self._tokens.matches(token.strip()):
-            return Caller(address, logged_in=True)
+            return Caller(address, logged_in=True, visitor=self._visitor_name(headers, address))
         if self._models is not None and self._models.holder(token.strip()) is not None:
             return Refusal(403, "this key opens the model port (/v1/…) and nothing else")
         return self._wrong_token(address)
+
+    def _visitor_name(self, headers: list[tuple[bytes, bytes]], address: str) -> str:
+        """Whom `tailscale serve` names; it speaks from this machine, under a name that the owner has allowed."""
+        proxied = is_loopback(address) and self.names.is_allowed(values(headers, b"host")[0])
+        return visitor_of(values(headers, b"tailscale-user-login")) if proxied else ""
 
     def _model_login(self, models: ModelKeys, headers: list[tuple[bytes, bytes]], address: str) -> Caller | Refusal:
         if not models.ready:
@@ -291,6 +263,7 @@ class Gate:
         return _unauthorised("this is not the token") if what == "token" else _unauthorised(_NO_KEY, _KEY_HINT)
 
 
+_NAME_HINT = "use http://127.0.0.1:PORT, or add the name to `allowed_hosts` in config.yaml"
 _NO_KEY = "this is no model key of ours"
 _KEY_HINT = "send `Authorization: Bearer KEY`, or `x-api-key: KEY`; `omni token model NAME` prints one"
 _HINT = "send `Authorization: Bearer TOKEN`; `omni token show` prints it"
@@ -340,15 +313,3 @@ def _model_keys(headers: list[tuple[bytes, bytes]]) -> list[str]:
 def values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[str]:
     """All values of a header, in order."""
     return [value.decode("latin-1") for key, value in headers if key.lower() == name]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -42,7 +42,9 @@ def _said() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WorkspaceError(f"no workspace can be made: {error}", hint="make room, then try again") from error
+        raise WorkspaceError(
+            f"no workspace can be made: {error}", hint="df -h, make room, then omni task retry ID"
+        ) from error
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,7 +141,9 @@ async def _wait_for(held: int, common: str) -> None:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         await asyncio.sleep(LOCK_TURN_S)
-    raise WorkspaceError(f"another process has worked in {common} for {LOCK_S:g} s", hint="look for a git that hangs")
+    raise WorkspaceError(
+        f"another process has worked in {common} for {LOCK_S:g} s", hint="pgrep -fl git, to find one that hangs"
+    )
 
 
 def _written_s(path: Path) -> float:

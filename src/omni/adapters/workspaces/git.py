@@ -96,7 +96,8 @@ class Git(Struct, frozen=True):
                 output = await _collect(process, most)
         except TimeoutError:
             raise WorkspaceError(
-                f"git {argv[0]} did not finish within {limit_s:g} s in {self.cwd}", hint="look whether the disk is slow"
+                f"git {argv[0]} did not finish within {limit_s:g} s in {self.cwd}",
+                hint="git status, in that directory: is it as slow?",
             ) from None
         finally:
             await asyncio.shield(_end(process))
@@ -117,7 +118,8 @@ class Git(Struct, frozen=True):
             )  # fmt: skip
         except OSError as error:
             raise WorkspaceError(
-                f"cannot start git in {self.cwd}: {error}", hint="install git, or set `workspaces: {mode: direct}`"
+                f"cannot start git in {self.cwd}: {error}",
+                hint="install git, or set `workspaces: {mode: direct}`; then omni config check",
             ) from error
 
     def _environment(self) -> dict[str, str]:

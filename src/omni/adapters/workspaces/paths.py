@@ -26,9 +26,11 @@ def existing(path: str) -> str:
     """The directory that a task names, from the root; raises WorkspaceError."""
     whole = Path(path).expanduser()
     if not whole.is_absolute():
-        raise WorkspaceError(f"{path!r} is not a path from the root", hint="name the working directory in full")
+        raise WorkspaceError(f"{path!r} is not a path from the root", hint="omni submit --workdir DIR, from the root")
     if not whole.is_dir():
-        raise WorkspaceError(f"there is no directory {whole}", hint="make it, or name another working directory")
+        raise WorkspaceError(
+            f"there is no directory {whole}", hint=f"mkdir -p {whole}, or omni submit --workdir DIR with another"
+        )
     return str(whole)
 
 
@@ -42,7 +44,9 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise WorkspaceError(f"no workspace can be made: {error}", hint="make room, then try again") from error
+        raise WorkspaceError(
+            f"no workspace can be made: {error}", hint="df -h, make room, then omni task retry ID"
+        ) from error
 
 
 def below(root: Path, prefix: str) -> Path:
@@ -78,7 +82,9 @@ async def blocking(work: Callable[..., None], *given: object) -> None:
     try:
         await asyncio.to_thread(work, *given)
     except OSError as error:
-        raise WorkspaceError(f"a workspace cannot be cleared: {error}", hint="remove it by hand") from error
+        raise WorkspaceError(
+            f"a workspace cannot be cleared: {error}", hint="ls -l its directory, and remove it by hand"
+        ) from error
 
 
 async def every(works: Iterable[Awaitable[None]]) -> None:

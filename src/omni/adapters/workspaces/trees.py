@@ -47,7 +47,10 @@ async def inspect(directory: str) -> Repository | None:
             return None
         raise WorkspaceError(f"git cannot use {directory}: {found.words}", hint="git status, in that directory")
     if found.text == "false\nfalse":
-        raise WorkspaceError(f"{directory} is inside a repository's own .git", hint="name a directory of the work tree")
+        raise WorkspaceError(
+            f"{directory} is inside a repository's own .git",
+            hint="omni submit --workdir DIR, with a directory of the work tree",
+        )
     common = await git.text("rev-parse", "--path-format=absolute", "--git-common-dir")
     head = (await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))).text
     if found.text == "false\ntrue":
@@ -111,7 +114,10 @@ async def free_branch(git: Git, wish: str) -> str:
         branch = f"{BRANCHES}{wish}" + (f"-{n}" if n > 1 else "")
         if await tip(git, branch) is None:
             return branch
-    raise WorkspaceError(f"there are {MAX_SAME_NAME} branches named {BRANCHES}{wish}", hint="remove old ones")
+    raise WorkspaceError(
+        f"there are {MAX_SAME_NAME} branches named {BRANCHES}{wish}",
+        hint="git branch -D, for those that are not needed",
+    )
 
 
 async def tip(git: Git, branch: str) -> str | None:

@@ -170,7 +170,8 @@ class Workspaces:
         repository = await trees.inspect(existing(earlier.repository))
         if repository is None:
             raise WorkspaceError(
-                f"{earlier.repository} is no git repository any more", hint="omni retry, from the start"
+                f"{earlier.repository} is no git repository any more",
+                hint="omni task retry ID, which begins from the start",
             )
         async with self._claims.lock(repository.common) as lock:
             before = self._claims.find(known)
@@ -264,14 +265,17 @@ class Workspaces:
     def _id(self, place: Place) -> str:
         if known := self._claims.id_of(place.root):
             return known
-        raise WorkspaceError(f"{place.root or place.path} is no workspace of this executor", hint="omni retry")
+        raise WorkspaceError(f"{place.root or place.path} is no workspace of this executor", hint="omni task retry ID")
 
     # ---- ahead and after -----------------------------------------------------------------------------------------
 
     async def _make_ready(self, directory: str) -> None:
         repository = await trees.inspect(existing(directory))
         if repository is None:
-            raise WorkspaceError(f"{directory} is no git repository", hint="see `workspaces.prepare` of the executor")
+            raise WorkspaceError(
+                f"{directory} is no git repository",
+                hint="see `workspaces.prepare` of the executor; then omni config check",
+            )
         if not repository.head:
             return
         async with self._claims.lock(repository.common) as lock:
