@@ -63,7 +63,7 @@ def test_the_first_users_file_works_unchanged(configure: Configure) -> None:
     config = loaded.config
 
     assert config.lite_llm_url == "http://localhost:4000"
-    assert config.api_keys.primary == {"openrouter": "sk-or-v1-primary-0001"}
+    assert config.api_keys.primary == {"openrouter": "sk-or-v1-primary-0001", "openai": "sk-openai-1"}
     assert config.api_keys.backup == {"anthropic": "sk-ant-backup-0001"}
     assert config.model_list[0]["litellm_params"] == {"model": "openai/gpt-4o", "api_key": "sk-openai-1"}
     assert config.litellm_settings == {"num_retries": 2, "drop_params": True}

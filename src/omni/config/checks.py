@@ -20,11 +20,13 @@ from omni.config.executors import (
     is_executor,
     transport_of,
 )
+from omni.config.listed import unused
 from omni.config.model import KEY_ROLES, Config
 from omni.config.problems import Path, Problem, did_you_mean
 from omni.config.repairs import repairer
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _OWN_HEADERS = ("x-omni-", "content-", "host", "transfer-encoding", "connection")
 
 
@@ -43,6 +45,11 @@ def _door(config: Config) -> Iterator[Problem]:
         yield Problem(("host",), f"expected an address or a host name, got {config.host!r}")
     elif config.auth == "none" and not is_loopback(config.host):
         yield Problem(("auth",), f"'none' is for a loopback address only, and host is {config.host!r}; use 'token'")
+    elif config.auth == "none" and config.allowed_hosts:
+        yield Problem(("auth",), "'none' does not go with allowed_hosts, by which others come in; use 'token'")
+    for index, name in enumerate(config.allowed_hosts):
+        if not _HOST_NAME.fullmatch(name):
+            yield Problem(("allowed_hosts", index), f"expected one exact name or name:port, got {name!r}")
 
 
 def _urls(config: Config) -> Iterator[Problem]:
@@ -321,6 +328,6 @@ def _limits_that_nobody_keeps(config: Config) -> Iterator[str]:
 
 
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
-    _idle_servers, _second_memories, _paid_before_free, _keyless_providers, _unused_keys, _no_way_around_the_proxy,
-    _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _notices_without_a_way, _limits_that_nobody_keeps,
+    _idle_servers, _second_memories, _paid_before_free, _keyless_providers, _unused_keys, unused,
+    _no_way_around_the_proxy, _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _notices_without_a_way, _limits_that_nobody_keeps,
 )  # fmt: skip
