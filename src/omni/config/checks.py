@@ -329,5 +329,6 @@ def _limits_that_nobody_keeps(config: Config) -> Iterator[str]:
 
 _ADVICE: tuple[Callable[[Config], Iterator[str]], ...] = (
     _idle_servers, _second_memories, _paid_before_free, _keyless_providers, _unused_keys, unused,
-    _no_way_around_the_proxy, _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _notices_without_a_way, _limits_that_nobody_keeps,
+    _no_way_around_the_proxy, _tiers_without_a_way, _caps_of_nothing, _answers_to_nobody, _notices_without_a_way,
+    _limits_that_nobody_keeps,
 )  # fmt: skip
