@@ -95,6 +95,7 @@ class House:
         port: int = 0,
         models: Callable[[House], Any] | None = None,
         site: Callable[[House], MakeSite] | None = None,
+        allowed_hosts: tuple[str, ...] = (),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = SystemClock()
@@ -120,7 +121,11 @@ class House:
             self.post.send(name, "daemon", (boot,))
         self.post.send("pool", "hands", (cmd.ExecutorObserved("slow", ok=True, tools=("do",)),))
         self.config = Config(
-            data_dir=str(data_dir), auth=auth, limits=limits or Limits(), allowed_workdirs=(str(data_dir),)
+            data_dir=str(data_dir),
+            auth=auth,
+            limits=limits or Limits(),
+            allowed_workdirs=(str(data_dir),),
+            allowed_hosts=allowed_hosts,
         )
         self._make_site = site(self) if site else None
         self.door = self._door(port)

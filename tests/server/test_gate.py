@@ -18,9 +18,9 @@ from websockets.exceptions import InvalidStatus
 
 from omni.config import Config, Limits
 from omni.domain.errors import ConfigError
-from omni.server.auth import Names
 from omni.server.door import make_door
 from omni.server.limits import normalised
+from omni.server.names import Names
 from omni.server.tokens import TokenFile, make_token, read_token, rotate_token
 
 Headers = Sequence[tuple[str, str]]

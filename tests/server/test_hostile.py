@@ -13,9 +13,9 @@ from mcp.shared.exceptions import MCPError
 from tests.server.conftest import InHouse
 from tests.server.house import House
 
-from omni.server.auth import Names
 from omni.server.desk import Desk
 from omni.server.mcp_resources import MAX_FEEDS, TASK_PREFIX, Feeds
+from omni.server.names import Names
 from omni.server.refusals import BadArgument
 from omni.server.requests import NewTask, SpecMaker
 from omni.server.tokens import TokenFile

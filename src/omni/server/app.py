@@ -17,6 +17,7 @@ from omni.server.desk import Desk
 from omni.server.intake import Intake
 from omni.server.limits import PerMinute, RequestRates
 from omni.server.mcp_door import McpDoor
+from omni.server.metrics import Metrics
 from omni.server.requests import SpecMaker
 from omni.server.tokens import TokenFile
 from omni.server.ws import WebSocketDoor
@@ -115,6 +116,7 @@ def build_app(
     readiness: api.Readiness,
     models: model_port.Models | None = None,
     make_site: MakeSite | None = None,
+    metrics: Metrics | None = None,
 ) -> App:
     """Put the door together. `auth` None: no token is wanted (loopback only); `models` None: there is no model port.
 
@@ -135,12 +137,25 @@ def build_app(
             *(site.routes if site else ()),
             Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
             *api.routes(desk, readiness),
+            *((metrics.route,) if metrics else ()),
             *(model_port.routes(models, call_rates, limits.nesting) if models else ()),
         ],
         lifespan=lambda _: _alive(mcp, sockets, auth, site),
     )
     inside = _Fork(sockets, router)
-    gate = Gate(inside, host=config.host, tokens=auth, limits=limits, now=now, models=models, failed=failed, site=site)
+    gate = Gate(
+        inside,
+        host=config.host,
+        tokens=auth,
+        limits=limits,
+        now=now,
+        models=models,
+        failed=failed,
+        site=site,
+        allowed_hosts=config.allowed_hosts,
+    )
+    if metrics:
+        metrics.stands_at(gate.seen)
     return App(gate, site)
 
 

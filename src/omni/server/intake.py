@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from omni.config import Config, IntakeConfig
+from omni.server.names import unlabelled
 from omni.server.refusals import BadArgument
 
 REPLY_TO: Final = r"^[a-z0-9_-]{1,32}:.{1,200}$"  # "channel:target"
@@ -50,5 +51,5 @@ class Intake:
         return asked
 
     def _is_model(self, client: str) -> bool:
-        name = client.casefold()
+        name = unlabelled(client).casefold()
         return any(word in name for word in self._words)

@@ -30,6 +30,7 @@ from omni.server.frames import NOT_JSON, text_of, too_deep, why_not_json
 from omni.server.limits import RequestRate
 from omni.server.mcp_resources import Resources
 from omni.server.mcp_tasks import TaskExtension
+from omni.server.names import labelled, visitor
 from omni.server.plain import UNAUTHORISED
 from omni.server.refusals import did_you_mean, error_view, kind_of
 from omni.server.requests import SpecMaker
@@ -133,7 +134,7 @@ class McpServer:
 
     def _call(self, ctx: Context) -> Call:
         info = ctx.session.client_params
-        client = f"mcp:{info.client_info.name[:80]}" if info else "mcp"
+        client = labelled(f"mcp:{info.client_info.name[:80]}" if info else "mcp", visitor.get())
         wanted = ctx.meta is not None and "progress_token" in ctx.meta
         return Call(self._desk, self._make_spec, client, _progress(ctx) if wanted else None)
 

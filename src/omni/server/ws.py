@@ -13,6 +13,7 @@ from omni.server.desk import Desk
 from omni.server.frames import NOT_JSON, speaks_mcp, text_of, too_deep, why_not_json
 from omni.server.limits import RequestRates
 from omni.server.mcp_door import McpDoor
+from omni.server.names import labelled
 from omni.server.plain import PlainSession
 from omni.server.requests import SpecMaker
 
@@ -90,7 +91,7 @@ class WebSocketDoor:
             self._make_spec,
             unanswered.receive,
             unanswered.send,
-            client=f"plain@{caller.address}",
+            client=labelled(f"plain@{caller.address}", caller.visitor),
             logged_in=caller.logged_in,
             rate=self._rates.of(caller.address),
             nesting=self._nesting,
