@@ -13,7 +13,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,10 @@ from omni.config import Config, Loaded, config_hash, log_path, redacted
 from omni.config.settings import call_paths, health_settings, own_url, repair_settings, routing_settings
 from omni.domain import commands as cmd
 from omni.domain import intent
+from omni.domain.board import Fact
+from omni.domain.errors import OmniError
 from omni.domain.template import Template, compile_template
+from omni.domain.values import Millis, StartGuard
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
 from omni.eventlog.upcasters import log_codec
@@ -44,11 +47,16 @@ from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.loop import Latecomer, LoopMailbox, Timers
 from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds, utc_offset_ms
 from omni.runtime.post import Post
+from omni.runtime.process import settle_in
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door
+from omni.server.labels import Names
 from omni.server.limits import PerMinute
+from omni.server.metrics import Metrics
 from omni.server.model_port import LateModels
+from omni.server.readings import Sources
+from omni.server.tally import Tally
 from omni.server.tokens import TokenFile
 from omni.web.dashboard import Dashboard
 
@@ -78,6 +86,7 @@ class Daemon:
         self.failed = asyncio.Event()
         self.failure = ""
         self._announced = False
+        self._winding_down = False
         self.store = SqliteEventStore.open(
             log_path(data_dir), log_codec(), accept_loss=accept_loss, trust_file_system=self.config.trust_file_system
         )
@@ -111,13 +120,17 @@ class Daemon:
         self._late_port = LateModels()
         self.faults = Faults(call_paths(self.config), self.clock, self.post)
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
-        self.door = make_door(self.config, self.desk, data_dir, models=self._late_port, make_site=self._dashboard)
+        self.metrics = self._metrics()
+        self.door = make_door(
+            self.config, self.desk, data_dir, models=self._late_port, make_site=self._dashboard, metrics=self.metrics
+        )
 
     async def start(self) -> None:
         """Bring up actors, adapters and the port, in order of dependency."""
         self._register_adapters()
         for kernel in self._kernels():
             self._supervisor.start(kernel)
+        self.metrics.tally.begin(self._supervisor.state("router"))
         self._announce_boot()
         self._announced = True
         await self.door.start()
@@ -129,6 +142,20 @@ class Daemon:
         await asyncio.to_thread(intent.classify, "")  # builds its patterns before the first task needs them
         await self._load_models()
         await self.hands.start()
+
+    def wind_down(self, reason: str) -> None:
+        """Begin nothing new: the daemon ends in good order, so that this start is no part of a crash loop."""
+        if self._announced and not self._winding_down:
+            self._winding_down = True
+            self.post.send("router", "daemon", (cmd.DaemonDown(reason),))
+
+    async def drain(self, reason: str, hurry: asyncio.Event) -> None:
+        """Begin nothing new, and let what runs end by itself for a bounded time, or until somebody is in a hurry."""
+        self.wind_down(reason)
+        waits = [self._loop.create_task(each) for each in (self.hands.drained(), hurry.wait(), self.failed.wait())]
+        await asyncio.wait(waits, timeout=self.config.limits.drain_s, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
 
     async def stop(self, reason: str) -> None:
         """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""
@@ -160,6 +187,25 @@ class Daemon:
     def _dashboard(self, tokens: TokenFile | None, failed: PerMinute) -> Dashboard:
         return Dashboard(self.desk, self.config, self.store, self.data_dir, tokens, failed)
 
+    def _metrics(self) -> Metrics:
+        tally = Tally(Names.of(self.config), self.store.head.position, self._facts)
+        self.store.observe(tally.take)
+        sources = Sources(
+            database=log_path(self.data_dir),
+            depths=self._supervisor.depths,
+            restarts=lambda: self._supervisor.restarts,
+            notices=self._undelivered,
+            now=self.clock.wall_ms,
+        )
+        return Metrics(self.desk, tally, sources)
+
+    def _facts(self, after: int, until: int) -> Iterator[Fact]:
+        return self.store.facts(after, (), until=until)
+
+    def _undelivered(self) -> tuple[int, Millis]:
+        owed = self._supervisor.state("brainstem").outbox
+        return len(owed), next((notice.at for notice in list(owed.values())), 0)
+
     def _model_access(self, task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
         """Where an attempt finds its models, and with which key; the port is bound before the hands start."""
         return own_url(self.config.host, self.door.port), self._keys.attempt_key(task_id, n, direct=direct)
@@ -188,7 +234,8 @@ class Daemon:
         return [Kernel(b, self.store, self.clock, snapshots) for b in behaviours]
 
     def _announce_boot(self) -> None:
-        boot = cmd.Boot(self.store.boot, routing_settings(self.config, utc_offset_ms()))
+        guard = StartGuard(self.config.limits.crash_loop_starts)
+        boot = cmd.Boot(self.store.boot, routing_settings(self.config, utc_offset_ms()), guard)
         watch = cmd.StartWatch(self.store.boot, health_settings(self.config))
         up = cmd.DaemonUp(
             __version__,
@@ -216,6 +263,7 @@ def run(
 ) -> int:
     """Serve until a signal or a failure; the process's exit code. `on_ready` is called once the port answers."""
     console = sys.stderr.isatty()
+    settle_in()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = logs.RotatingFile(data_dir / "logs" / "omni.log")
     journal = logs.configure(file, loaded.config.log_level, Redactor(loaded.secrets), console=console)
@@ -230,11 +278,13 @@ async def _serve(
     *,
     accept_loss: bool,
 ) -> int:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     reasons: list[str] = []
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
+        if stop.is_set() or number == signal.SIGINT:  # who sits there, or asks twice, does not want to wait
+            hurry.set()
         reasons.append(number.name)
         stop.set()
 
@@ -249,6 +299,11 @@ async def _serve(
             [loop.create_task(stop.wait()), loop.create_task(daemon.failed.wait())],
             return_when=asyncio.FIRST_COMPLETED,
         )
+        if reasons:
+            await daemon.drain(", ".join(reasons), hurry)
+    except OmniError as error:
+        daemon.wind_down(error.message)
+        raise
     finally:
         await daemon.stop(daemon.failure or ", ".join(reasons) or "error")
     return EXIT_FAILED if daemon.failure else 0

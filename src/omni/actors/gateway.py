@@ -66,7 +66,7 @@ class Gateway(Quiet):
             cmd.CancelTask: _forward,
             cmd.ResolveTask: _forward,
             cmd.RetryTask: self._retry,
-            cmd.ForceMode: lambda _, message: [Send(HEALTH, message)],
+            cmd.ForceMode: _force,
             cmd.Follow: _follow,
             cmd.Forget: _forget,
             cmd.GetStatus: _status,
@@ -75,6 +75,7 @@ class Gateway(Quiet):
             cmd.HealthReported: _health,
             cmd.Spend: _spend,
             cmd.Boot: _boot,
+            cmd.Admit: self._admit,
         }
 
     def initial(self) -> GatewayState:
@@ -101,6 +102,11 @@ class Gateway(Quiet):
         if task is not None and task.ended and state.open_tasks >= self._open_limit:
             return [self._overloaded(retry.request)]  # it would become a new task; a held one is open already
         return _forward(state, retry)
+
+    def _admit(self, state: GatewayState, bounds: cmd.Admit) -> list[Send]:
+        """Another bound; it outlives a restart of this actor, as the first one does."""
+        self._open_limit = bounds.open_tasks
+        return []
 
     def _overloaded(self, request: str) -> Send:
         message = f"{self._open_limit} tasks are open, and no more are admitted until some of them end"
@@ -167,6 +173,12 @@ def _get(state: GatewayState, get: cmd.GetTask) -> list[Send]:
 
 def _forward(state: GatewayState, message: cmd.CancelTask | cmd.ResolveTask | cmd.RetryTask) -> list[Send]:
     return [Send(ROUTER, message)]
+
+
+def _force(state: GatewayState, wish: cmd.ForceMode) -> list[Send]:
+    """Whoever gives the decision back wants work to go on, also where a crash loop has paused it."""
+    go_on = [] if wish.brainstem else [Send(ROUTER, cmd.ResumeDispatch(wish.by))]
+    return [*go_on, Send(HEALTH, wish)]
 
 
 def _list(state: GatewayState, query: cmd.ListTasks) -> list[Send]:

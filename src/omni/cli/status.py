@@ -80,10 +80,28 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
         head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
     where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
     counts = ", ".join(f"{count} {state}" for state, count in body["counts"].items() if count)
+    halt = _halted(body.get("dispatch"))
     why = [f"because  {one_line(body['reason'])}, since {local_time(body['since'])}"] if body.get("reason") else []
     tasks = f"tasks    {counts or 'none yet: omni submit TEXT'}"
     components = _components(context, body.get("components", []))
-    return [head, *why, *where, tasks, *_spent(body.get("spend")), *components, *_executors(context, body["executors"])]
+    return [
+        head,
+        *why,
+        *halt,
+        *where,
+        tasks,
+        *_spent(body.get("spend")),
+        *components,
+        *_executors(context, body["executors"]),
+    ]
+
+
+def _halted(dispatch: dict[str, Any] | None) -> list[str]:
+    """Why no task is begun, where that is so."""
+    if not dispatch or dispatch["state"] == "open":
+        return []
+    until = f"; by itself at {local_time(dispatch['until'])}" if dispatch["until"] else ""
+    return [f"PAUSED   no task is begun: {one_line(dispatch['reason'])}{until}"]
 
 
 def _spent(report: dict[str, Any] | None) -> list[str]:

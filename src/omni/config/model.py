@@ -124,7 +124,11 @@ class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the door lets in. `requests_per_minute`: per client address; `open_tasks`: of all clients together."""
+    """What the door lets in, and what a start and a stop may take.
+
+    `requests_per_minute`: per client address; `open_tasks`: of all clients together; `drain_s`: what runs may take to
+    end at a stop; `crash_loop_starts`: within ten minutes, more of them pause dispatch; 0: they never do.
+    """
 
     connections: Count = 64
     connections_before_login: Count = 8
@@ -135,6 +139,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     failed_logins_per_minute: Count = 5
     requests_per_minute: Count = 1_000_000
     open_tasks: Count = 10_000
+    drain_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    crash_loop_starts: Annotated[int, Meta(ge=0, le=100)] = 5
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -63,6 +63,9 @@ class BoardSnapshot(msgspec.Struct, frozen=True):
     ramp_until: Millis = 0
     ramped: tuple[str, ...] = ()
     ledger: LedgerSnapshot = LedgerSnapshot()
+    starts: tuple[Millis, ...] = ()
+    pause: ev.DispatchPaused | None = None
+    stopping: bool = False
 
 
 class Board:
@@ -88,6 +91,9 @@ class Board:
         self.ramp_until: Millis = 0  # and none is restored before
         self.ramped: dict[str, None] = {}  # those that were restored in this ramp and run
         self.ledger = Ledger()
+        self.starts: tuple[Millis, ...] = ()  # the recent ones that ended without a word, and this one
+        self.pause: ev.DispatchPaused | None = None  # of dispatch, in a crash loop
+        self.stopping = False
 
     def at(self, *spot: str | int) -> OrderedDict[str, None]:
         """The ids that stand in one place, in order."""
@@ -178,6 +184,9 @@ class Board:
             self.ramp_until,
             tuple(self.ramped),
             self.ledger.snapshot(),
+            self.starts,
+            self.pause,
+            self.stopping,
         )
 
 
@@ -229,6 +238,7 @@ def restore(snapshot: BoardSnapshot) -> Board:
     board.mode, board.cleared = snapshot.mode, snapshot.cleared
     board.ramp, board.ramp_until, board.ramped = snapshot.ramp, snapshot.ramp_until, dict.fromkeys(snapshot.ramped)
     board.ledger = ledgers.restore(snapshot.ledger)
+    board.starts, board.pause, board.stopping = snapshot.starts, snapshot.pause, snapshot.stopping
     board.executors = {e.name: e for e in snapshot.settings.executors}
     board.tasks = {t.id: t for t in snapshot.tasks}
     board.ended = deque(snapshot.ended)
@@ -336,11 +346,33 @@ def _started(board: Board, event: ev.RouterStarted, position: int) -> None:
     board.boot, board.booted = event.boot, position
     board.health = {}
     board.cleared = False
+    board.starts, board.pause, board.stopping = event.starts, None, False
+
+
+def _stopped(board: Board, event: ev.RouterStopped, position: int) -> None:
+    board.starts, board.stopping = (), True
+
+
+def _paused(board: Board, event: ev.DispatchPaused, position: int) -> None:
+    board.pause = event
+
+
+def _resumed(board: Board, event: ev.DispatchResumed, position: int) -> None:
+    board.pause = None
 
 
 def _configured(board: Board, event: ev.RoutingConfigured, position: int) -> None:
     board.settings = event.settings
     board.executors = {e.name: e for e in event.settings.executors}
+    board.health = known_health(board.health, event.settings, event.anew)
+
+
+def known_health(
+    health: dict[str, ExecutorHealth], settings: RoutingSettings, anew: tuple[str, ...]
+) -> dict[str, ExecutorHealth]:
+    """What is known of the executors of these settings; nothing of those that are connected anew."""
+    kept = {e.name for e in settings.executors}.difference(anew)
+    return {name: each for name, each in health.items() if name in kept}
 
 
 def _noted(board: Board, event: ev.ExecutorNoted, position: int) -> None:
@@ -365,6 +397,9 @@ def _end_ramp(board: Board) -> None:
 
 _EVOLVE_ROUTER: dict[type[Any], Callable[[Board, Any, int], None]] = {
     ev.RouterStarted: _started,
+    ev.RouterStopped: _stopped,
+    ev.DispatchPaused: _paused,
+    ev.DispatchResumed: _resumed,
     ev.RoutingConfigured: _configured,
     ev.ExecutorNoted: _noted,
     ev.ModeNoted: _mode_noted,

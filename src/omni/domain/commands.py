@@ -6,7 +6,7 @@ decided again. `request` names the caller's open question; an answer carries it 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ from omni.domain.values import (
     Result,
     Route,
     RoutingSettings,
+    StartGuard,
     TaskError,
     TaskSpec,
     Telling,
@@ -154,6 +155,33 @@ class Boot(Message, frozen=True):
 
     boot: str
     settings: RoutingSettings
+    guard: StartGuard = StartGuard(0)
+
+
+class ResumeDispatch(Message, frozen=True):
+    """To the Router: a person says that attempts may begin again after a crash loop."""
+
+    by: str = ""
+
+
+class DispatchReport(Message, frozen=True):
+    """The Router's word to the door on whether attempts begin; the rest says about a pause since when and why."""
+
+    state: Literal["open", "paused", "stopping"] = "open"
+    since: Millis = 0
+    until: Millis = 0
+    starts: int = 0
+
+
+class Reconfigure(Message, frozen=True):
+    """Within a boot: other settings hold from here on. Answered with a bare `Reply` once that is written down.
+
+    `anew`: executors that are about to be connected anew; nothing is planned for them until they are seen.
+    """
+
+    request: str
+    settings: RoutingSettings
+    anew: tuple[str, ...] = ()
 
 
 class NoteExecutor(Message, frozen=True):
@@ -221,10 +249,14 @@ class CallAnswered(Message, frozen=True):
 
 
 class StartWatch(Message, frozen=True):
-    """A new boot: what to watch."""
+    """What to watch: at a new boot, or from here on within one.
+
+    `anew`: executors that are about to be connected anew; what was observed of them is void.
+    """
 
     boot: str
     settings: HealthSettings
+    anew: tuple[str, ...] = ()
 
 
 class Observed(Message, frozen=True):
@@ -422,6 +454,15 @@ class ExecutorPaused(Message, frozen=True):
     reason: str
 
 
+class StaffChanged(Message, frozen=True):
+    """Other executors: to the pool its dry runs with their arguments, and from there on to the hands.
+
+    The hands were told before what to change, and do it now: all that was planned by the old settings is with them.
+    """
+
+    dry_runs: dict[str, Any] = {}
+
+
 class ProgressMade(Message, frozen=True):
     """An executor reported progress; passed on to callers who asked, never written to the log."""
 
@@ -493,6 +534,12 @@ class ListTasks(Message, frozen=True):
     before: str = ""
 
 
+class Admit(Message, frozen=True):
+    """How many tasks may be open at a time from here on."""
+
+    open_tasks: int
+
+
 class Forget(Message, frozen=True):
     """The caller no longer waits."""
 
@@ -545,6 +592,7 @@ class SystemReport(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     position: int = 0
     spend: Spend | None = None
+    dispatch: DispatchReport = DispatchReport()
 
 
 # --- to the door ----------------------------------------------------------------------------------------------------
@@ -583,6 +631,16 @@ class WakeIn(Message, frozen=True):
     key: str = ""
 
 
+class ConfigChanged(Message, frozen=True):
+    """To Brainstem: another configuration within a boot. Answered with a bare `Reply` once that is written down."""
+
+    request: str
+    config_digest: str
+    config_body: dict[str, Any]
+    repair: RepairSettings = RepairSettings()
+    telling: Telling = Telling()
+
+
 class DaemonUp(Message, frozen=True):
     """To Brainstem: this daemon holds the log now."""
 
@@ -597,4 +655,6 @@ class DaemonUp(Message, frozen=True):
 
 
 class DaemonDown(Message, frozen=True):
+    """To Brainstem at the end, and before it to the Router where somebody asked for the stop."""
+
     reason: str

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from omni.domain import attempt as attempts
-from omni.domain import budget, calls, intent, news, orders, refusals, routing, suspension
+from omni.domain import budget, calls, intent, news, orders, refusals, routing, starts, suspension
 from omni.domain import commands as cmd
 from omni.domain import events as ev
-from omni.domain.board import Board
+from omni.domain.board import Board, known_health
 from omni.domain.effects import NOTHING, Outcome, Send
 from omni.domain.task import Task
 from omni.domain.values import (
@@ -35,6 +35,7 @@ from omni.domain.values import (
 GATEWAY = "gateway"
 ROUTER = "router"
 TIMERS = "timers"
+RELOAD = "reload"
 LOOK_AGAIN_MS = 60_000
 _DELAYED = ("delayed",)
 
@@ -70,7 +71,7 @@ def owed(board: Board, boot: str) -> list[Send]:
     """
     since = board.booted if board.boot == boot else None
     flights = [send for t in board.tasks.values() for send in _in_flight(t, since)]
-    return flights + _owed_timers(board)
+    return flights + _owed_timers(board) + starts.owed(board)
 
 
 def digest(spec: TaskSpec) -> str:
@@ -203,15 +204,37 @@ def _timers(board: Board, task: Task, events: list[ev.TaskEvent]) -> list[Send]:
 
 
 def _boot(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
-    events: list[tuple[str, Any]] = [(ev.ROUTER_STREAM, ev.RouterStarted(message.boot))]
+    start = starts.begun(board, message, at)
+    events: list[tuple[str, Any]] = list(start.events)
     if message.settings != board.settings:
         events.append((ev.ROUTER_STREAM, ev.RoutingConfigured(message.settings)))
-    events += calls.left_behind(board) + _release(board, message.settings, {}) + _move_on(board, message.settings)
-    events += _let_on(board, budget.released(board, message.settings, at), message.settings, {})
+    events += calls.left_behind(board) + _taken_up(board, message.settings, {}, at)
     flights = [send for t in board.tasks.values() for send in _in_flight(t, None)]
     timers = _owed_timers(board)
     known = Send(GATEWAY, cmd.TasksChanged(tuple(board.tasks.values())))
-    return Outcome(events, [known, *news.owed(board.tasks.values()), *flights, *timers])
+    return Outcome(events, [known, *start.sends, *news.owed(board.tasks.values()), *flights, *timers])
+
+
+def _reconfigure(board: Board, message: cmd.Reconfigure, at: Millis) -> Outcome:
+    """Take other settings within a boot: what runs goes on, and all others go by the new ones from here on."""
+    settings, anew = message.settings, message.anew
+    answer = Send(RELOAD, cmd.Reply(message.request, None))
+    if settings == board.settings and not anew:
+        return Outcome((), [answer])
+    health = known_health(board.health, settings, anew)
+    events: list[tuple[str, Any]] = [(ev.ROUTER_STREAM, ev.RoutingConfigured(settings, anew))]
+    events += _taken_up(board, settings, health, at)
+    spend = msgspec.structs.replace(budget.spend(board), budget=settings.budget)
+    told = [Send(GATEWAY, cmd.Boot(board.boot, settings)), Send(GATEWAY, spend)]
+    return Outcome(events, [*told, answer])
+
+
+def _taken_up(
+    board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth], at: Millis
+) -> list[tuple[str, Any]]:
+    """What other settings mean for those who wait: for an executor, behind one that is gone, or for money."""
+    moved = _release(board, settings, health) + _move_on(board, settings, health)
+    return moved + _let_on(board, budget.released(board, settings, at), settings, health)
 
 
 def _note(board: Board, message: cmd.NoteExecutor, at: Millis) -> Outcome:
@@ -234,13 +257,15 @@ def _release(board: Board, settings: RoutingSettings, health: Mapping[str, Execu
     return released
 
 
-def _move_on(board: Board, settings: RoutingSettings) -> list[tuple[str, Any]]:
+def _move_on(
+    board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
+) -> list[tuple[str, Any]]:
     """Route again whoever waits for an executor that the configuration no longer names."""
     names = {e.name for e in settings.executors}
     queued = [i for name in board.waiting if name not in names for i in board.queued(name)]
     delayed = [i for i in board.at("delayed") if (r := board.tasks[i].route) is not None and r.executor not in names]
     left = suspension.in_line(board, (*queued, *delayed))
-    return [(task.stream, e) for task in left for e in _elsewhere(task, settings, {}, board.mode)]
+    return [(task.stream, e) for task in left for e in _elsewhere(task, settings, health, board.mode)]
 
 
 def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
@@ -249,6 +274,8 @@ def _ring(board: Board, message: cmd.TimerFired, at: Millis) -> Outcome:
         return _next_day(board, at)
     if message.key == suspension.RAMP_TIMER:
         return suspension.rung(board, at)
+    if message.key == starts.TIMER:
+        return starts.rung(board, at)
     task = board.tasks.get(message.key)
     if task is None or task.retry_at is None:
         return NOTHING
@@ -413,7 +440,7 @@ def _intent(spec: TaskSpec) -> intent.Intent:
 
 def _can_take(board: Board, executor: str, at: Millis) -> bool:
     """Whether an executor may be given an attempt now."""
-    if not _ready(board, executor) or board.free_slots(executor) <= 0:
+    if board.pause or board.stopping or not _ready(board, executor) or board.free_slots(executor) <= 0:
         return False
     return suspension.may_plan(board, at) or not board.needs_cloud(executor)
 
@@ -481,8 +508,11 @@ _DECIDE: dict[type[Any], Callable[..., Outcome]] = {
     cmd.ReportInterrupted: _report(attempts.interrupted, dated=True),
     cmd.ReportCancelled: _report(attempts.cancelled),
     cmd.Boot: _boot,
+    cmd.Reconfigure: _reconfigure,
     cmd.NoteExecutor: _note,
     cmd.NoteMode: suspension.noted,
+    cmd.ResumeDispatch: starts.resumed,
+    cmd.DaemonDown: starts.stopping,
     cmd.ActorRestarted: _tell_again,
     cmd.TimerFired: _ring,
 }

@@ -255,15 +255,41 @@ class LateOutcomeArrived(Event, frozen=True, tag="attempt.late_outcome"):
 
 
 class RouterStarted(Event, frozen=True, tag="router.started"):
-    """A new boot: what was known of executors' health is void."""
+    """A new boot: what was known of executors' health is void.
+
+    `starts`: when this one and those before it began that no stop in good order took back, as far as they are recent.
+    """
 
     boot: str
+    starts: tuple[Millis, ...] = ()
+
+
+class RouterStopped(Event, frozen=True, tag="router.stopped"):
+    """Somebody asked the daemon to stop: nothing more begins in this boot, and its starts count no more."""
+
+
+class DispatchPaused(Event, frozen=True, tag="router.dispatch_paused"):
+    """Too many starts in a short time: nothing begins before a person says so, or this boot lives until `until_ms`."""
+
+    starts: int
+    since_ms: Millis
+    until_ms: Millis
+
+
+class DispatchResumed(Event, frozen=True, tag="router.dispatch_resumed"):
+    """Attempts begin again: by a person's word, or by nobody's because this boot has lived long enough."""
+
+    by: str = ""
 
 
 class RoutingConfigured(Event, frozen=True, tag="router.configured"):
-    """The settings that decisions from here on depend on."""
+    """The settings that decisions from here on depend on.
+
+    `anew`: executors that are connected anew, within a boot; what was known of their health is void.
+    """
 
     settings: RoutingSettings
+    anew: tuple[str, ...] = ()
 
 
 class ExecutorNoted(Event, frozen=True, tag="router.executor_noted"):
@@ -388,10 +414,15 @@ class DaemonStopped(Event, frozen=True, tag="system.stopped"):
 
 
 class ConfigLoaded(Event, frozen=True, tag="system.config_loaded"):
-    """The configuration in force, redacted; `digest` covers the secrets too."""
+    """The configuration in force, redacted; `digest` covers the secrets too.
+
+    Loaded anew within a boot it brings `repair` and `telling`, which a start tells in its own event.
+    """
 
     digest: str
     body: dict[str, Any]
+    repair: RepairSettings | None = None
+    telling: Telling | None = None
 
 
 class LossAccepted(Event, frozen=True, tag="system.loss_accepted"):
@@ -516,7 +547,16 @@ TaskEvent: TypeAlias = (
     | CallRefused
 )
 CallEvent: TypeAlias = CallReserved | CallSettled | CallRefused
-RouterEvent: TypeAlias = RouterStarted | RoutingConfigured | ExecutorNoted | ModeNoted | RampMoved
+RouterEvent: TypeAlias = (
+    RouterStarted
+    | RouterStopped
+    | DispatchPaused
+    | DispatchResumed
+    | RoutingConfigured
+    | ExecutorNoted
+    | ModeNoted
+    | RampMoved
+)
 HealthEvent: TypeAlias = (
     ExecutorHealthChanged
     | HealthStarted

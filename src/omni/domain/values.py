@@ -243,6 +243,13 @@ class RoutingSettings(msgspec.Struct, frozen=True):
     watched: bool = False  # HealthMonitor has something to look at: nothing that needs the cloud goes before it has
 
 
+class StartGuard(msgspec.Struct, frozen=True, gc=False):
+    """How many starts within which time are no crash loop yet; with `most` 0 none are counted."""
+
+    most: int = 5
+    within_ms: int = 600_000
+
+
 class Thresholds(msgspec.Struct, frozen=True, gc=False):
     """When a component counts as down, and when as up again (`fault_handler` of the configuration)."""
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from omni.domain.commands import Spend
+from omni.domain.commands import DispatchReport, Spend
 from omni.domain.events import TaskRouted
 from omni.domain.task import Task
 from omni.domain.values import Attempt, Millis, Route
@@ -90,6 +90,25 @@ def decision_view(task: Task, recorded: Sequence[Row]) -> dict[str, Any]:
         "attempts": view["attempts"],
         "retry_at": view["retry_at"],
     }
+
+
+def dispatch_view(report: DispatchReport) -> dict[str, Any]:
+    """Whether attempts begin: `open`, `paused` after a crash loop, or `stopping`; why, since when and until when."""
+    return {
+        "state": report.state,
+        "reason": pause_reason(report),
+        "since": timestamp(report.since or None),
+        "until": timestamp(report.until or None),
+    }
+
+
+def pause_reason(report: DispatchReport) -> str | None:
+    """Why nothing is begun, and what a person can do about it."""
+    if report.state == "stopping":
+        return "the daemon is being stopped"
+    if report.state == "open":
+        return None
+    return f"it was started {report.starts} times in a short while and never stopped; to go on: omni mode auto"
 
 
 def spend_view(spend: Spend) -> dict[str, Any]:

@@ -145,6 +145,11 @@ class Hands:
 
             return read_answer(await session.client.call_tool(tool, dict(arguments)))
 
+    async def drained(self) -> None:
+        """Return once no attempt is open here."""
+        while self._attempts:
+            await asyncio.wait({each.task for each in self._attempts.values()})
+
     async def stop(self) -> None:
         """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
         self._stopping = True

@@ -47,6 +47,15 @@ TEXTS: dict[str, Text] = {
         "is being looked into. See: omni logs",
         "Omni {version} 曾异常退出,现已重新启动。已接受的任务均已保留,中断的任务正在核实。查看:omni logs",
     ),
+    "crash_loop": Text(
+        "mode",
+        "Omni was started {starts} times within {minutes} minutes and never stopped in good order. It stores tasks and "
+        "answers, and begins none until you say so, or {minutes} minutes have gone well. See: omni logs --level error. "
+        "To go on now: omni mode auto",
+        "Omni 在 {minutes} 分钟内启动了 {starts} 次,且均未正常停止。现仍接收并保存任务,"
+        "但在您确认之前或平稳运行 {minutes} 分钟之前不再派发。"
+        "查看:omni logs --level error。立即恢复:omni mode auto",
+    ),
     "local_model_stays": Text(
         "mode",
         "The local model is still in memory although it is not needed ({detail}). To unload it: ollama stop MODEL",

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 from omni.config import log_path
 from omni.domain import board as boards
-from omni.domain import budget
+from omni.domain import budget, starts
 from omni.domain import events as ev
 from omni.domain import task as tasks
 from omni.domain.board import Board
 from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
 from omni.domain.values import ENDED, Millis, TaskState
-from omni.domain.view import decision_view, event_view, spend_view, task_view
+from omni.domain.view import decision_view, dispatch_view, event_view, spend_view, task_view
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
 from omni.eventlog.upcasters import log_codec
@@ -143,7 +143,8 @@ class History:
         executors = [_executor_view(spec, board) for spec in board.settings.executors]
         spend = spend_view(budget.as_of(budget.spend(board), at))
         head = self.reader.head.position
-        return {"executors": executors, "counts": dict(counts), "spend": spend, "position": head}
+        dispatch = dispatch_view(starts.report(board)) if board.pause else None
+        return {"executors": executors, "counts": dict(counts), "spend": spend, "dispatch": dispatch, "position": head}
 
     def _counted(self, count: Count, until: int | None = None) -> Iterator[Recorded]:
         for done, recorded in enumerate(self.reader.read(prefixes=boards.STREAMS, until=until)):

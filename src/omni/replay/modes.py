@@ -1,7 +1,8 @@
 """Judges modes and suspensions in a log by the failover rules, written a second time as what may follow what.
 
 health   proxy, clouds, keys ──► the mode that a `mode_changed` must name        (BRAINSTEM by hand outweighs all)
-router   notes a mode that health has named ──► what needs the cloud is suspended, planned, restored accordingly
+router   paused after a crash loop, or stopped ──► plans nothing
+         notes a mode that health has named ──► what needs the cloud is suspended, planned, restored accordingly
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ SILENT: frozenset[type[Any]] = frozenset(
     }
 )
 
+# Why the Router begins no attempt from then on.
+_DISPATCH: dict[type[Any], str] = {
+    ev.RouterStarted: "",
+    ev.DispatchPaused: "dispatch is paused after a crash loop",
+    ev.DispatchResumed: "",
+    ev.RouterStopped: "the daemon is being stopped",
+}
+
 
 class ModeCheck:
     """Remembers as much of health, mode and suspensions as it takes to judge the next event."""
@@ -45,6 +54,7 @@ class ModeCheck:
         self._ramp = 0
         self._cloudless: set[str] = set()
         self._suspended: set[str] = set()
+        self._begins_none = ""  # why the Router begins no attempt: a crash loop, or a stop
 
     def __call__(self, stream: str, event: Any) -> Wrong:
         """What is wrong with this event; nothing for one that says nothing about modes."""
@@ -63,6 +73,8 @@ class ModeCheck:
                 self._cloudless = {e.name for e in settings.executors if not e.needs_cloud}
             case ev.RampMoved(window):
                 self._ramp = window
+            case _ if type(event) in _DISPATCH:
+                self._begins_none = _DISPATCH[type(event)]
             case _:
                 self._health(event)
         return []
@@ -132,6 +144,8 @@ class ModeCheck:
 
     def _planned(self, stream: str, event: ev.AttemptPlanned) -> Wrong:
         wrong = [("attempt.while_suspended", f"attempt {event.n}")] if stream in self._suspended else []
+        if self._begins_none:
+            wrong.append(("attempt.while_paused", self._begins_none))
         if self._noted == "BRAINSTEM" and event.route.executor not in self._cloudless:
             wrong.append(("attempt.without_cloud", f"{event.route.executor} needs the cloud, which is gone"))
         return wrong

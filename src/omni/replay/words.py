@@ -171,6 +171,13 @@ SENTENCES: dict[str, Sentence] = {
     "call.refused": Sentence("model call refused: {reason}", "模型调用被拒:{reason}"),
     # --- what the Router decides by
     "router.started": Sentence("a new start: executors are looked at anew", "重新启动,重新检查执行器"),
+    "router.stopped": Sentence("a stop was asked for: nothing more is begun", "已请求停止,不再开始新任务"),
+    "router.dispatch_paused": Sentence(
+        "nothing is begun after {starts} starts in a short time",
+        "短时间内启动 {starts} 次,暂停派发",
+        (_UNTIL,),
+    ),
+    "router.dispatch_resumed": Sentence("tasks are begun again", "恢复派发", (_BY,)),
     "router.configured": Sentence("settings for routing taken", "已载入路由设置"),
     "router.executor_noted": _EXECUTOR,
     "router.mode_noted": Sentence("the router works in {mode}", "路由按 {mode} 工作", (_REASON,)),

@@ -11,9 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from omni import __version__
+from omni.domain.commands import DispatchReport
 from omni.domain.drill import LONGEST_S, SHORTEST_S, Drill, Fault
 from omni.domain.errors import OmniError
-from omni.domain.view import task_view, timestamp
+from omni.domain.view import dispatch_view, task_view, timestamp
 from omni.server.desk import Desk
 from omni.server.refusals import BadArgument, error_view, kind_of
 from omni.server.requests import ListTasks, Reader, TaskEvents
@@ -86,8 +87,7 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         return _json({"status": "alive"})
 
     async def ready(request: Request) -> Response:
-        reason = readiness()
-        return _json({"status": "not ready", "reason": reason}, 503) if reason else _json({"status": "ready"})
+        return _ready(readiness(), desk.dispatch)
 
     table: dict[str, Handler] = {
         "/": welcome,
@@ -103,6 +103,14 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         *(Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()),
         *(Route(path, _answering(handler), methods=["POST"]) for path, handler in changes.items()),
     ]
+
+
+def _ready(reason: str, dispatch: DispatchReport) -> Response:
+    """Whoever can take tasks is ready, also where a crash loop has paused them: they are kept."""
+    if reason := reason or ("it is being stopped" if dispatch.state == "stopping" else ""):
+        return _json({"status": "not ready", "reason": reason}, 503)
+    paused = {"dispatch": dispatch_view(dispatch)} if dispatch.state == "paused" else {}
+    return _json({"status": "ready", **paused})
 
 
 def _drill_view(drill: Drill | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from omni.domain.commands import (
     CancelTask,
     ComponentReport,
+    DispatchReport,
     Follow,
     ForceMode,
     Forget,
@@ -108,12 +109,15 @@ class Desk:
         self._count = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outbox: list[Any] = []
+        self.dispatch = DispatchReport()  # whether attempts begin: the Router's last word
 
     # --- what comes by post ---------------------------------------------------------------------------------------
 
-    def receive(self, message: Reply | Update) -> None:
+    def receive(self, message: Reply | Update | DispatchReport) -> None:
         """Hand an answer or news to whoever asked; nobody: it came too late."""
-        if isinstance(message, Update):
+        if isinstance(message, DispatchReport):
+            self.dispatch = message
+        elif isinstance(message, Update):
             if queue := self._followers.get(message.request):
                 _put(queue, message.payload)
         elif pending := self._open.pop(message.request, None):
@@ -194,7 +198,8 @@ class Desk:
 
     async def status(self) -> SystemReport:
         """The system as it is now."""
-        report: SystemReport = await self._answer(GetStatus(self._request()))
+        asked: SystemReport = await self._answer(GetStatus(self._request()))
+        report = replace(asked, dispatch=self.dispatch)
         drill = self._drills.report if self._drills else None
         if drill is None:
             return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -157,6 +157,16 @@ class SpendShape(Shape, frozen=True):
     caps: CapsShape
 
 
+class DispatchShape(Shape, frozen=True):
+    state: Annotated[
+        Literal["open", "paused", "stopping"],
+        Meta(description="Whether tasks are begun: paused after too many starts in a short time."),
+    ]
+    reason: str | None
+    since: Time | None
+    until: Time | None
+
+
 class SystemShape(Shape, frozen=True):
     """The system."""
 
@@ -168,6 +178,7 @@ class SystemShape(Shape, frozen=True):
     executors: list[ExecutorShape]
     tasks: Annotated[dict[str, int], Meta(description="How many tasks are in each state.")]
     spend: SpendShape | None
+    dispatch: DispatchShape
     position: int
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from omni.domain.commands import ComponentReport, ExecutorReport, NoteMode, SystemReport, TaskPage
 from omni.domain.values import ExecutorHealth
-from omni.domain.view import spend_view, task_view, timestamp
+from omni.domain.view import dispatch_view, spend_view, task_view, timestamp
 
 
 def page_view(page: TaskPage) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def system_view(report: SystemReport) -> dict[str, Any]:
         "executors": [executor_view(each) for each in report.executors],
         "tasks": dict(report.counts),
         "spend": spend_view(report.spend) if report.spend else None,
+        "dispatch": dispatch_view(report.dispatch),
         "position": report.position,
     }
 

@@ -103,6 +103,11 @@ _NOW: dict[str, tuple[str, ...]] = {
     "now.evidence": ("What was seen ({n})", "观察到的情况({n})"),
     "now.needs": ("What needs you", "需要您处理"),
     "now.needs.none": ("Nothing needs you.", "没有需要您处理的事项。"),
+    "now.paused": ("No task is begun", "已暂停派发"),
+    "now.paused.why": (
+        "The daemon was started too often in a short time and never stopped. Tasks are stored and wait for you, or",
+        "守护进程在短时间内多次异常重启。任务照常保存;等待您确认,或",
+    ),
     "now.held": ("Tasks that wait for your word", "等待您决定的任务"),
     "now.held.more": ("{n} more wait for your word", "另有 {n} 个任务等待您的决定", "1 more waits for your word"),
     "now.alone": ("It goes on by itself once an executor can take it.", "有可用执行器后自动继续。"),

@@ -71,8 +71,10 @@ def view(seen: Seen) -> dict[str, Any]:
     executors = [executor(each) for each in status["executors"]]
     money = spend(status.get("spend"))
     failed = [task(each) for each in seen.failed if (each["ended_at"] or "") > seen.since][:SHOWN]
+    dispatch = status.get("dispatch") or {"state": "open"}
     more = max(0, status["tasks"].get("held", 0) - HELD_SHOWN)
     needs = {
+        "paused": dispatch["state"] == "paused",
         "held": [held(each) for each in seen.held[:HELD_SHOWN]],
         "executors": [each for each in executors if each["needs_hand"]],
         "budget": money if money and money["reached"] else None,
@@ -81,6 +83,7 @@ def view(seen: Seen) -> dict[str, Any]:
     }
     return {
         "mode": mode(status),
+        "dispatch": dispatch,
         "needs": needs,
         "needs_count": sum(len(each) if isinstance(each, list) else bool(each) for each in needs.values()) + more,
         "held_more": more,
