@@ -34,5 +34,11 @@ class Brainstem(Quiet):
     def version(self, state: SystemState, stream: str) -> int:
         return state.version
 
+    def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
+        """A configuration that cannot be written down is not taken."""
+        if not isinstance(message, cmd.ConfigChanged):
+            return []
+        return [Send(rules.RELOAD, cmd.Reply(message.request, refusal))]
+
     def owed(self, state: SystemState, boot: str) -> Sequence[Send]:
         return list(rules.owed(state))

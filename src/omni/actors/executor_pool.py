@@ -14,7 +14,7 @@ from typing import Any
 from omni.actors.soft import Quiet
 from omni.domain import commands as cmd
 from omni.domain.effects import NOTHING, Outcome, Send
-from omni.domain.template import Template, values_for
+from omni.domain.template import Template, compile_template, values_for
 from omni.domain.values import Result, TaskError
 
 NAME = "pool"
@@ -73,11 +73,20 @@ class ExecutorPool(Quiet):
             case cmd.ExecutorObserved() | cmd.ExecutorPaused():
                 return Outcome((), [Send(HEALTH, message)])
             case cmd.Boot():
-                ready = [cmd.ExecutorObserved(name, ok=True, detail="dry run") for name in self._dry_run]
-                return Outcome((), [Send(HEALTH, m) for m in ready])
+                return Outcome((), self._dry_ones_ready())
+            case cmd.StaffChanged():
+                return self._change_staff(message)
             case cmd.TimerFired() | cmd.ActorRestarted():
                 return NOTHING
         return self._report(state, message)
+
+    def _change_staff(self, message: cmd.StaffChanged) -> Outcome:
+        """Other dry runs, which outlive a restart of this actor as the first ones do; the rest is for the hands."""
+        self._dry_run = {name: compile_template(each) for name, each in message.dry_runs.items()}
+        return Outcome((), [Send(HANDS, message), *self._dry_ones_ready()])
+
+    def _dry_ones_ready(self) -> list[Send]:
+        return [Send(HEALTH, cmd.ExecutorObserved(name, ok=True, detail="dry run")) for name in self._dry_run]
 
     def _report(self, state: PoolState, report: Any) -> Outcome:
         if not isinstance(report, cmd.ReportStarted):

@@ -69,6 +69,9 @@ class Router:
     def refuse(self, message: Any, refusal: cmd.Refusal) -> Sequence[Send]:
         """Answer a request; let an outcome that cannot be written down fail its attempt, which would else hang."""
         request = getattr(message, "request", None)
+        if isinstance(message, cmd.Reconfigure):  # it stands in the log that these settings hold: it waits for the disk
+            internal = refusal.kind == "internal"
+            return [Send(dispatch.RELOAD, cmd.Reply(message.request, refusal))] if internal else []
         if isinstance(message, cmd.ReserveCall):
             return [Send(calls.PORT, cmd.CallAnswered(message.request, refusal))]
         if request:

@@ -33,6 +33,7 @@ NAME = drafts.NAME
 ROUTER = "router"
 TIMERS = drafts.TIMERS
 LOCAL = "local"
+RELOAD = "reload"
 
 REPAIR_TIMER, LOCAL_TIMER = "repair", "local"
 
@@ -101,6 +102,15 @@ def _up_with_these_sinks(draft: Draft, crashed: dict[str, str] | None) -> None:
     if crashed:
         outbox.tell(draft, cmd.Tell("restarted_after_crash", crashed))
     draft.sends += owed(after)
+
+
+def _config_changed(state: SystemState, changed: cmd.ConfigChanged, draft: Draft) -> None:
+    """As at a start, within a boot: write it down, drop what is owed to sinks that are gone, say the rest again."""
+    if changed.config_digest != state.config_digest:
+        told = ev.ConfigLoaded(changed.config_digest, changed.config_body, changed.repair, changed.telling)
+        draft.note(told)
+        _up_with_these_sinks(draft, None)
+    draft.send(RELOAD, cmd.Reply(changed.request, None))
 
 
 def _down(state: SystemState, down: cmd.DaemonDown, draft: Draft) -> None:
@@ -288,6 +298,7 @@ _RINGS: dict[str, Callable[[SystemState, Draft], None]] = {
 _DECIDE: dict[type[Any], Callable[[SystemState, Any, Draft], None]] = {
     cmd.DaemonUp: _up,
     cmd.DaemonDown: _down,
+    cmd.ConfigChanged: _config_changed,
     cmd.NoteMode: _noted,
     cmd.Tell: _tell,
     cmd.Delivered: _delivered,

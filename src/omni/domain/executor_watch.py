@@ -9,7 +9,7 @@ when the time is over its health is again what was observed last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -73,6 +73,13 @@ def observe(executors: Executors, seen: cmd.ExecutorObserved, at: Millis) -> Out
     changed = ev.ExecutorHealthChanged(seen.executor, health, watched.evidence)
     told = _tell(seen.executor, health, health, watched, at)
     return Outcome([(ev.HEALTH_STREAM, changed)], [*told, Send(BRAINSTEM, cmd.NoteExecutor(seen.executor, health))])
+
+
+def begin_anew(executors: Executors, names: Iterable[str]) -> None:
+    """These are connected anew: what is recorded of them stays, what was observed earns no patience any more."""
+    for name in names:
+        if watched := executors.get(name):
+            executors[name] = Watched(watched.health, watched.since)
 
 
 def pause(executors: Executors, said: cmd.ExecutorPaused, at: Millis) -> Outcome:

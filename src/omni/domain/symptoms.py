@@ -18,6 +18,7 @@ Probes, pings and real calls count alike. Times: `at` wall clock, `mono` running
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -119,6 +120,15 @@ class Symptoms:
         self.got_through: Millis | None = None  # running time of the last real call that the proxy served
         self.clouds: dict[str, Streak] = {}
         self.models: OrderedDict[tuple[str, str], Window] = OrderedDict()
+
+    def keep_only(self, targets: Collection[str]) -> None:
+        """Void what was observed of whoever is not watched any more: watched again, it begins anew."""
+        self.answered &= set(targets)
+        if PROXY not in targets:
+            self.proxy, self.window, self.got_through = Streak(), Window(), None
+        self.clouds = {name: each for name, each in self.clouds.items() if name in targets}
+        for name in [name for name in self.models if name[0] not in targets]:
+            del self.models[name]
 
     def suspects(self, health: Health, target: str) -> bool:
         """Whether the last outcomes of something that counts as up were failures."""

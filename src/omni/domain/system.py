@@ -131,8 +131,13 @@ def evolve(state: SystemState, event: ev.SystemEvent, at: Millis) -> None:
 
 
 def _started(state: SystemState, event: ev.DaemonStarted, at: Millis) -> None:
-    state.boot, state.running, state.settings = event.boot, True, event.repair
-    state.telling = event.telling
+    state.boot, state.running = event.boot, True
+    _ordered(state, event.repair, event.telling)
+
+
+def _ordered(state: SystemState, repair: RepairSettings, telling: Telling) -> None:
+    """How repairs are made and whom notices are owed to, from here on."""
+    state.settings, state.telling = repair, telling
     _name_lanes(state)
 
 
@@ -155,6 +160,8 @@ def _stopped(state: SystemState, event: ev.DaemonStopped, at: Millis) -> None:
 
 def _configured(state: SystemState, event: ev.ConfigLoaded, at: Millis) -> None:
     state.config_digest = event.digest
+    if event.repair is not None and event.telling is not None:
+        _ordered(state, event.repair, event.telling)
 
 
 def _followed(state: SystemState, event: ev.ModeFollowed, at: Millis) -> None:
