@@ -83,26 +83,21 @@ def eventful(directory: Path) -> World:
 def copied(world: World, data_dir: Path, edit: Edit = list) -> Path:
     """Write the rows again, edited, as one boot of this version; the database."""
     data_dir.mkdir(exist_ok=True)
-    rows = edit([_ours(row) for row in world.store.read()])
-    versions: Counter[str] = Counter()
     with closing(SqliteEventStore.open(log_path(data_dir), codec())) as store:
-        entries = []
-        for row in rows:
-            versions[row.stream] += 1
-            entries.append(
-                Entry(
-                    row.stream,
-                    versions[row.stream],
-                    row.event,
-                    row.at_ms,
-                    row.mono_ms,
-                    row.actor,
-                    row.cause,
-                    row.input,
-                )
-            )
-        store.append(entries)
+        store.append(entries(world, edit))
     return log_path(data_dir)
+
+
+def entries(world: World, edit: Edit = list) -> list[Entry]:
+    """The rows of a world, edited, as they are to be appended to another log."""
+    versions: Counter[str] = Counter()
+    found = []
+    for row in edit([_ours(row) for row in world.store.read()]):
+        versions[row.stream] += 1
+        found.append(
+            Entry(row.stream, versions[row.stream], row.event, row.at_ms, row.mono_ms, row.actor, row.cause, row.input)
+        )
+    return found
 
 
 def check(world: World, data_dir: Path, edit: Edit = list) -> Report:

@@ -34,7 +34,7 @@ def day() -> Iterator[World]:
 
 
 def in_two(database: Path, processes: int = 2) -> Report:
-    report = halves.verify(database, lambda _: None, processes)
+    report = halves.verify(database, lambda _: None, processes=processes)
     assert report is not None, "another process told nothing"
     return report
 

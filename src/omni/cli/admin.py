@@ -72,6 +72,19 @@ def token_model(context: Context, name: str) -> int:
     return OK
 
 
+def token_metrics(context: Context) -> int:
+    """Print the key that opens /metrics alone; it ends with the token, when `omni token rotate` makes a new one."""
+    from omni.config import token_path
+    from omni.config.settings import own_url
+    from omni.server.tokens import TokenFile
+
+    key = TokenFile(token_path(context.data_dir)).scrape_key()
+    url = f"{own_url(context.loaded.config.host, context.address[1])}/metrics"
+    context.out.show("metrics_key", {"key": key, "url": url}, [key])
+    context.out.note(f"it opens {url} and nothing else, until the token is changed")
+    return OK
+
+
 def config_check(context: Context) -> int:
     """Check the configuration and say what it means."""
     from omni.config.channels import channel_reports
@@ -146,12 +159,18 @@ def mcp(context: Context) -> int:
     return OK
 
 
-def verify(context: Context) -> int:
-    """Check the whole log; exit code 7 when it is not what the rules say, 8 when it is damaged."""
+def verify(context: Context, *, everything: bool = False) -> int:
+    """Check the whole log; exit code 7 when it is not what the rules say, 8 when it is damaged.
+
+    Decisions that an earlier check has made again are made once more only where `everything` is wanted.
+    """
     from omni.cli import verdict
     from omni.replay.verify import verify as check
+    from omni.replay.vouched import vouch, vouched
 
-    report = check(_log_of(context), context.counting("verifying"))
+    log = _log_of(context)
+    report = check(log, context.counting("verifying"), None if everything else vouched(log))
+    vouch(log, report)
     context.out.redraw("")
     body = {"ok": report.ok, **msgspec.to_builtins(report)}
     context.out.show("verify", body, verdict.lines(context.out.style, report))

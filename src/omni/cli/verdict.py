@@ -29,6 +29,7 @@ def lines(style: Style, report: Report) -> list[str]:
         f"  {report.tasks:,} tasks, {report.ended:,} ended{once}; {report.open:,} still open",
         f"  checked: every row, its hash and payloads, the chain, the head marker; the rules; {_state(report)}",
         *_decisions(report.redecided),
+        *_vouched(report),
         f"  state hash {report.state_hash}",
         f"  head hash {report.head_hash}",
         *_findings(report),
@@ -59,6 +60,14 @@ def _decisions(found: Redecided) -> Iterator[str]:
     yield f"  decided again: {found.commands:,} commands{steps}, as recorded"
     for why, count in found.undecided.items():
         yield f"  not decided again: {count:,}, because {why}"
+
+
+def _vouched(report: Report) -> Iterator[str]:
+    if report.vouched:
+        yield f"  of these, what stands up to position {report.vouched:,} by an earlier check of the same history;"
+        yield "  all of them once more: omni verify --all"
+    if report.decided_to < report.head:
+        yield f"  not decided again: what came after position {report.decided_to:,}, while this was checked"
 
 
 def _findings(report: Report) -> Iterator[str]:

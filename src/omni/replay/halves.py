@@ -4,8 +4,10 @@
     the next one    folds all up to there at once, and decides again what stands up to a second one (with three only)
     the last one    checks every row, judges every event, folds all up to its boundary at once, decides again the rest
 
-So the state at each boundary is made in two ways, and both must be the same. `python -m omni.replay.halves DATABASE
-BEGIN [UNTIL]` is one of the others; what it found goes to its stdout as MessagePack.
+So the state at each boundary is made in two ways, and both must be the same. Where an earlier check vouches for most
+decisions, this process folds up to its mark and decides all that is left, and the last one has the rows alone.
+`python -m omni.replay.halves PART DATABASE AT [UNTIL]` is one of the others; what it found goes to its stdout as
+MessagePack.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
 
 import msgspec
@@ -25,17 +27,20 @@ from omni.domain.errors import EventLogError
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import Recorded
 from omni.eventlog.upcasters import log_codec
-from omni.replay.rules import Finding
-from omni.replay.verify import Count, Part, Report, early_part, last_part, told
+from omni.replay.redecide import UNAPPLIED
+from omni.replay.verify import Count, Part, Report, early_part, last_part, rows_part, told
 
-# Where all have as much to do, in percent of the log: the last one has all rows to check besides. A fourth process
-# would gain nothing, for that alone takes as long.
-BOUNDARIES = {2: (78,), 3: (56, 97)}
+MOST = 3  # a fourth process would gain nothing, for the last one alone takes as long
+# Microseconds for an event, as they were measured on a machine of two processors; only their ratios matter. A fold in
+# the last process is cheaper, for it has read the rows already.
+CHECKED, DECIDED, FOLDED, FOLDED_AS_WELL = 11, 22, 5, 2
+STEPS = 50  # of the log, at one of which a boundary is put
+_UNFIT = (EventLogError, *UNAPPLIED)
 
 
 def worth_it(database: Path, events: int) -> bool:
     """Whether the log is long enough, and there is a second processor."""
-    if (os.cpu_count() or 1) < min(BOUNDARIES):
+    if (os.cpu_count() or 1) < 2:
         return False
     try:
         with closing(open_reader(database, log_codec())) as reader:
@@ -44,56 +49,63 @@ def worth_it(database: Path, events: int) -> bool:
         return False  # whoever reads it next says what is wrong
 
 
-def verify(database: Path, count: Count, processes: int = 0) -> Report | None:
+def verify(database: Path, count: Count, vouched: Part | None = None, processes: int = 0) -> Report | None:
     """Verify in parts; None where that did not work out, and one process has to look at it all."""
-    shares = BOUNDARIES[processes or min(max(BOUNDARIES), os.cpu_count() or 1)]
+    begin = vouched.until if vouched else 0
     try:
-        ends, erased = _ends_of_messages(database, shares), _erased(database)
+        with closing(open_reader(database, log_codec())) as reader:
+            ends = boundaries(begin, reader.head.position, processes or min(MOST, os.cpu_count() or 1))
+            ends = [_end_near(reader.read(max(begin, end) - 1), reader.head.position) if end else 0 for end in ends]
+            last = "rows" if ends[-1] == reader.head.position else "last"
     except EventLogError:
         return None
     with ExitStack() as running:
-        others = [_begin(running, database, *span) for span in [*pairwise(ends), ends[-1:]]]
-        first = _first(database, ends[0], erased, count)
+        others = [_begin(running, database, "early", *each) for each in pairwise(ends)]
+        others.append(_begin(running, database, last, ends[-1]))
+        first = _first(database, begin, ends[0], count)
         said = [each.communicate()[0] for each in others]
-    return _merged(first, [_decoded(each, raw) for each, raw in zip(others, said, strict=True)], ends)
+    parts = [vouched or Part(), first, *(_decoded(each, raw) for each, raw in zip(others, said, strict=True))]
+    return _merged(parts, begin)
 
 
-def _merged(first: Part | None, others: list[Part | None], ends: list[int]) -> Report | None:
-    last = others[-1]
+def boundaries(begin: int, head: int, processes: int) -> list[int]:
+    """Where each process but the last is to end, so that the one with most to do has the least."""
+    places = [begin + (head - begin) * step // STEPS for step in range(STEPS + 1)]
+    found = min(combinations_with_replacement(places, processes - 1), key=lambda ends: _longest(begin, *ends, head))
+    return list(found)
+
+
+def _longest(begin: int, *ends: int) -> int:
+    *early, (boundary, head) = pairwise([begin, *ends])
+    rest = FOLDED_AS_WELL * boundary + DECIDED * (head - boundary) if boundary < head else 0
+    return max(CHECKED * head + rest, *(FOLDED * a + DECIDED * (b - a) for a, b in early))
+
+
+def _merged(parts: list[Part | None], vouched: int) -> Report | None:
+    last = parts[-1]
     if last is None or last.rows is None:
         return None
     if not last.rows.ok:
         return told([last])
-    parts = [each for each in (first, *others) if each is not None]
-    return told([*_compared(parts, ends), last]) if len(parts) == 1 + len(others) else None
+    found = [each for each in parts if each is not None]
+    return told(found[0 if vouched else 1 :], vouched) if len(found) == len(parts) else None
 
 
-def _compared(parts: list[Part], ends: list[int]) -> Iterator[Part]:
-    """All parts but the last; one that ends in another state than the next began with has a finding more."""
-    for (part, following), end in zip(pairwise(parts), ends, strict=True):
-        if part.hash == following.begun:
-            yield part
-            continue
-        differs = Finding(end, "", "state.differs", "folded at once, the log means another state here")
-        found = (*part.findings, differs)
-        yield msgspec.structs.replace(part, violations=part.violations + 1, findings=found)
-
-
-def _first(database: Path, until: int, erased: frozenset[str], count: Count) -> Part | None:
+def _first(database: Path, begin: int, until: int, count: Count) -> Part | None:
     collects = gc.isenabled()
     gc.disable()  # as in the other processes
     try:
-        return early_part(database, 0, until, erased, count)
-    except EventLogError:
-        return None  # it is damaged, which the last one tells
+        return early_part(database, begin, until, count)
+    except _UNFIT:
+        return None  # it is damaged, or fits no rule, which the last one tells
     finally:
         if collects:
             gc.enable()
 
 
-def _begin(running: ExitStack, database: Path, *span: int) -> subprocess.Popen[bytes]:
+def _begin(running: ExitStack, database: Path, part: str, *span: int) -> subprocess.Popen[bytes]:
     path = os.pathsep.join(each for each in sys.path if each)
-    command = [sys.executable, "-m", "omni.replay.halves", str(database), *map(str, span)]
+    command = [sys.executable, "-m", "omni.replay.halves", part, str(database), *map(str, span)]
     none = subprocess.DEVNULL  # where it fails, one process looks at it all, and says what is wrong
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, and a path that was opened already
         command, stdin=none, stdout=subprocess.PIPE, stderr=none, env={**os.environ, "PYTHONPATH": path}
@@ -107,12 +119,6 @@ def _decoded(process: subprocess.Popen[bytes], said: bytes) -> Part | None:
     return msgspec.msgpack.decode(said, type=Part) if process.returncode == 0 else None
 
 
-def _ends_of_messages(database: Path, shares: tuple[int, ...]) -> list[int]:
-    with closing(open_reader(database, log_codec())) as reader:
-        head = reader.head.position
-        return [_end_near(reader.read(head * share // 100 - 1), head) for share in shares]
-
-
 def _end_near(rows: Iterator[Recorded], head: int) -> int:
     of = None
     for row in rows:
@@ -122,15 +128,9 @@ def _end_near(rows: Iterator[Recorded], head: int) -> int:
     return head
 
 
-def _erased(database: Path) -> frozenset[str]:
-    with closing(open_reader(database, log_codec())) as reader:
-        return frozenset(each.hex() for each in reader.erased())
-
-
-def _main(database: Path, begin: int, until: int = 0) -> Part:
-    return early_part(database, begin, until, _erased(database)) if until else last_part(database, begin)
-
+_PARTS: dict[str, Callable[..., Part]] = {"early": early_part, "last": last_part, "rows": rows_part}
 
 if __name__ == "__main__":
     gc.disable()  # nothing here makes cycles, and it would look at every task again and again
-    sys.stdout.buffer.write(msgspec.msgpack.encode(_main(Path(sys.argv[1]), *map(int, sys.argv[2:]))))
+    _found = _PARTS[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(_found))

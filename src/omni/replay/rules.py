@@ -15,7 +15,7 @@ What breaks a rule is a finding; the first ones are kept in full, and all are co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -51,6 +51,29 @@ class Counted(msgspec.Struct, frozen=True):
     ended: int
     open: int
     by_type: dict[str, int]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How many tasks are open at a position, and which model calls."""
+
+    tasks: int
+    calls: tuple[str, ...]
+
+
+def standing_of(board: Board) -> Standing:
+    """What is open by a rebuilt state."""
+    return Standing(board.open_tasks, tuple(sorted(board.ledger.open)))
+
+
+def differences(position: int, by_rules: Standing, by_state: Standing) -> Iterator[Finding]:
+    """What the rules hold open and the state does not, or the other way round."""
+    for what, rules, state in (
+        ("tasks", by_rules.tasks, by_state.tasks),
+        ("calls", len(by_rules.calls), len(by_state.calls)),
+    ):
+        if rules != state or (what == "calls" and by_rules.calls != by_state.calls):
+            detail = f"{rules} {what} are open by the rules, {state} in the rebuilt state"
+            yield Finding(position, "", "state.differs", detail)
 
 
 class _Life(msgspec.Struct):
@@ -96,17 +119,20 @@ class RuleCheck:
         """How many were judged."""
         return self._by_type.total()
 
-    def end(self, head: int, board: Board) -> None:
-        """Compare what was judged with what the state rebuilt from the log says."""
+    def end(self, head: int) -> None:
+        """Compare where the judged events end with where the log ends."""
         if self._position != head:
             self.note(Finding(head, "", "position.gap", f"the log ends at {self._position}, not at {head}"))
-        alive = sum(1 for life in self._lives.values() if not life.ended)
-        if not self.violations and alive != board.open_tasks:
-            detail = f"{alive} tasks are open by the rules, {board.open_tasks} in the rebuilt state"
-            self.note(Finding(head, "", "state.differs", detail))
-        if not self.violations and self._calls != board.ledger.open.keys():
-            detail = f"{len(self._calls)} calls are open by the rules, {len(board.ledger.open)} in the rebuilt state"
-            self.note(Finding(head, "", "state.differs", detail))
+
+    def standing(self) -> Standing:
+        """What is open now, by the rules."""
+        return Standing(sum(1 for life in self._lives.values() if not life.ended), tuple(sorted(self._calls)))
+
+    def compare(self, head: int, board: Board) -> None:
+        """Compare what is open now with what the state rebuilt from the log says, where the rules found nothing."""
+        if not self.violations:
+            for finding in differences(head, self.standing(), standing_of(board)):
+                self.note(finding)
 
     def counted(self) -> Counted:
         """What there was."""
