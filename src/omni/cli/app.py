@@ -380,6 +380,14 @@ def token_model(
     return admin.token_model(_context(ctx), name)
 
 
+@token_app.command("metrics")
+def token_metrics(ctx: typer.Context) -> int:
+    """Print a key for scrapers: it opens /metrics and nothing else."""
+    from omni.cli import admin
+
+    return admin.token_metrics(_context(ctx))
+
+
 @config_app.command("check")
 def config_check(ctx: typer.Context) -> int:
     """Check the configuration and say what it means."""

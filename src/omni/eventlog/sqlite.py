@@ -14,10 +14,11 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import apsw
 
@@ -45,6 +46,8 @@ from omni.eventlog.store import BadEvent, Entry, Head, OutcomeUnknown
 __all__ = ["SqliteEventStore", "open_reader"]
 
 T = TypeVar("T")
+# The last position of an append, what was appended, and how long the whole and its commit took in seconds.
+Observer: TypeAlias = Callable[[int, Sequence[Entry], float, float], None]
 
 _WIDTH: Final = len(COLUMNS)
 _ROW: Final = "(" + ",".join("?" * _WIDTH) + ")"
@@ -81,6 +84,8 @@ class SqliteEventStore(LogReader):
         self._stale = False
         self._final: EventLogError | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._observers: list[Observer] = []
+        self._commit_s = 0.0
 
     @classmethod
     def open(
@@ -127,19 +132,31 @@ class SqliteEventStore(LogReader):
         with self._lock:
             self._require_usable(from_reserve=from_reserve)
             if entries:
+                began = time.perf_counter()
                 versions = self._next_versions(entries)
                 blobs: Blobs = {}
                 columns, head = self._seal_all(entries, blobs)
                 self._transact(columns, blobs, head)
                 self._advance(head, versions)
+                took_s = time.perf_counter() - began
                 for tell in self._listeners:
                     tell()
+                for observe in self._observers:
+                    observe(head.position, entries, took_s, self._commit_s)
             return self._head.position
 
     def watch(self, tell: Callable[[], None]) -> None:
         """Have `tell` called after each append, in the appending thread: it must not hold that up, nor raise."""
         with self._lock:
             self._listeners.append(tell)
+
+    def observe(self, take: Observer) -> None:
+        """Have `take` given each append once it is durable, under the same terms as `watch`, in order of position.
+
+        An append whose outcome was not known is not given, also where it turns out to have gone through.
+        """
+        with self._lock:
+            self._observers.append(take)
 
     def erase_blob(self, sha256: str) -> bool:
         """Erase a large payload for good and tell whether it was there; the chain stays valid.
@@ -292,8 +309,10 @@ class SqliteEventStore(LogReader):
             self._full = True
 
     def _commit(self, head: Head) -> None:
+        began = time.perf_counter()
         try:
             self._execute("COMMIT")
+            self._commit_s = time.perf_counter() - began
         except apsw.Error as error:
             self._undo(error)
             # The frame that makes a transaction valid is written last: where there was no space, it is not there. A

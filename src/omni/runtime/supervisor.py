@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +34,7 @@ class Supervisor:
         self._mailboxes: dict[str, Mailbox] = {}
         self._deaths: dict[str, deque[int]] = {}
         self._stopping = False
+        self.restarts: Counter[str] = Counter()  # by actor, since this process began
 
     def start(self, kernel: Kernel[Any]) -> None:
         """Read the actor's state from the log and let it run."""
@@ -60,6 +61,14 @@ class Supervisor:
                 self._stopping = True
                 self._give_up(f"actor {name} could not be restarted: {fatal!r}")
 
+    def depths(self) -> dict[str, int]:
+        """How many messages wait for each actor, by name."""
+        return {name: len(mailbox.queue) for name, mailbox in self._mailboxes.items()}
+
+    def state(self, name: str) -> Any:
+        """The state of an actor, which belongs to its thread: others may look at single values, never change any."""
+        return self._kernels[name].state
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the actors in reverse order of their start; each finishes the turn it is in."""
         with self._lock:
@@ -74,6 +83,7 @@ class Supervisor:
     def _restart(self, name: str) -> None:
         kernel, mailbox = self._kernels[name], self._mailboxes[name]
         kernel.refold()
+        self.restarts[name] += 1
         for send in kernel.owed():  # before the successor runs: the state is nobody else's yet
             self._post.send(send.to, name, (send.message,))
         Shell.start(kernel, mailbox, self._post, self.on_death)

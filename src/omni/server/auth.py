@@ -7,6 +7,8 @@
     cookie    of a session of the site (`Site`): opens what the site says, with GET; a change needs more (ADR-0051)
     number    more connections than allowed, or than allowed before login → 503
 
+At `/metrics` a scraper's key (`omni token metrics`) opens too, and it opens nothing else.
+
 Under `/v1` the door is the model port's: there a model key opens (`Authorization: Bearer` or `x-api-key`), and the
 token does too; everywhere else a model key opens nothing. Refusals there are in the dialect of the path.
 
@@ -28,6 +30,7 @@ from omni.domain.dialects import dialect_of, error_body
 from omni.domain.errors import ConfigError
 from omni.server.limits import PerMinute, normalised
 from omni.server.names import Names, visitor, visitor_of
+from omni.server.readings import AtTheGate
 from omni.server.tokens import TokenFile
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -37,6 +40,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 MODEL_PATHS = "/v1/"
+METRICS_PATH = "/metrics"
 OWN_KEYS = "omni-"  # how model keys begin
 MODEL_CALLS = 256  # at a time; beside the connections of people and programs, which a busy evening must not lock out
 MODEL_CALLS_EACH = 128  # of one key: whoever opens calls and leaves them must not take the port from all others
@@ -133,6 +137,13 @@ class Gate:
         self._inside = 0
         self._before_login = 0
         self._model_calls: Counter[Any] = Counter()
+        self._refused: Counter[int] = Counter()
+
+    def seen(self) -> AtTheGate:
+        """Who is inside now, and what was refused since the process began."""
+        inside = {"inside": self._inside, "before_login": self._before_login, "model_calls": self._model_calls.total()}
+        logins = {"wrong": self._failed.total, "too_many": self._failed.beyond}
+        return AtTheGate(inside, logins, dict(self._refused))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -169,6 +180,7 @@ class Gate:
             self._before_login -= before_login
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+        self._refused[refusal.status] += 1
         if self._site and wants_page(scope):
             await self._site.refuse(scope, receive, send, refusal)
         else:
@@ -179,7 +191,7 @@ class Gate:
         if calls.total() >= MODEL_CALLS or calls[holder] >= MODEL_CALLS_EACH:
             most = MODEL_CALLS if calls.total() >= MODEL_CALLS else MODEL_CALLS_EACH
             busy = Refusal(503, f"more than {most} model calls at once", headers=((b"retry-after", b"5"),))
-            await refuse(scope, receive, send, busy)
+            await self._refuse(scope, receive, send, busy)
             return
         calls[holder] += 1
         try:
@@ -217,6 +229,8 @@ class Gate:
         scheme, _, token = given[0].partition(" ")
         if len(given) == 1 and scheme.lower() == "bearer" and self._tokens.matches(token.strip()):
             return Caller(address, logged_in=True, visitor=self._visitor_name(headers, address))
+        if self._tokens.opens_metrics(token.strip()):
+            return Caller(address, logged_in=True) if scope["path"] == METRICS_PATH else _ONLY_METRICS
         if self._models is not None and self._models.holder(token.strip()) is not None:
             return Refusal(403, "this key opens the model port (/v1/…) and nothing else")
         return self._wrong_token(address)
@@ -258,12 +272,14 @@ class Gate:
 
     def _wrong_token(self, address: str, what: str = "token") -> Refusal:
         if self._failed.exceeded(address):
+            self._failed.beyond += 1
             return Refusal(429, "too many failed logins", "wait a minute", ((b"retry-after", b"60"),))
         self._failed.add(address)
         return _unauthorised("this is not the token") if what == "token" else _unauthorised(_NO_KEY, _KEY_HINT)
 
 
 _NAME_HINT = "use http://127.0.0.1:PORT, or add the name to `allowed_hosts` in config.yaml"
+_ONLY_METRICS = Refusal(403, "this key opens /metrics and nothing else")
 _NO_KEY = "this is no model key of ours"
 _KEY_HINT = "send `Authorization: Bearer KEY`, or `x-api-key: KEY`; `omni token model NAME` prints one"
 _HINT = "send `Authorization: Bearer TOKEN`; `omni token show` prints it"

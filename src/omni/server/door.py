@@ -18,6 +18,7 @@ from omni.server.api import Readiness
 from omni.server.app import App, MakeSite, build_app
 from omni.server.auth import MODEL_CALLS
 from omni.server.desk import Desk
+from omni.server.metrics import Metrics
 from omni.server.model_port import Models
 from omni.server.protocols import KEEP_ALIVE_S, Patience, http_protocol, ws_protocol
 from omni.server.tokens import TokenFile
@@ -119,8 +120,9 @@ def make_door(
     readiness: Readiness = lambda: "",
     models: Models | None = None,
     make_site: MakeSite | None = None,
+    metrics: Metrics | None = None,
 ) -> Door:
     """The door that a configuration asks for; makes the token at the first start. Raises ConfigError."""
     tokens = TokenFile(token_path(data_dir)) if config.auth == "token" else None
-    app = build_app(desk, config, tokens, readiness, models, make_site)
+    app = build_app(desk, config, tokens, readiness, models, make_site, metrics)
     return Door(app, config.host, config.port, config.limits)

@@ -26,6 +26,8 @@ class PerMinute:
         self.limit = limit
         self._now = now
         self._counts: dict[str, tuple[float, int]] = {}
+        self.total = 0  # since the process began
+        self.beyond = 0  # turned away because the limit was reached, in the same time
 
     def count(self, name: str) -> int:
         """How many there were in this name's window."""
@@ -34,6 +36,7 @@ class PerMinute:
 
     def add(self, name: str) -> None:
         """One more."""
+        self.total += 1
         count = self.count(name)
         began = self._counts[name][0] if count else self._now()
         if name not in self._counts and len(self._counts) >= MAX_ADDRESSES:

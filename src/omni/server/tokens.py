@@ -11,6 +11,7 @@ from pathlib import Path
 from omni.domain.errors import ConfigError
 
 TOKEN_BYTES = 32
+SCRAPE_KEYS = "omni-scrape-"  # how the keys of scrapers begin
 
 
 class TokenFile:
@@ -34,6 +35,16 @@ class TokenFile:
         """A code over the message that only this token makes: a new token voids it. Empty while there is no token."""
         self.refresh()
         return hmac.digest(self._token, message.encode(), "sha256").hex() if self._token else ""
+
+    def opens_metrics(self, candidate: str) -> bool:
+        """Whether this is the key of a scraper: it opens /metrics and nothing else, and ends with the token."""
+        given = candidate.encode("utf-8", "surrogatepass")
+        return bool(key := self.scrape_key()) and hmac.compare_digest(given, key.encode())
+
+    def scrape_key(self) -> str:
+        """The key of a scraper; always the same for the same token, empty while there is none."""
+        seal = self.seal("scrape")
+        return f"{SCRAPE_KEYS}{seal}" if seal else ""
 
     def refresh(self) -> None:
         """Look at the file again."""

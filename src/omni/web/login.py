@@ -162,7 +162,9 @@ class Login:
     def _void(self, address: str) -> Response:
         """A wrong, old or used code counts as a failed login; the right one opens all the same (ADR-0021)."""
         spent = self._failed.exceeded(address)
-        if not spent:
+        if spent:
+            self._failed.beyond += 1
+        else:
             self._failed.add(address)
         page = trouble(self._language, self._say("door.void"), self._say("door.void_why"), COMMAND, home=False)
         return html(page, 429 if spent else 401)
