@@ -18,6 +18,7 @@ CONFIG = """\
 mcp_servers:
   echo: {url: "null:", types: [general]}
   absent: {url: "null:", types: [gpu], enabled: false}
+limits: {drain_s: 0.2}
 runbook:
   nap: {argv: [sleep, "60"]}
   broken: {argv: ["false"]}

@@ -17,6 +17,7 @@ import yaml
 
 MARK = "OMNI_TORTURE_HOME"  # in the environment of the daemon and so of all it starts
 READY_WITHIN_S = 30.0
+LIMITS = {"crash_loop_starts": 0, "drain_s": 0.2}  # it is killed on purpose, and its long work is not waited for
 LOOK_S = 0.01
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class DaemonProcess:
         self.data_dir = data_dir or home / "data"
         self.port = free_port()
         self.config = home / "config.yaml"
+        keys["limits"] = {**LIMITS, **keys.get("limits", {})}
         self.config.write_text(yaml.safe_dump({"mcp_servers": dict(servers), **keys}), "utf-8")
         self.environ: dict[str, str] = {}  # beside what every daemon of a test has
         self.process: subprocess.Popen[bytes] | None = None

@@ -14,9 +14,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import msgspec
@@ -51,22 +51,43 @@ class Pace(msgspec.Struct, frozen=True):
     drain_s: float = 90.0
 
 
-class ThrowAway:
-    """One data directory and one port; the daemon on them comes and goes."""
+Amend: TypeAlias = Callable[[Path, dict[str, Any]], dict[str, Any]]
 
-    def __init__(self, home: Path, stage: Stage, pace: Pace) -> None:
+
+class ThrowAway:
+    """One data directory and one port; the daemon on them comes and goes.
+
+    `amend` makes its configuration from the usual one and the directory.
+    """
+
+    def __init__(self, home: Path, stage: Stage, pace: Pace, amend: Amend = lambda _, usual: usual) -> None:
         self.data_dir = home / "data"
         self.port = _free_port()
         self._home = home
         self._said = home / "said.txt"
         self._process: subprocess.Popen[bytes] | None = None
         self._leash = _leash(home, self.environment)
-        home.joinpath("config.yaml").write_bytes(msgspec.json.encode(configuration(stage.url, pace)))
+        home.joinpath("config.yaml").write_bytes(msgspec.json.encode(amend(home, configuration(stage.url, pace))))
 
     @property
     def url(self) -> str:
         """Its address, for the API and for models."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def home(self) -> Path:
+        """The directory that is removed at the end."""
+        return self._home
+
+    @property
+    def pid(self) -> int:
+        """Its process, the newest one; 0 before the first."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its process ended; None while it runs."""
+        return self._process.poll() if self._process else None
 
     @property
     def log(self) -> Path:
@@ -172,10 +193,10 @@ class ThrowAway:
 
 
 @contextlib.asynccontextmanager
-async def throw_away(stage: Stage, pace: Pace) -> AsyncIterator[ThrowAway]:
+async def throw_away(stage: Stage, pace: Pace, amend: Amend = lambda _, usual: usual) -> AsyncIterator[ThrowAway]:
     """A daemon that is ready; stopped, and its directory removed, at the end of the block."""
     home = Path(tempfile.mkdtemp(prefix="omni-drill-"))
-    daemon = ThrowAway(home, stage, pace)
+    daemon = ThrowAway(home, stage, pace, amend)
     try:
         await daemon.start()
         yield daemon
@@ -203,6 +224,7 @@ def configuration(stage: str, pace: Pace) -> dict[str, Any]:
         ],
         "brainstem": {"api_base": f"{stage}/ollama", "model": LOCAL},
         "fault_handler": {"dwell_s": pace.dwell_s, "check_interval": pace.check_interval_s},
+        "limits": {"crash_loop_starts": 0},  # it is killed on purpose
         "mcp_servers": {"worker": {"adapter": "model", "types": ["general"], "max_concurrency": 8}},
     }
 
