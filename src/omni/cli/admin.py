@@ -85,8 +85,8 @@ def token_metrics(context: Context) -> int:
     return OK
 
 
-def config_check(context: Context) -> int:
-    """Check the configuration and say what it means."""
+def config_check(context: Context, *, live: bool = False) -> int:
+    """Check the configuration and say what it means; `live` asks what it points to as well."""
     from omni.config.channels import channel_reports
 
     loaded = context.loaded
@@ -115,7 +115,12 @@ def config_check(context: Context) -> int:
     ]
     off = [f"off       {e['name']}: {e['reason']}" for e in executors if not e["available"] and e["reason"]]
     ways = [_channel_line(each) for each in channels]
-    context.out.show("config_check", body, [*lines, *off, *ways, *(f"warning   {w}" for w in loaded.warnings)])
+    said = [*lines, *off, *ways, *(f"warning   {w}" for w in loaded.warnings)]
+    if live:
+        from omni.cli.doctor import config_live
+
+        return config_live(context, body, said)
+    context.out.show("config_check", body, said)
     return OK
 
 

@@ -389,11 +389,16 @@ def token_metrics(ctx: typer.Context) -> int:
 
 
 @config_app.command("check")
-def config_check(ctx: typer.Context) -> int:
+def config_check(
+    ctx: typer.Context,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask what it points to: models, keys, MCP servers, programs.")
+    ] = False,
+) -> int:
     """Check the configuration and say what it means."""
     from omni.cli import admin
 
-    return admin.config_check(_context(ctx))
+    return admin.config_check(_context(ctx), live=live)
 
 
 @config_app.command("show")
@@ -426,6 +431,17 @@ def init(
     from omni.cli import init as room
 
     return room.run(_context(ctx), openclaw=openclaw, stdio=stdio, apply=apply, force=force)
+
+
+@app.command()
+def doctor(
+    ctx: typer.Context,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely: modes, directories, …")] = False,
+) -> int:
+    """Look for what is wrong, and say which command mends it."""
+    from omni.cli import doctor as room
+
+    return room.run(_context(ctx), fix=fix)
 
 
 @app.command()

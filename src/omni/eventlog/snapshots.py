@@ -102,7 +102,7 @@ class Snapshots:
         """Yield what is whole, made by the same code, and of no later position, newest first."""
         for path in self._newest_first(name):
             if until is None or _position(path) <= until:
-                found = _read(path)
+                found = read_snapshot(path)
                 if found is not None and (found.name, found.fingerprint) == (name, fingerprint):
                     yield found
 
@@ -131,7 +131,13 @@ def _position(path: Path) -> int:
     return int(path.name.removesuffix(_SUFFIX)[-_DIGITS:])
 
 
-def _read(path: Path) -> Snapshot | None:
+def snapshot_files(directory: Path) -> list[Path]:
+    """Every snapshot in a directory, whoever made it."""
+    return sorted(directory.glob(f"*-{'[0-9]' * _DIGITS}{_SUFFIX}"))
+
+
+def read_snapshot(path: Path) -> Snapshot | None:
+    """The snapshot in a file; None when it is not whole."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         raw = path.read_bytes()
         start = len(_MAGIC) + _DIGEST_BYTES

@@ -135,7 +135,7 @@ class Connection:
                         self._ready(session)
                         await _first(wire.lost.wait(), session.retiring.wait(), self._stopping.wait())
                 except Exception as error:
-                    raise ExecutorUnavailable(await _diagnosis(error, wire)) from error
+                    raise ExecutorUnavailable(await diagnosis(error, wire)) from error
                 return "" if self._stopping.is_set() else await _reason(wire) or "the connection was closed"
         finally:
             if session is not None:  # one that never was ready leaves the future alone: its successor may hold it
@@ -194,7 +194,7 @@ def explain(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def _diagnosis(error: Exception, wire: Wire) -> str:
+async def diagnosis(error: Exception, wire: Wire) -> str:
     """Why there is no session. Where the server went away, the transport knows more than the protocol."""
     found = cause(error)
     if isinstance(found, OmniError):

@@ -81,7 +81,7 @@ class Form(NamedTuple):
 
 def fit(tool: str, schema: Mapping[str, Any], purposes: Mapping[Purpose, bool], vital: tuple[Purpose, ...]) -> Form:
     """Read how a tool is called; Unfit when it wants what nobody can fill, or takes none of the `vital` values."""
-    properties = {name: _resolved(node, schema) for name, node in _properties(schema).items()}
+    properties = {name: resolved(node, schema) for name, node in properties_of(schema).items()}
     required = {each for each in _list(schema.get("required")) if isinstance(each, str)}
     if missing := sorted(required - set(properties)):
         raise Unfit(f"the tool {tool!r} requires {missing[0]!r}, and does not say what that is")
@@ -162,7 +162,7 @@ _TEXTS: Mapping[Purpose, Callable[[Values], str]] = {
 
 
 def _text(node: Mapping[str, Any], value: Callable[[Values], str]) -> Writer | None:
-    types = _types(node)
+    types = json_types(node)
     if node.get("enum") is not None or "const" in node:
         return None
     longest = node.get("maxLength")
@@ -173,7 +173,7 @@ def _text(node: Mapping[str, Any], value: Callable[[Values], str]) -> Writer | N
 
 
 def _number(node: Mapping[str, Any]) -> Writer | None:
-    types = _types(node)
+    types = json_types(node)
     low, high = _bound(node, "minimum"), _bound(node, "maximum")
 
     def number(values: Values) -> int:
@@ -186,16 +186,16 @@ def _number(node: Mapping[str, Any]) -> Writer | None:
 
 
 def _messages(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Writer | None:
-    types = _types(node)
+    types = json_types(node)
     if not types or "array" in types:
-        return _message_list(_resolved(_array(node).get("items"), schema))
+        return _message_list(resolved(_array(node).get("items"), schema))
     return _transcript if "string" in types else None
 
 
 def _message_list(item: Mapping[str, Any]) -> Writer | None:
-    if _types(item) == {"string"}:
+    if json_types(item) == {"string"}:
         return lambda values: [f"{each.role}: {each.text}" for each in values.said]
-    names = _properties(item)
+    names = properties_of(item)
     role = next((each for each in names if _plain(each) in _ROLES), "" if names else "role")
     words = next((each for each in names if _plain(each) in _WORDS), "" if names else "content")
     times = [each for each in _list(item.get("required")) if _plain(each) in _TIMES]
@@ -212,7 +212,7 @@ def _message_list(item: Mapping[str, Any]) -> Writer | None:
 # --- reading schemas, which are a stranger's
 
 
-def _resolved(node: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(node: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The node itself, or what it refers to within the same schema; an empty one for anything else."""
     for _ in range(MAX_REFERENCES):
         if not isinstance(node, Mapping):
@@ -231,7 +231,7 @@ def _pointed(schema: Mapping[str, Any], reference: str) -> Any:
     return node
 
 
-def _types(node: Mapping[str, Any]) -> set[str]:
+def json_types(node: Mapping[str, Any]) -> set[str]:
     """The JSON types that a node allows, without null; empty when it does not say."""
     said = node.get("type")
     types = {said} if isinstance(said, str) else {each for each in _list(said) if isinstance(each, str)}
@@ -248,7 +248,8 @@ def _branches(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [each for key in ("anyOf", "oneOf") for each in _list(node.get(key)) if isinstance(each, Mapping)]
 
 
-def _properties(node: Mapping[str, Any]) -> Mapping[str, Any]:
+def properties_of(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties of a schema by name; none for anything else."""
     found = node.get("properties")
     return found if isinstance(found, Mapping) else {}
 

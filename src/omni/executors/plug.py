@@ -31,9 +31,10 @@ class Plug:
 
     def connection(self, config: ExecutorConfig, observe: Observe) -> Connection:
         """A connection that has not begun yet."""
-        return Connection(config, lambda: self._wire(config), observe)
+        return Connection(config, lambda: self.wire(config), observe)
 
-    def _wire(self, config: ExecutorConfig) -> AbstractAsyncContextManager[Wire]:
+    def wire(self, config: ExecutorConfig) -> AbstractAsyncContextManager[Wire]:
+        """The transport to an executor, not open yet."""
         if config.transport == "ws":
             return open_websocket(config.url, config.headers)
         if config.transport == "http":

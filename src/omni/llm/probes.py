@@ -78,7 +78,7 @@ class Probes:
         if provider is None:
             return _seen(probe.target, Verdict.NO_ROUTE, "nothing is configured by this name")
         role, key = self._next_key(probe.target)
-        return await self._ask(probe, ping_url(provider), _headers(provider, key), role)
+        return await self._ask(probe, ping_url(provider), ping_headers(provider, key), role)
 
     def _next_key(self, cloud: str) -> tuple[KeyRole | None, str]:
         keys, turn = self._keys[cloud], self._turns[cloud]
@@ -131,7 +131,8 @@ def _keys(config: Config, cloud: str) -> list[tuple[KeyRole | None, str]]:
     return [(role, by_cloud[cloud]) for role, by_cloud in keys.items() if by_cloud.get(cloud)]
 
 
-def _headers(provider: Provider, key: str) -> dict[str, str]:
+def ping_headers(provider: Provider, key: str) -> dict[str, str]:
+    """What a ping carries to show a key; nothing without one."""
     if provider.kind == "anthropic":
         return {"anthropic-version": ANTHROPIC_VERSION} | ({"x-api-key": key} if key else {})
     return {"authorization": f"Bearer {key}"} if key else {}

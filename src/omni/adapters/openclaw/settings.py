@@ -83,7 +83,7 @@ def kept_token(environ: Mapping[str, str]) -> str:
     """The token in OpenClaw's own configuration on this machine; empty where there is none that can be read."""
     if token := environ.get("OPENCLAW_GATEWAY_TOKEN"):
         return token
-    found: Any = read_config(_config_path(environ))
+    found: Any = read_config(config_path(environ))
     for key in ("gateway", "auth", "token"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, str) else ""
@@ -110,7 +110,8 @@ def _relaxed(text: str) -> Any:
         return None
 
 
-def _config_path(environ: Mapping[str, str]) -> Path:
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Where OpenClaw keeps its configuration."""
     if path := environ.get("OPENCLAW_CONFIG_PATH"):
         return Path(path).expanduser()
     state = environ.get("OPENCLAW_STATE_DIR")

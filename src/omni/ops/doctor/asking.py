@@ -1,0 +1,61 @@
+"""One free question over HTTP: what came back, or why nothing did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+
+from omni.llm.fresh import Failure, ask, explain
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+
+class Answer(NamedTuple):
+    """Status, headers and body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None when it is none."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+
+    def member(self, name: str) -> Any:
+        """A member of the JSON object; None without one."""
+        found = self.json
+        return found.get(name) if isinstance(found, dict) else None
+
+
+def get(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> Answer | str:
+    """Ask once; a text says why there is no answer. Nothing is followed or repeated."""
+    return asyncio.run(_bounded(url, within_s, headers))
+
+
+async def _bounded(url: str, within_s: float, headers: Mapping[str, str] | None) -> Answer | str:
+    try:
+        async with asyncio.timeout(within_s):
+            return await _whole(url, headers)
+    except TimeoutError:
+        return f"no answer within {within_s:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        failure: Failure = explain(error)
+        return failure.detail
+
+
+async def _whole(url: str, headers: Mapping[str, str] | None) -> Answer:
+    body = bytearray()
+    async with ask("GET", url, headers=headers) as answer:
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                break
+        return Answer(answer.status_code, answer.headers, bytes(body))
