@@ -32,7 +32,6 @@ from omni.domain import intent
 from omni.domain.board import Fact
 from omni.domain.errors import OmniError
 from omni.domain.template import Template, compile_template
-from omni.domain.values import Millis
 from omni.domain.values import Millis, StartGuard
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -55,11 +54,7 @@ from omni.server.door import make_door
 from omni.server.labels import Names
 from omni.server.limits import PerMinute
 from omni.server.metrics import Metrics
-from omni.server.labels import Names
-from omni.server.metrics import Metrics
 from omni.server.model_port import LateModels
-from omni.server.readings import Sources
-from omni.server.tally import Tally
 from omni.server.readings import Sources
 from omni.server.tally import Tally
 from omni.server.tokens import TokenFile
