@@ -49,7 +49,7 @@ def test_a_call_over_several_hops_is_one_journey_from_its_first_hop_to_its_last(
     log.write("calls", 5_700, settled("a/1", "ok", 5_000))
     log.write("calls", 5_800, settled("d/1", "slow", 100))
     assert log.record.journeys(4_000) == [
-        Journey(4_900, 700, ok=True),
+        Journey(4_900, 700, ok=True, hops=2),
         Journey(5_010, 40, ok=True),
         Journey(5_700, 100, ok=False),
     ]

@@ -100,6 +100,7 @@ class Fault(StrEnum):
     rate_limit = "rate-limit"
     quota = "quota"
     kill = "kill"
+    soak = "soak"
     none = "none"
 
 
@@ -479,7 +480,9 @@ def backup(
 @app.command()
 def drill(
     ctx: typer.Context,
-    fault: Annotated[Fault, typer.Argument(help="What breaks; none ends a drill in the running daemon.")],
+    fault: Annotated[
+        Fault, typer.Argument(help="What breaks; soak: all of it by chance; none: end a drill in the running daemon.")
+    ],
     live: Annotated[
         bool, typer.Option("--live", help="In the daemon that runs, in place of one that is thrown away.")
     ] = False,
@@ -490,10 +493,19 @@ def drill(
         bool, typer.Option("--with-calls", help="With --live: make a model call of its own, which may cost something.")
     ] = False,
     sure: Annotated[bool, typer.Option("--yes", "-y", help="With --live: do not ask.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, max=1440, metavar="N", help="With soak: how long; 10 without it.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="S", help="With soak: draw the same faults as another soak did.")
+    ] = None,
 ) -> int:
     """Break something on purpose, and measure what that does to the work."""
     from omni.cli import drill as room
+    from omni.cli import soak
 
+    if soak.is_meant(str(fault), minutes, seed, others=live or with_calls or seconds is not None):
+        return soak.run(_context(ctx), minutes, seed)
     return room.run(_context(ctx), str(fault), live=live, seconds=seconds, with_calls=with_calls, sure=sure)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from omni.cli.context import Context, bracketed
@@ -56,13 +56,13 @@ def run(context: Context, fault: str, *, live: bool, seconds: float | None, with
 def _of_its_own(context: Context, fault: str, seconds: float | None) -> Coroutine[Any, Any, Report]:
     from omni.ops import drill
 
-    return drill.run(fault, _Progress(context), seconds=seconds)
+    return drill.run(fault, Progress(context), seconds=seconds)
 
 
 def _live(context: Context, fault: Fault, seconds: float | None, *, with_calls: bool) -> Coroutine[Any, Any, Report]:
     from omni.ops import live
 
-    return live.run(fault, _running(context), _Progress(context), seconds=seconds, with_calls=with_calls)
+    return live.run(fault, _running(context), Progress(context), seconds=seconds, with_calls=with_calls)
 
 
 def _end(context: Context) -> int:
@@ -104,7 +104,7 @@ def _confirm(context: Context, fault: Fault, *, sure: bool) -> None:
     )
 
 
-class _Progress:
+class Progress:
     """What is being done, on stderr, with the seconds since the beginning."""
 
     def __init__(self, context: Context) -> None:
@@ -141,10 +141,7 @@ def _say(context: Context, report: Report) -> int:
 
 
 def _lines(context: Context, report: Report) -> list[str]:
-    out, missed = context.out, sum(not figure.ok for figure in report.figures)
-    verdict = out.style(f"{missed} missed", "bad") if missed else out.style("all figures hold", "good")
     where = "in the daemon that runs" if report.live else "with a daemon of its own"
-    rows = [_row(context, figure) for figure in report.figures]
     tasks = report.tasks
     counted = (
         f"{tasks.submitted} handed in, {tasks.completed} completed, {tasks.failed} failed, {tasks.open} open, "
@@ -152,9 +149,9 @@ def _lines(context: Context, report: Report) -> list[str]:
     )
     settings = ", ".join(f"{name} {value:g}" for name, value in report.settings.items())
     return [
-        f"drill {report.fault}, {where}: {verdict}",
+        f"drill {report.fault}, {where}: {verdict_of(context, report.figures)}",
         "",
-        *table(("VERDICT", "MEASURED", "WANTED", "FIGURE"), rows),
+        *table(("VERDICT", "MEASURED", "WANTED", "FIGURE"), figure_rows(report.figures)),
         "",
         f"tasks     {counted}",
         f"settings  {settings}",
@@ -162,7 +159,18 @@ def _lines(context: Context, report: Report) -> list[str]:
     ]
 
 
-def _row(context: Context, figure: Figure) -> tuple[str, str, str, str]:
+def verdict_of(context: Context, figures: Sequence[Figure]) -> str:
+    """How many figures were missed, in a word and its colour."""
+    missed = sum(not figure.ok for figure in figures)
+    return context.out.style(f"{missed} missed", "bad") if missed else context.out.style("all figures hold", "good")
+
+
+def figure_rows(figures: Sequence[Figure]) -> list[tuple[str, str, str, str]]:
+    """One row a figure: verdict, measured, wanted, name."""
+    return [_row(figure) for figure in figures]
+
+
+def _row(figure: Figure) -> tuple[str, str, str, str]:
     unit = f" {figure.unit}" if figure.unit else ""
     measured = "never" if figure.measured is None else f"{figure.measured:g}{unit}"
     return "ok" if figure.ok else "MISSED", measured, f"{figure.rule} {figure.wanted:g}{unit}", figure.name

@@ -17,7 +17,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from omni.domain.errors import DaemonUnreachable, OmniError
+from omni.domain.errors import DaemonUnreachable, NotAuthorised, OmniError
 
 ANSWER_WITHIN_S = 10.0
 CALL_WITHIN_S = 30.0
@@ -59,7 +59,7 @@ class Load:
         """Hand in tasks and make calls until `end`."""
         self._running = [
             asyncio.create_task(self._hand_in(1 / tasks_per_s)),
-            asyncio.create_task(self._keep_calling(1 / calls_per_s)),
+            asyncio.create_task(self.keep_calling(1 / calls_per_s)),
         ]
 
     async def end(self) -> None:
@@ -102,11 +102,13 @@ class Load:
         return await self._api("GET", "/api/status")
 
     async def _api(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self._token}"}
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             answer = await self._client.request(method, self._url + path, json=body, headers=headers)
         except httpx.HTTPError as error:
-            raise DaemonUnreachable(f"no daemon answers at {self._url}: {error}", hint="omni status") from None
+            raise DaemonUnreachable(f"no daemon answers at {self._url}: {error}", hint="omni serve") from None
+        if answer.status_code == 401:
+            raise NotAuthorised(f"the daemon at {self._url} does not take this token", hint="omni token show")
         said = answer.json() if answer.headers.get("content-type") == "application/json" else {}
         if answer.status_code != 200:
             refusal = said.get("error") or {"message": f"the daemon answered HTTP {answer.status_code}"}
@@ -115,7 +117,8 @@ class Load:
 
     # --- what goes on by itself -----------------------------------------------------------------------------------
 
-    async def _keep_calling(self, every_s: float) -> None:
+    async def keep_calling(self, every_s: float) -> None:
+        """Make calls until cancelled, one at a time; each is put on `calls`."""
         async for _ in _ticks(every_s):
             self.calls.append(await self.call())
 

@@ -34,6 +34,7 @@ class Journey(NamedTuple):
     began: Millis
     took_ms: int
     ok: bool
+    hops: int = 1
 
 
 class History:
@@ -42,6 +43,10 @@ class History:
     def __init__(self) -> None:
         self.mark = ""
         self.ends: list[Any] = []
+        self.executor = ""
+        self.created_ms: Millis = 0
+        self.ended_ms: Millis = 0
+        self.held = False
         self.attempts = 0
         self.reserved = 0
 
@@ -94,8 +99,8 @@ class Record:
     def tasks(self) -> dict[str, History]:
         """Every task since `after`, by its id."""
         found: dict[str, History] = {}
-        for _, stream, _, event in self._reader.facts(self.after, (ev.TASK_PREFIX,)):
-            _note(found.setdefault(stream.removeprefix(ev.TASK_PREFIX), History()), event)
+        for _, stream, at, event in self._reader.facts(self.after, (ev.TASK_PREFIX,)):
+            _note(found.setdefault(stream.removeprefix(ev.TASK_PREFIX), History()), event, at)
         return found
 
     def journeys(self, began: Millis) -> list[Journey]:
@@ -111,20 +116,26 @@ class Record:
 def _journey(legs: list[tuple[Millis, ev.CallSettled]]) -> Journey:
     (first_at, first), (last_at, last) = legs[0], legs[-1]
     began = first_at - first.duration_ms
-    return Journey(began, last_at - began, last.verdict == "ok")
+    return Journey(began, last_at - began, last.verdict == "ok", len(legs))
 
 
-def _note(history: History, event: Any) -> None:
+def _note(history: History, event: Any, at: Millis) -> None:
     match event:
         case ev.TaskCreated():
             found = MARK.search(event.spec.description.encode())
             history.mark = found[0].decode() if found else ""
+            history.executor, history.created_ms = event.spec.executor or "", at
+        case ev.TaskHeld():
+            history.held = True
+        case ev.TaskRouted() | ev.TaskResolved():
+            history.held = False
         case ev.AttemptPlanned():
             history.attempts += 1
         case ev.CallReserved():
             history.reserved += 1
         case _ if isinstance(event, _ENDS):
             history.ends.append(event)
+            history.ended_ms, history.held = history.ended_ms or at, False
 
 
 def count(histories: Mapping[str, History], accepted: Collection[str], asked: Iterable[Asked] = ()) -> Tasks:
