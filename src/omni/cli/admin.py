@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -229,7 +231,12 @@ def completion(context: Context, shell: str) -> int:
     from omni.cli.app import run
 
     os.environ[COMPLETE_VARIABLE] = f"source_{shell}"  # the parser answers it instead of a command, and leaves
-    return run(context, [])
+    if not context.out.as_json:
+        return run(context, [])
+    with contextlib.redirect_stdout(io.StringIO()) as script, contextlib.suppress(SystemExit):
+        run(context, [])
+    context.out.document("completion", {"shell": shell, "script": script.getvalue()})
+    return OK
 
 
 def version(context: Context) -> int:
