@@ -84,4 +84,6 @@ class Tally:
     def _catch_up(self, until: int) -> None:
         """Read what was not handed over: an append whose outcome nobody knew has gone through after all."""
         if self._position < until:
-            self._counts.fold((stream, event, at) for _, stream, at, event in self._read(self._position, until))
+            missed = list(self._read(self._position, until))  # where that fails, the next append tries again
+            self._position = until
+            self._counts.fold((stream, event, at) for _, stream, at, event in missed)
