@@ -421,6 +421,7 @@ def config_schema(ctx: typer.Context) -> int:
 @app.command()
 def init(
     ctx: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write the configuration without asking.")] = False,
     openclaw: Annotated[bool, typer.Option("--openclaw", help="Register Omni with OpenClaw.")] = False,
     stdio: Annotated[
         bool, typer.Option("--stdio", help="Let OpenClaw start the bridge `omni mcp`, in place of HTTP with a token.")
@@ -428,10 +429,10 @@ def init(
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without this the command for it is printed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --apply: replace another entry of the name.")] = False,
 ) -> int:
-    """Make Omni known to the programs that shall hand it work."""
+    """Look around, write a first configuration, and print the lines that make Omni known to its clients."""
     from omni.cli import init as room
 
-    return room.run(_context(ctx), openclaw=openclaw, stdio=stdio, apply=apply, force=force)
+    return room.run(_context(ctx), yes=yes, openclaw=openclaw, stdio=stdio, apply=apply, force=force)
 
 
 @app.command()

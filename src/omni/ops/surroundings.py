@@ -46,6 +46,7 @@ OTHER_KEYS = (
 )  # fmt: skip
 KNOWN_KEYS = (*PRIMARY_KEYS.values(), *BACKUP_KEYS.values(), *PROXY_KEYS, *CLIPROXY_KEYS, *OTHER_KEYS)
 
+_REACHED = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what a server says that it binds
 _PLACES: dict[str, tuple[str, ...]] = {
     "claude": ("~/.local/bin/claude", "~/.claude/local/claude", "/opt/homebrew/bin/claude"),
     "tailscale": ("/Applications/Tailscale.app/Contents/MacOS/Tailscale", "/opt/homebrew/bin/tailscale"),
@@ -61,6 +62,26 @@ class Targets(Struct, frozen=True, kw_only=True):
     openclaw: str = "http://127.0.0.1:18789"
     within_s: float = 2.0
     places: dict[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: dict(_PLACES))
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Targets:
+        """The usual places, or those that the environment names: ours, Ollama's and OpenClaw's own variables."""
+        usual = cls()
+        return cls(
+            litellm=environ.get("LITELLM_URL") or usual.litellm,
+            ollama=_address(environ.get("OLLAMA_HOST", ""), 11434) or usual.ollama,
+            openclaw=_address(environ.get("OPENCLAW_GATEWAY_PORT", ""), 18789) or usual.openclaw,
+        )
+
+
+def _address(said: str, port: int) -> str:
+    """The URL that somebody means who says a port, a host, both, or all of it; empty for what is none of these."""
+    host, colon, number = said.removeprefix("http://").rstrip("/").rpartition(":")
+    if not colon:
+        host, number = ("", number) if number.isdigit() else (number, str(port))
+    if not said or not number.isdigit() or "/" in host:
+        return said.rstrip("/") if said.startswith("https://") else ""
+    return f"http://{_REACHED.get(host, host)}:{number}"
 
 
 class Program(Struct, frozen=True):
@@ -121,13 +142,16 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 def look(targets: Targets | None = None, environ: Mapping[str, str] = os.environ) -> Surroundings:
-    """Look at everything; takes about as long as the slowest look, at most a little more than `within_s`."""
+    """Look at everything; takes about as long as the slowest look, at most a little more than `within_s`.
+
+    `targets` None: the usual places, or those that the environment names.
+    """
     return asyncio.run(look_around(targets, environ))
 
 
 async def look_around(targets: Targets | None = None, environ: Mapping[str, str] = os.environ) -> Surroundings:
     """The same, for a caller with a loop of its own."""
-    targets = targets or Targets()
+    targets = targets or Targets.of(environ)
     looks: dict[str, Awaitable[Any]] = {
         "claude_code": find("claude", environ, targets),
         "openclaw": find("openclaw", environ, targets),
@@ -157,7 +181,7 @@ def language_in(environ: Mapping[str, str]) -> str:
 
 async def find(name: str, environ: Mapping[str, str], targets: Targets | None = None) -> Program:
     """One program by its name, and its version: from its package where it has one, else by `--version`."""
-    targets = targets or Targets()
+    targets = targets or Targets.of(environ)
     path, on_path = _located(name, environ, targets)
     if not path:
         return Program(name)

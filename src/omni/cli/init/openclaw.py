@@ -1,28 +1,20 @@
-"""`omni init`: makes Omni known to the programs that shall hand it work. Today: to OpenClaw."""
+"""`omni init --openclaw`: registers Omni with OpenClaw, or prints the command that does."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import subprocess
-import sys
 from typing import Any, Final
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
+from omni.cli.init.way import NAME, Way, way_of
 from omni.domain.errors import OmniError
 
-NAME: Final = "omni"  # what the server is called there; its tools are omni__create_task and so on
 OPENCLAW: Final = "openclaw"
 WITHIN_S = 120.0  # OpenClaw takes ten seconds to start on a small machine
 _WAY = ("url", "transport", "headers", "command", "args", "env", "cwd")  # of an entry: how the server is reached
-_TODAY = (
-    "omni init makes Omni known to a program that shall hand it work. So far there is one such program:",
-    "  omni init --openclaw            print the command that registers Omni with OpenClaw",
-    "  omni init --openclaw --apply    run it",
-    "  omni init --openclaw --stdio    the same through the bridge `omni mcp`, without a token in OpenClaw's files",
-)
 _NEXT = (
     ("omni serve", "runs the daemon, which has to be there when OpenClaw calls"),
     ("openclaw mcp reload", "lets a gateway that runs take it with its next turn"),
@@ -30,39 +22,33 @@ _NEXT = (
 )
 
 
-def run(context: Context, *, openclaw: bool, stdio: bool, apply: bool, force: bool) -> int:
+def run(context: Context, *, stdio: bool, apply: bool, force: bool) -> int:
     """Print a registration or make it. Raises BadUsage, ConfigError, OmniError."""
-    if not openclaw:
-        return _say_what_there_is(context, stdio=stdio, apply=apply, force=force)
     if force and not apply:
         raise BadUsage("--force goes with --apply", hint="omni init --openclaw --apply --force")
-    if apply:
-        return _apply(context, _entry(context, "" if stdio else _bearer(context), stdio=stdio), force=force)
-    return _print(context, _entry(context, f"Bearer {_token_of(context)}", stdio=stdio))
-
-
-def _say_what_there_is(context: Context, *, stdio: bool, apply: bool, force: bool) -> int:
-    if stdio or apply or force:
-        raise BadUsage("that needs a program to register with", hint="omni init --openclaw")
-    context.out.show("init", {"programs": [OPENCLAW]}, _TODAY)
-    return OK
+    way = way_of(context.loaded)
+    entry = entry_of(way, stdio=stdio)
+    if not apply:
+        return _print(context, way, entry)
+    if "headers" in entry:
+        entry |= {"headers": {"Authorization": _bearer(context)}}
+    return _apply(context, entry, force=force)
 
 
 # --- what is registered ---------------------------------------------------------------------------------------------
 
 
-def _entry(context: Context, authorization: str, *, stdio: bool) -> dict[str, Any]:
-    """Omni as an entry of OpenClaw's `mcp.servers`."""
+def entry_of(way: Way, *, stdio: bool = False) -> dict[str, Any]:
+    """Omni as an entry of OpenClaw's `mcp.servers`, the token left for a shell to put in."""
     if stdio:
-        command, *arguments = _omni()
-        return {"command": command, "args": [*arguments, "mcp", *_where(context)]}
-    from omni.config.settings import own_url
+        command, *arguments = way.bridge
+        return {"command": command, "args": arguments}
+    return {"url": way.http, "transport": "streamable-http", **way.headers}
 
-    url = f"{own_url(context.loaded.config.host, context.address[1])}/mcp"
-    entry: dict[str, Any] = {"url": url, "transport": "streamable-http"}
-    if context.loaded.config.auth == "none":
-        return entry
-    return {**entry, "headers": {"Authorization": authorization}}
+
+def line_of(way: Way, entry: dict[str, Any]) -> str:
+    """The command that registers an entry."""
+    return f"{OPENCLAW} mcp set {NAME} {way.in_shell(entry)}"
 
 
 def _bearer(context: Context) -> str:
@@ -70,32 +56,14 @@ def _bearer(context: Context) -> str:
     from omni.config import token_path
     from omni.server.tokens import read_token
 
-    return "" if context.loaded.config.auth == "none" else f"Bearer {read_token(token_path(context.data_dir))}"
-
-
-def _token_of(context: Context) -> str:
-    """What a shell puts the token of this very daemon in place of."""
-    return f"$({shlex.join([NAME, 'token', 'show', '--data-dir', str(context.data_dir)])})"
-
-
-def _omni() -> list[str]:
-    """How another program starts us, from whatever directory."""
-    found = shutil.which(NAME)
-    return [found] if found else [sys.executable, "-m", "omni.cli.main"]
-
-
-def _where(context: Context) -> list[str]:
-    host, port = context.address
-    words = ["--data-dir", str(context.data_dir), "--host", host, "--port", str(port)]
-    path = context.loaded.path
-    return [*words, "--config", str(path.absolute())] if path else words
+    return f"Bearer {read_token(token_path(context.data_dir))}"
 
 
 # --- printing -------------------------------------------------------------------------------------------------------
 
 
-def _print(context: Context, entry: dict[str, Any]) -> int:
-    line = _line(context, entry)
+def _print(context: Context, way: Way, entry: dict[str, Any]) -> int:
+    line = line_of(way, entry)
     context.out.show("init", {"program": OPENCLAW, "name": NAME, "entry": entry, "command": line}, [line])
     if context.out.as_json:
         return OK
@@ -104,21 +72,6 @@ def _print(context: Context, entry: dict[str, Any]) -> int:
     context.out.note("  next: run this line, or let omni init --openclaw --apply do it; then")
     _say_next(context)
     return OK
-
-
-def _line(context: Context, entry: dict[str, Any]) -> str:
-    """The command for a POSIX shell; a `$(…)` for the token is left for the shell to carry out."""
-    text = json.dumps(entry, ensure_ascii=False)
-    start = f"{OPENCLAW} mcp set {NAME}"
-    if "headers" not in entry:
-        return f"{start} {shlex.quote(text)}"
-    token = _token_of(context)
-    inside = _escaped(json.dumps(token, ensure_ascii=False)[1:-1])
-    return f'{start} "{_escaped(text).replace(inside, token)}"'
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in '\\"`$' else char for char in text)
 
 
 def _say_next(context: Context) -> None:
