@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from omni.domain.values import StartGuard
+
 OUTCOMES = {
     "attempt.succeeded": "won",
     "attempt.failed": "failed",
@@ -126,6 +128,10 @@ class Judge:
         self._touched: set[str] = set()
         self._suspended: dict[str, None] = {}
         self.calls: set[str] = set()  # to models, under way
+        self.guard = StartGuard(0)
+        self.begins_none = ""  # why nothing may be planned
+        self._starts: list[int] = []  # that no stop took back
+        self._looping = False  # by these it has to be paused
 
     def see(self, row: Any) -> None:
         assert row.position == self.position + 1, f"gap in the log before {row.position}"
@@ -136,10 +142,12 @@ class Judge:
         if row.stream.startswith("task-"):
             self._task(self.lives.setdefault(row.stream[5:], Life(row.stream[5:])), name, row)
         elif row.stream == "router":
+            self._dispatch(name, row)
             self._router(name, row.event)
 
     def at_rest(self) -> None:
         """Between commits, no task may stand where only Omni itself could move it on, and would not."""
+        assert not self._looping, f"it goes on after {len(self._starts)} starts"
         stuck = {i: self.lives[i].state for i in self._touched if self.lives[i].state in PASSING}
         self._touched.clear()
         assert not stuck, f"half a decision in the log: {stuck}"
@@ -152,6 +160,22 @@ class Judge:
 
     def running(self, executor: str) -> int:
         return sum(1 for life in self._open.values() if life.tries[-1].executor == executor)
+
+    def _dispatch(self, name: str, row: Any) -> None:
+        """Too many starts too close together, and no stop between them: a pause, which a word or time ends."""
+        if name == "router.started":
+            recent = [at for at in self._starts if abs(row.at_ms - at) < self.guard.within_ms]
+            self._starts = [*recent, row.at_ms]
+            self._looping, self.begins_none = 0 < self.guard.most < len(self._starts), ""
+        elif name == "router.dispatch_paused":
+            assert self._looping, f"paused after {len(self._starts)} starts"
+            assert row.event.starts == len(self._starts), f"{row.event.starts} starts, not {len(self._starts)}"
+            self._looping, self.begins_none = False, "paused"
+        elif name == "router.dispatch_resumed":
+            assert self.begins_none == "paused", "resumed, and not paused"
+            self.begins_none = ""
+        elif name == "router.stopped":
+            self._starts, self.begins_none = [], "stopped"
 
     def _router(self, name: str, event: Any) -> None:
         if name == "router.started":
@@ -171,6 +195,8 @@ class Judge:
             self._allowed = {e.name: e.max_concurrency for e in event.settings.executors}
             self.cloudless = {e.name for e in event.settings.executors if not e.needs_cloud}
             self.watched = event.settings.watched
+        elif name != "router.executor_noted":
+            return
         elif event.health.state == "ready":
             self.ready.add(event.executor)
         else:
@@ -286,6 +312,7 @@ class Judge:
         assert executor == life.route, f"{life.id}: planned on {executor}, routed to {life.route}"
         assert executor in self.ready, f"{life.id}: planned on {executor}, which is not ready"
         assert not life.suspended, f"{life.id}: planned although it is suspended"
+        assert not self.begins_none, f"{life.id}: planned while {self.begins_none}"
         if executor not in self.cloudless:
             assert self.mode != "BRAINSTEM", f"{life.id}: planned without a cloud"
             assert self.cleared or not self.watched, f"{life.id}: planned before the first probes"

@@ -15,7 +15,7 @@ from tests.sim.sky import NIGHT, TELLING
 from tests.sim.world import EXECUTORS, KINDS, World
 
 from omni.domain import commands as cmd
-from omni.domain.values import Decision, Mode, Result, RoutingSettings, TaskError, Telling
+from omni.domain.values import Decision, Mode, Result, RoutingSettings, StartGuard, TaskError, Telling
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
 
@@ -32,6 +32,7 @@ DiskFaults = st.sampled_from(["disk full", "lost commit", "kept commit"])
 Chat = st.sampled_from([None, "telegram:1", "telegram:2", "telegram:2"])
 HOUR_MS = 3_600_000
 WITHIN_MS = 600_000
+GUARD = StartGuard(2, 60_000)
 
 
 def without(name: str) -> RoutingSettings:
@@ -51,7 +52,7 @@ class Storm(RuleBasedStateMachine):
 
     @initialize(picks=Picks)
     def begin(self, picks: list[int]) -> None:
-        self.world = World(self.directory, telling=Telling(TELLING.sinks, NIGHT))
+        self.world = World(self.directory, telling=Telling(TELLING.sinks, NIGHT), guard=GUARD)
         self.world.everyone_ready()
         self.messages(picks)
 
@@ -231,6 +232,15 @@ class Storm(RuleBasedStateMachine):
         self.world.everyone_ready()
         if settle:
             self.world.settle(survivors)
+
+    @rule(pick=Pick)
+    def stop_in_good_order(self, pick: int) -> None:
+        self.world.stop(pick)
+        self.world.everyone_ready()
+
+    @rule()
+    def a_person_lets_it_go_on(self) -> None:
+        self.world.go_on()
 
     @rule(picks=Picks, survivors=Pick)
     def crash_amid_news(self, picks: list[int], survivors: int) -> None:

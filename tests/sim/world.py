@@ -36,7 +36,7 @@ from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, TaskSpec, Telling
+from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, StartGuard, TaskSpec, Telling
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -57,6 +57,7 @@ EXECUTORS = (
     ExecutorSpec("resumer", types=("research",), max_concurrency=1, on_crash="resume"),
     ExecutorSpec("dry", types=("dry",), max_concurrency=1, on_crash="retry", needs_cloud=False),
 )
+NO_GUARD = StartGuard(0)
 KINDS = ("general", "coding", "gpu", "research", "dry")
 SIZES = (256, 1, 2, 5)
 CALM_ROUNDS = 2_000
@@ -210,6 +211,7 @@ class World:
         armed: tuple[str, int] | None = None,
         watched: bool = False,
         telling: Telling = TELLING,
+        guard: StartGuard = NO_GUARD,
     ) -> None:
         self.directory = directory
         self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
@@ -225,6 +227,7 @@ class World:
         self.ledger = Ledger()
         self.client = Client()
         self.judge = Judge()
+        self.guard = self.judge.guard = guard
         self.mirror = Board()  # what the log alone says; read row by row as it grows
         self.streams: Counter[str] = Counter()
         self.requests: set[str] = set()  # that changed something, by the inputs in the log
@@ -242,6 +245,16 @@ class World:
         self.failpoints.disarm()
         self._die(survivors)
         self._try(self._boot)
+
+    def stop(self, pick: int) -> None:
+        """Somebody asks the daemon to stop, and it does after what it is told meanwhile; a new one starts."""
+        self._try(self.post.send, "router", "daemon", (cmd.DaemonDown("SIGTERM"),))
+        self.settle(pick)
+        self.crash()
+
+    def go_on(self) -> None:
+        """A person lets attempts begin again."""
+        self._try(self.post.send, "router", "gateway", (cmd.ResumeDispatch("owner"),))
 
     def close(self) -> None:
         self.store.close()
@@ -314,7 +327,7 @@ class World:
             self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, SETTINGS),))
         self.post.send("brainstem", "daemon", (up,))
         for name in ("gateway", "router", "pool"):
-            self.post.send(name, "daemon", (cmd.Boot(self.store.boot, self.settings),))
+            self.post.send(name, "daemon", (cmd.Boot(self.store.boot, self.settings, self.guard),))
 
     def _start(self, name: str) -> None:
         """Make the actor as its thread would; the turns are ours to give."""
