@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +124,19 @@ def test_a_disk_that_takes_no_log_stops_no_work(
     file._file = full
     Journal(file, Redactor()).deliver("gateway", [TASK])
     assert "cannot write the log" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("console", [False, True])
+def test_a_stderr_that_takes_nothing_either_stops_no_work(
+    tmp_path: Path, file: RotatingFile, monkeypatch: pytest.MonkeyPatch, console: bool
+) -> None:
+    logs.configure(file, "info", Redactor(), console=console)
+    file.close()
+    end, into = os.pipe()
+    os.close(end)
+    gone = open(into, "w", buffering=1, encoding="utf-8")  # noqa: SIM115, PTH123 - to be closed it has to be flushed
+    monkeypatch.setattr(sys, "stderr", gone)
+    structlog.get_logger().error("storage.failed", actor="router")
+    monkeypatch.undo()
+    with contextlib.suppress(BrokenPipeError):
+        gone.close()

@@ -6,6 +6,7 @@ Event names are `noun.past_participle`; fields are plain values. A task's end gi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -62,7 +63,7 @@ class RotatingFile:
                 self._size += len(data)
                 self._file.write(data)
         except (OSError, ValueError) as error:  # a disk that takes no log, or a closed file, must stop no work
-            sys.stderr.write(f"cannot write the log: {error}\n")
+            _say(f"cannot write the log: {error}\n")
 
     def close(self) -> None:
         """Write no more."""
@@ -107,8 +108,14 @@ class _Render:
         if self._console and LEVELS.get(event["level"], 40) >= LEVELS["warning"]:
             fields = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"event", "level", "at"})
             said = self._redact(f"{event['level']}: {event['event']} {fields}")
-            sys.stderr.write("".join(c if c.isprintable() else " " for c in said) + "\n")  # it may quote outsiders
+            _say("".join(c if c.isprintable() else " " for c in said) + "\n")  # it may quote outsiders
         return line
+
+
+def _say(text: str) -> None:
+    """Write to stderr, where that can be done: under a service manager it is a file, often on the same full disk."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
 
 
 class _Foreign(logging.Handler):
