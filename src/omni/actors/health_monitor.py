@@ -104,10 +104,11 @@ def _started(state: HealthState, watch: cmd.StartWatch, envelope: cmd.Envelope, 
     """Look at everything at once; what is known of what stays, stays."""
     known = state.health
     state.symptoms.keep_only(health.targets(watch.settings))
-    executor_watch.begin_anew(state.executors, watch.anew)
+    anew = executor_watch.begin_anew(state.executors, watch.anew)
     events = symptoms.start(known, watch.boot, watch.settings)
     targets = health.targets(watch.settings)
-    return Outcome(_recorded(events), rounds.begin(state.rounds, targets, watch.settings.thresholds, envelope.mono))
+    looks = rounds.begin(state.rounds, targets, watch.settings.thresholds, envelope.mono)
+    return Outcome(_recorded(events), [*anew, *looks])
 
 
 def _observed(state: HealthState, seen: cmd.Observed, envelope: cmd.Envelope, *, jumped: bool) -> Outcome:

@@ -29,6 +29,7 @@ FAILURES = 2  # consecutive, for one that was ready: a server that restarts with
 EVIDENCE_KEPT = 5
 PAUSE_TIMER = "pause:"  # before the executor's name
 LONGEST_PAUSE_MS = 691_200_000  # eight days: limits by the week are the longest that are known
+CONNECTING = ExecutorHealth("unknown", "it is connected anew: its configuration has changed")
 SAME_PAUSE_MS = 60_000  # tasks that ran side by side hear of one limit one after the other
 
 
@@ -75,11 +76,12 @@ def observe(executors: Executors, seen: cmd.ExecutorObserved, at: Millis) -> Out
     return Outcome([(ev.HEALTH_STREAM, changed)], [*told, Send(BRAINSTEM, cmd.NoteExecutor(seen.executor, health))])
 
 
-def begin_anew(executors: Executors, names: Iterable[str]) -> None:
+def begin_anew(executors: Executors, names: Iterable[str]) -> list[Send]:
     """These are connected anew: what is recorded of them stays, what was observed earns no patience any more."""
     for name in names:
         if watched := executors.get(name):
             executors[name] = Watched(watched.health, watched.since)
+    return [Send(GATEWAY, cmd.ExecutorStatus(name, CONNECTING)) for name in names]
 
 
 def pause(executors: Executors, said: cmd.ExecutorPaused, at: Millis) -> Outcome:

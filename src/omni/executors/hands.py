@@ -12,25 +12,27 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
 
-from omni.config import ExecutorConfig, RunbookCommand
+from omni.config import Config, ExecutorConfig, RunbookCommand
 from omni.domain import commands as cmd
 from omni.domain.errors import ConfigError, ExecutorUnavailable
-from omni.domain.template import Template, compile_template, values_for
+from omni.domain.template import values_for
 from omni.executors.bundled import RESUMING_ADAPTERS, completed
 from omni.executors.contract import Answer, Report, brief, failure
+from omni.executors.roster import Entry, Line, Roster, entries_of
 from omni.redact import Redactor
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
 
 if TYPE_CHECKING:
     from omni.executors.call import Order
-    from omni.executors.connection import Connection, Session
+    from omni.executors.connection import Session
     from omni.executors.memory import Memory
+    from omni.executors.plug import Plug
 
 log = structlog.get_logger()
 
@@ -52,15 +54,42 @@ ModelAccess: TypeAlias = Callable[[str, int, bool], tuple[str, str]]
 class _Running:
     """An attempt in these hands. `session` is there from the moment that its executor is connected.
 
-    `notes` is how many texts of the memory go along.
+    `line` is that of its executor when it began, whatever the configuration says by now. `notes` is how many texts of
+    the memory go along.
     """
 
     task: asyncio.Task[None]
+    line: Line | None
     key: str
     handle: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     session: Session | None = None
     notes: int = 0
+
+
+class Staff(NamedTuple):
+    """What a configuration wants of the hands: executors, and a memory where there is one."""
+
+    entries: dict[str, Entry]
+    memory: ExecutorConfig | None = None
+
+    @classmethod
+    def of(cls, config: Config, data_dir: Path) -> Staff:
+        """Raises ConfigError for arguments that are no template."""
+        executors = list(config.executors.values())
+        runbook, reachable = config.runbook_commands, config.models.reachable
+        return cls(_entries(executors, runbook, data_dir, models_reachable=reachable), config.memory)
+
+
+def _entries(
+    executors: Sequence[ExecutorConfig],
+    runbook: Mapping[str, RunbookCommand],
+    data_dir: Path,
+    *,
+    models_reachable: bool,
+) -> dict[str, Entry]:
+    used = [each for each in executors if each.enabled and each.transport != "null"]
+    return entries_of(completed(each, runbook, data_dir, models_reachable=models_reachable) for each in used)
 
 
 def no_models(task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
@@ -90,13 +119,9 @@ class Hands:
         memory: ExecutorConfig | None = None,
         models_reachable: bool = False,
     ) -> None:
-        used = [each for each in executors if each.enabled and each.transport != "null"]
-        self._configs = {
-            each.name: completed(each, runbook or {}, data_dir, models_reachable=models_reachable) for each in used
-        }
-        self._templates: dict[str, Template] = {
-            name: compile_template(each.arguments) for name, each in self._configs.items()
-        }
+        entries = _entries(executors, runbook or {}, data_dir, models_reachable=models_reachable)
+        self._roster = Roster(entries, self._observe)
+        self._expected: tuple[Staff, asyncio.Event] | None = None
         self._post = post
         self._clock = clock
         self._data_dir = data_dir
@@ -106,8 +131,8 @@ class Hands:
         self._owner = owner_id or owner_of(data_dir)
         self._memory_config = memory
         self._memory: Memory | None = None
-        self._connections: dict[str, Connection] = {}
-        self._keepers: set[asyncio.Task[None]] = set()
+        self._plug: Plug | None = None
+        self._keepers: set[asyncio.Task[None]] = set()  # of memories
         self._attempts: dict[_Key, _Running] = {}
         self._pauses: set[asyncio.Task[None]] = set()
         self._loaded = asyncio.Event()
@@ -123,6 +148,8 @@ class Hands:
         match message:
             case cmd.StartAttempt():
                 self._carry(message, message.route.executor, self._attempt(message))
+            case cmd.StaffChanged():
+                self._change_staff()
             case cmd.ReconcileAttempt():
                 self._carry(message, message.executor, self._reconcile(message))
             case cmd.CancelAttempt():
@@ -130,13 +157,24 @@ class Hands:
             case cmd.PauseAttempt():
                 self._pause(message)
 
+    def anew(self, staff: Staff) -> tuple[str, ...]:
+        """The executors among these that would be connected anew."""
+        return self._roster.anew(staff.entries)
+
+    def expect(self, staff: Staff) -> asyncio.Event:
+        """Change to these when the pool says so; set once that is done."""
+        done = asyncio.Event()
+        self._expected = (staff, done)
+        return done
+
     async def use_tool(self, executor: str, tool: str, arguments: Mapping[str, Any], within_s: float) -> Answer:
         """Call a tool of an executor that is not the one for tasks.
 
         Raises ExecutorUnavailable when it is not connected or has no such tool, TimeoutError, or what the call raises.
         """
         async with asyncio.timeout(within_s):
-            session = await self._connected(executor, within_s / 2)  # with all of it, nobody would hear why
+            line = self._roster.find(executor)
+            session = await self._connected(line, executor, within_s / 2)  # with all of it, nobody would hear why
             if session.broken:
                 raise ExecutorUnavailable(f"the connection to {executor} has just been lost", hint="omni status")
             if tool not in session.tools:
@@ -153,15 +191,14 @@ class Hands:
     async def stop(self) -> None:
         """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
         self._stopping = True
-        for connection in self._connections.values():
-            connection.stop()
+        keepers = self._roster.stop() | self._keepers
         if self._memory is not None:
             self._memory.stop()
         tasks = {each.task for each in self._attempts.values()} | self._pauses
         tasks |= {self._starter} if self._starter else set()
         for task in tasks:
             task.cancel()
-        waited = tasks | self._keepers
+        waited = tasks | keepers
         if waited:
             _, late = await asyncio.wait(waited, timeout=STOP_S)
             for task in late:
@@ -176,7 +213,7 @@ class Hands:
             await self._connect_all()
         except Exception as error:  # without this nobody would hear why no executor ever comes
             log.exception("executors.failed")
-            for name in self._configs:
+            for name in self._roster.names:
                 self._say(cmd.ExecutorObserved(name, ok=False, detail=f"Omni could not start its hands: {error!r}"))
 
     async def _connect_all(self) -> None:
@@ -186,23 +223,42 @@ class Hands:
         if swept:
             log.warning("children.swept", processes=swept)
         wiring = await asyncio.to_thread(_import_wiring)
-        plug = wiring.Plug(self._data_dir, self._owner, self._redactor)
-        for name, config in self._configs.items():
-            self._connections[name] = plug.connection(config, self._observe)
-            keeper = asyncio.create_task(self._connections[name].run(), name=f"executor {name}")
-            self._keepers.add(keeper)
-        if self._memory_config is not None:
-            self._memory = wiring.Memory(self._memory_config, plug, self._clock, self._redactor)
-            self._keepers.add(asyncio.create_task(self._memory.run(), name=f"memory {self._memory_config.name}"))
+        self._plug = wiring.Plug(self._data_dir, self._owner, self._redactor)
+        self._roster.connect(self._plug.connection)
+        self._begin_memory()
         self._loaded.set()
+
+    def _begin_memory(self) -> None:
+        if self._memory_config is None or self._plug is None:
+            return
+        from omni.executors.memory import Memory
+
+        self._memory = Memory(self._memory_config, self._plug, self._clock, self._redactor)
+        keeper = asyncio.create_task(self._memory.run(), name=f"memory {self._memory_config.name}")
+        self._keepers.add(keeper)
+        keeper.add_done_callback(self._keepers.discard)
+
+    def _change_staff(self) -> None:
+        """What was planned by the old configuration is with us by now: from here on there are other executors."""
+        if self._expected is None or self._stopping:
+            return
+        (staff, done), self._expected = self._expected, None
+        self._roster.change(staff.entries)
+        if staff.memory != self._memory_config:
+            if self._memory is not None:
+                self._memory.stop()
+            self._memory, self._memory_config = None, staff.memory
+            self._begin_memory()
+        done.set()
 
     def _observe(self, seen: cmd.ExecutorObserved) -> None:
         log.info("executor.connected" if seen.ok else "executor.lost", executor=seen.executor, detail=seen.detail)
         self._say(seen)
 
-    async def _session(self, name: str, stop: asyncio.Event, within_s: float) -> Session | None:
+    async def _session(self, running: _Running, name: str, within_s: float) -> Session | None:
         """The executor's session; None when the wish to stop came first."""
-        getting = asyncio.create_task(self._connected(name, within_s))
+        stop = running.stop
+        getting = asyncio.create_task(self._connected(running.line, name, within_s))
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({getting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -211,8 +267,8 @@ class Hands:
             getting.cancel()
             stopped.cancel()
 
-    async def _connected(self, name: str, within_s: float) -> Session:
-        if name not in self._configs:
+    async def _connected(self, line: Line | None, name: str, within_s: float) -> Session:
+        if line is None:
             raise ExecutorUnavailable(f"there is no executor {name!r} that can run", hint="omni config check")
         began = asyncio.get_running_loop().time()
         try:
@@ -220,7 +276,9 @@ class Hands:
         except TimeoutError:
             raise ExecutorUnavailable(f"{name} is still being started", hint="omni status") from None
         left_s = within_s - (asyncio.get_running_loop().time() - began)
-        return await self._connections[name].session(max(0.1, left_s))
+        if line.connection is None:  # let go before anything was loaded
+            raise ExecutorUnavailable(f"{name} has just been taken out of the configuration", hint="omni status")
+        return await line.connection.session(max(0.1, left_s))
 
     # --- attempts
 
@@ -230,11 +288,16 @@ class Hands:
             work.close()
             return
         task = asyncio.create_task(work, name=f"attempt {message.task_id}:{message.n} on {name}")
-        self._attempts[key] = _Running(task, message.key, message.handle)
+        line = self._roster.find(name)
+        if line is not None:
+            line.begin_attempt()
+        self._attempts[key] = _Running(task, line, message.key, message.handle)
         task.add_done_callback(lambda done: self._ended(key, done))
 
     def _ended(self, key: _Key, task: asyncio.Task[None]) -> None:
-        self._attempts.pop(key, None)
+        running = self._attempts.pop(key, None)
+        if running is not None and running.line is not None:
+            running.line.end_attempt()
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("attempt.crashed", task=key[0], attempt=key[1], error=repr(error))
@@ -269,42 +332,42 @@ class Hands:
 
     async def _attempt(self, message: cmd.StartAttempt) -> None:
         running = self._attempts[message.task_id, message.n]
-        name, stop = message.route.executor, running.stop
+        stop = running.stop
         began = asyncio.get_running_loop().time()
         try:
-            session = await self._session(name, stop, self._connect_s)
-            context = await self._recall(message, running) if session else ""
-            if session is None or stop.is_set():
+            session = await self._session(running, message.route.executor, self._connect_s)
+            line = running.line
+            context = await self._recall(message, running, line.entry) if session and line else ""
+            if session is None or line is None or stop.is_set():
                 self._say(cmd.ReportCancelled(message.task_id, message.n))
                 return
             running.session = session
-            arguments = self._arguments(message, context)
+            arguments = self._arguments(message, line.entry, context)
         except ExecutorUnavailable as error:
             self._say(failure(message.task_id, message.n, "unavailable", error.message, error.hint))
             return
         except ConfigError as error:
             self._say(failure(message.task_id, message.n, "bad_request", error.message, error.hint))
             return
-        await self._call(message, session, arguments, stop, began)
+        await self._call(message, running, line.config, session, arguments, began)
 
-    async def _recall(self, message: cmd.StartAttempt, running: _Running) -> str:
+    async def _recall(self, message: cmd.StartAttempt, running: _Running, entry: Entry) -> str:
         """What the memory knows about the task. A session that goes on was told already; a repair is Omni's own."""
-        name = message.route.executor
-        takes = "context" in self._templates[name].names or self._configs[name].adapter in NOTED_ADAPTERS
+        takes = "context" in entry.template.names or entry.config.adapter in NOTED_ADAPTERS
         if self._memory is None or not takes or message.resume or message.repair:
             return ""
         notes = await self._memory.search(message.task_id, message.description, running.stop)
         running.notes = notes.hits
         return notes.text
 
-    def _remember(self, message: cmd.StartAttempt, found: Report) -> None:
-        runbook = self._configs[message.route.executor].adapter == "runbook"
+    def _remember(self, message: cmd.StartAttempt, config: ExecutorConfig, found: Report) -> None:
+        runbook = config.adapter == "runbook"
         if self._memory is None or message.repair or runbook or not isinstance(found, cmd.ReportSucceeded):
             return
         self._memory.add(message.task_id, message.description, found.result.content)
 
-    def _arguments(self, message: cmd.StartAttempt, context: str) -> dict[str, Any]:
-        template = self._templates[message.route.executor]
+    def _arguments(self, message: cmd.StartAttempt, entry: Entry, context: str) -> dict[str, Any]:
+        template = entry.template
         if context and "context" not in template.names:
             message = msgspec.structs.replace(message, description=f"{context}\n\n{message.description}")
         access = self._model_access(message.task_id, message.n, message.repair)
@@ -314,28 +377,34 @@ class Hands:
         return filled
 
     async def _call(
-        self, message: cmd.StartAttempt, session: Session, arguments: dict[str, Any], stop: asyncio.Event, began: float
+        self,
+        message: cmd.StartAttempt,
+        running: _Running,
+        config: ExecutorConfig,
+        session: Session,
+        arguments: dict[str, Any],
+        began: float,
     ) -> None:
         from omni.executors.call import Call, Order
 
-        config = self._configs[message.route.executor]
         order = Order(
             message.task_id, message.n, arguments, message.key, message.handle,
             began + message.timeout_ms / 1000, message.idle_timeout_ms / 1000,
         )  # fmt: skip
-        on_sent, on_progress = self._starter_of(message, session), self._progress_of(message)
-        call = Call(config, session, order, stop, on_sent, on_progress, self._say)
+        on_sent, on_progress = self._starter_of(message, running, config, session), self._progress_of(message)
+        call = Call(config, session, order, running.stop, on_sent, on_progress, self._say)
         found = await call.run()
         if found is None and not self._stopping:
-            found = await self._unknown(config, order, session, stop, call.broke_by)
+            found = await self._unknown(config, order, session, running, call.broke_by)
         if found is not None:
             self._say(found)
-            self._remember(message, found)
+            self._remember(message, config, found)
 
-    def _starter_of(self, message: cmd.StartAttempt, session: Session) -> Any:
-        wire = session.wire
-        own = message.handle if self._configs[message.route.executor].adapter in RESUMING_ADAPTERS else ""
-        notes = self._attempts[message.task_id, message.n].notes
+    def _starter_of(
+        self, message: cmd.StartAttempt, running: _Running, config: ExecutorConfig, session: Session
+    ) -> Any:
+        wire, notes = session.wire, running.notes
+        own = message.handle if config.adapter in RESUMING_ADAPTERS else ""
         return lambda: self._say(cmd.ReportStarted(message.task_id, message.n, wire.pid, wire.started_ms, own, notes))
 
     def _progress_of(self, message: cmd.StartAttempt) -> Any:
@@ -351,7 +420,7 @@ class Hands:
     # --- attempts whose outcome is not known
 
     async def _unknown(
-        self, config: ExecutorConfig, order: Order, session: Session, stop: asyncio.Event, broke_by: str
+        self, config: ExecutorConfig, order: Order, session: Session, running: _Running, broke_by: str
     ) -> Report:
         """The connection died under a call: ask the server where it can be asked, else say that nobody knows."""
         from omni.executors.contract import LOOKUP_TOOL
@@ -363,31 +432,27 @@ class Hands:
         evidence = brief(f"the connection to {config.name} broke while it ran: {why}")
         if LOOKUP_TOOL not in session.tools:
             return cmd.ReportInterrupted(order.task_id, order.n, evidence)
-        return await self._inquire(config.name, order.task_id, order.n, order.handle, order.key, evidence, stop)
+        return await self._inquire(running, config.name, order.task_id, order.n, evidence)
 
     async def _reconcile(self, message: cmd.ReconcileAttempt) -> None:
-        stop = self._attempts[message.task_id, message.n].stop
+        running = self._attempts[message.task_id, message.n]
         evidence = f"Omni was restarted while {message.executor} ran it"
-        found = await self._inquire(
-            message.executor, message.task_id, message.n, message.handle, message.key, evidence, stop
-        )
-        self._say(found)
+        self._say(await self._inquire(running, message.executor, message.task_id, message.n, evidence))
 
-    async def _inquire(
-        self, name: str, task_id: str, n: int, handle: str, key: str, evidence: str, stop: asyncio.Event
-    ) -> Report:
+    async def _inquire(self, running: _Running, name: str, task_id: str, n: int, evidence: str) -> Report:
         from omni.executors.inquiry import inquire
 
+        line, stop = running.line, running.stop
         try:
-            session = await self._session(name, stop, self._connect_s * ASK_PATIENCE)
+            session = await self._session(running, name, self._connect_s * ASK_PATIENCE)
         except ExecutorUnavailable as error:
             # Called again, such an adapter asks by itself what became of it, before it does anything.
-            resumable = name in self._configs and self._configs[name].adapter in RESUMING_ADAPTERS
+            resumable = line is not None and line.config.adapter in RESUMING_ADAPTERS
             return cmd.ReportInterrupted(task_id, n, f"{evidence}; {error.message}", resumable=resumable)
-        if session is None:
+        if session is None or line is None:
             return cmd.ReportCancelled(task_id, n, confirmed=False)
-        self._attempts[task_id, n].session = session
-        return await inquire(self._configs[name], session, task_id, n, handle, key, evidence, stop)
+        running.session = session
+        return await inquire(line.config, session, task_id, n, running.handle, running.key, evidence, stop)
 
     def _say(self, message: Any) -> None:
         """Report without the secrets that an executor let slip: what is posted here reaches the log."""
