@@ -1,7 +1,8 @@
 """What each recorded event adds to the figures: a table from the kinds of events to small functions.
 
 What an event does not say itself (whose task, which channel) is kept from an earlier one: of tasks that have not ended
-and calls that are not settled, and of nothing else.
+and calls that are not settled, and of nothing else. Every event of every task passes here in the writer's thread, so an
+event touches one number where it can, and what follows from others is added up by the scrape.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from omni.domain.board import Board
 from omni.domain.task import Task
 from omni.domain.values import Millis, Usage
 from omni.domain.verdict import Verdict
+from omni.eventlog.store import Entry
 from omni.server.labels import NONE, Names, known
 
 VERDICTS = frozenset(each.value for each in Verdict)
@@ -24,201 +26,244 @@ QUICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 CALL_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 START_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 TASK_S = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0)
-
+MS = 1000
 
 Labels: TypeAlias = tuple[str, ...]
-_ID_STARTS = len(ev.TASK_PREFIX)
 
 
 class Buckets:
-    """One histogram: how many observations fell under each bound, in seconds, and their sum."""
+    """One histogram: how many observations lie under each bound, and their sum. `unit` of them make a second."""
 
-    __slots__ = ("bounds", "counts", "total_s")
+    __slots__ = ("_limits", "bounds", "counts", "total", "unit")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], unit: int = MS) -> None:
         self.bounds = bounds
+        self.unit = unit
+        self._limits = [each * unit for each in bounds]
         self.counts = [0] * (len(bounds) + 1)
-        self.total_s = 0.0
+        self.total = 0.0
 
-    def observe(self, seconds: float) -> None:
+    def observe(self, value: float) -> None:
         """One more; a clock that was set back in between counts as no time at all."""
-        seconds = max(0.0, seconds)
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total_s += seconds
+        if value < 0:  # noqa: PLR1730 - a call to max() costs as much as all the rest
+            value = 0
+        self.counts[bisect_left(self._limits, value)] += 1
+        self.total += value
 
-    def copy(self) -> Buckets:
-        """The same figures, which no later observation changes."""
-        other = Buckets(self.bounds)
-        other.counts, other.total_s = list(self.counts), self.total_s
-        return other
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+    @property
+    def total_s(self) -> float:
+        """Their sum in seconds."""
+        return self.total / self.unit
+
+    def plus(self, other: Buckets | None = None) -> Buckets:
+        """Both together, as a copy that no later observation changes."""
+        both = Buckets(self.bounds, self.unit)
+        both.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)] if other else list(self.counts)
+        both.total = self.total + (other.total if other else 0)
+        return both
+
+
+class Lane:
+    """Attempts at one executor; `ended` by outcome."""
+
+    __slots__ = ("ended", "executor", "started", "waited")
+
+    def __init__(self, executor: str) -> None:
+        self.executor = executor
+        self.waited = Buckets(TASK_S)
+        self.started = Buckets(START_S)
+        self.ended = {outcome: Buckets(TASK_S) for outcome in ATTEMPT_OUTCOMES.values()}
+
+
+class Way:
+    """Tasks of one type that went to one executor; `ended` by outcome."""
+
+    __slots__ = ("ended", "kind", "lane", "routed")
+
+    def __init__(self, kind: str, lane: Lane) -> None:
+        self.kind = kind
+        self.lane = lane
+        self.routed = 0
+        self.ended = {outcome: Buckets(TASK_S) for outcome in TASK_OUTCOMES.values()}
 
 
 class _Open:
-    """What later events of a task that has not ended will want to know."""
+    """What later events of a task that has not ended will want to know; `planned_at` while an attempt is open."""
 
-    __slots__ = ("created_at", "executor", "kind", "planned", "planned_at", "tried")
+    __slots__ = ("created_at", "lane", "planned_at", "tried", "way")
 
-    def __init__(self, created_at: Millis, kind: str = "", executor: str = "", *, tried: bool = False) -> None:
+    def __init__(self, created_at: Millis, way: Way) -> None:
         self.created_at = created_at
-        self.kind = kind
-        self.executor = executor
+        self.way = way
+        self.lane = way.lane
         self.planned_at: Millis | None = None
-        self.planned = ""  # the executor of the attempt under way
-        self.tried = tried
+        self.tried = False
 
 
 class Counts:
-    """All that was counted, by metric and labels. Not safe on several threads."""
+    """All that was counted. Not safe on several threads."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self.events: Counter[type[Any]] = Counter()
+        self.lanes: dict[str, Lane] = {}
+        self.ways: dict[tuple[str, str], Way] = {}
         self.counters: dict[str, dict[Labels, float]] = {}
         self.histograms: dict[str, dict[Labels, Buckets]] = {}
-        self.tasks: dict[str, _Open] = {}
+        self.tasks: dict[str, _Open] = {}  # by stream
         self.calls: dict[str, Labels] = {}
+        self.nowhere = self.way("", "")
 
-    def fold(self, facts: Iterable[tuple[str, Any, Millis]]) -> None:
-        """Count recorded events: stream, event and time of each."""
-        counts, handlers = self.events, _HANDLERS
-        for stream, event, at in facts:
-            kind = type(event)
-            counts[kind] += 1
-            handle = handlers.get(kind)
-            if handle is not None:
-                handle(self, stream[_ID_STARTS:], event, at)
+    def fold(self, entries: Iterable[Entry]) -> None:
+        """Count what was appended."""
+        for entry in entries:
+            self.one(entry.stream, entry.event, entry.at_ms)
+
+    def one(self, stream: str, event: Any, at: Millis) -> None:
+        """Count one recorded event."""
+        kind = type(event)
+        self.events[kind] += 1
+        handle = _HANDLERS.get(kind)
+        if handle is not None:
+            handle(self, stream, event, at)
 
     def begin(self, board: Board) -> None:
         """Know the tasks and calls that are open on a board."""
         for task in board.tasks.values():
             if not task.ended:
-                self.tasks.setdefault(task.id, self._opened(task))
+                self.tasks.setdefault(task.stream, self._opened(task))
         for each in board.ledger.open.values():
             self.calls.setdefault(each.call, self.where(each.tier, each.channel, each.model))
+
+    def way(self, kind: str, executor: str) -> Way:
+        """The figures of a type at an executor; names that nobody knows share theirs."""
+        found = self.ways.get((kind, executor))
+        if found is None:
+            lane, kind = self.lane(executor), known(kind, self.names.types)
+            found = self.ways.setdefault((kind, lane.executor), Way(kind, lane))
+        return found
+
+    def lane(self, executor: str) -> Lane:
+        """The figures of an executor."""
+        found = self.lanes.get(executor)
+        if found is None:
+            name = known(executor, self.names.executors)
+            found = self.lanes.setdefault(name, Lane(name))
+        return found
 
     def count(self, name: str, labels: Labels, by: float = 1) -> None:
         """Add to a counter."""
         counter = self.counters.setdefault(name, {})
         counter[labels] = counter.get(labels, 0) + by
 
-    def observe(self, name: str, bounds: Sequence[float], labels: Labels, ms: int) -> None:
-        """Add to a histogram."""
+    def observe(self, name: str, labels: Labels, ms: int) -> None:
+        """Add to a histogram of model calls."""
         family = self.histograms.setdefault(name, {})
-        buckets = family.get(labels)
-        if buckets is None:
-            family[labels] = buckets = Buckets(bounds)
-        buckets.observe(ms / 1000)
+        if labels not in family:
+            family[labels] = Buckets(CALL_S)
+        family[labels].observe(ms)
 
     def where(self, tier: str, channel: str, model: str) -> Labels:
         """The labels of a model call."""
         names = self.names
         return known(tier, names.tiers), known(channel, names.channels), known(model, names.models)
 
-    def open_task(self, task_id: str, at: Millis) -> _Open:
-        """What is known of a task that has not ended."""
-        found = self.tasks.get(task_id)
-        if found is None:
-            self.tasks[task_id] = found = _Open(at)
-        return found
-
     def _opened(self, task: Task) -> _Open:
-        names = self.names
-        executor = known(task.route.executor, names.executors) if task.route else ""
-        found = _Open(task.created_at, known(task.kind, names.types), executor, tried=bool(task.attempts))
+        found = _Open(task.created_at, self.way(task.kind, task.route.executor if task.route else ""))
+        found.tried = bool(task.attempts)
         if attempt := task.open_attempt:
-            found.planned, found.planned_at = known(attempt.route.executor, names.executors), attempt.planned_at
+            found.lane, found.planned_at = self.lane(attempt.route.executor), attempt.planned_at
         return found
 
 
-# --- tasks ----------------------------------------------------------------------------------------------------
+# --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def _created(books: Counts, task_id: str, event: ev.TaskCreated, at: Millis) -> None:
-    books.tasks[task_id] = _Open(at)
-    books.count("omni_tasks_created_total", ())
+def _created(counts: Counts, stream: str, event: ev.TaskCreated, at: Millis) -> None:
+    counts.tasks[stream] = _Open(at, counts.nowhere)
 
 
-def _routed(books: Counts, task_id: str, event: ev.TaskRouted, at: Millis) -> None:
-    task = books.open_task(task_id, at)
-    task.kind = known(event.kind, books.names.types)
-    task.executor = known(event.route.executor, books.names.executors) if event.route else NONE
-    books.count("omni_tasks_routed_total", (task.kind, task.executor))
-
-
-def _held(books: Counts, task_id: str, event: ev.TaskHeld, at: Millis) -> None:
-    books.count("omni_tasks_held_total", (event.held.kind,))
-
-
-def _ended(books: Counts, task_id: str, event: ev.TaskCompleted | ev.TaskFailed | ev.TaskCancelled, at: Millis) -> None:
-    task = books.tasks.pop(task_id, None)
+def _routed(counts: Counts, stream: str, event: ev.TaskRouted, at: Millis) -> None:
+    task = counts.tasks.get(stream)
     if task is None:
-        return  # never: a task ends once, and `begin` knows those of earlier daemons
-    executor, outcome = task.executor or NONE, _OUTCOMES[type(event)]
-    books.count("omni_tasks_ended_total", (task.kind or NONE, executor, outcome))
-    books.observe("omni_task_duration_seconds", TASK_S, (executor, outcome), at - task.created_at)
+        return  # never: a task is created first, and `begin` knows those of earlier daemons
+    task.way = way = counts.way(event.kind, event.route.executor if event.route else "")
+    way.routed += 1
 
 
-# --- attempts -------------------------------------------------------------------------------------------------
+def _held(counts: Counts, stream: str, event: ev.TaskHeld, at: Millis) -> None:
+    counts.count("omni_tasks_held_total", (event.held.kind,))
 
 
-def _planned(books: Counts, task_id: str, event: ev.AttemptPlanned, at: Millis) -> None:
-    task = books.open_task(task_id, at)
-    task.executor = task.planned = known(event.route.executor, books.names.executors)
+def _ended(counts: Counts, stream: str, event: Any, at: Millis) -> None:
+    task = counts.tasks.pop(stream, None)
+    if task is not None:
+        task.way.ended[TASK_OUTCOMES[type(event)]].observe(at - task.created_at)
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
+
+
+def _planned(counts: Counts, stream: str, event: ev.AttemptPlanned, at: Millis) -> None:
+    task = counts.tasks.get(stream)
+    if task is None:
+        return
+    task.lane = lane = counts.lane(event.route.executor)
     task.planned_at = at
     if not task.tried:
         task.tried = True
-        books.observe("omni_task_queue_wait_seconds", TASK_S, (task.executor,), at - task.created_at)
+        lane.waited.observe(at - task.created_at)
 
 
-def _started(books: Counts, task_id: str, event: ev.AttemptStarted, at: Millis) -> None:
-    task = books.tasks.get(task_id)
+def _started(counts: Counts, stream: str, event: ev.AttemptStarted, at: Millis) -> None:
+    task = counts.tasks.get(stream)
     if task is not None and task.planned_at is not None:
-        books.observe("omni_attempt_start_seconds", START_S, (task.planned,), at - task.planned_at)
+        task.lane.started.observe(at - task.planned_at)
 
 
-def _tried(books: Counts, task_id: str, event: Any, at: Millis) -> None:
-    task = books.tasks.get(task_id)
+def _tried(counts: Counts, stream: str, event: Any, at: Millis) -> None:
+    task = counts.tasks.get(stream)
     if task is None or task.planned_at is None:
         return  # it had ended already: what really finished wins in the record, and is one attempt all the same
-    labels = task.planned, _OUTCOMES[type(event)]
-    books.count("omni_attempts_ended_total", labels)
-    books.observe("omni_attempt_duration_seconds", TASK_S, labels, at - task.planned_at)
+    task.lane.ended[ATTEMPT_OUTCOMES[type(event)]].observe(at - task.planned_at)
     task.planned_at = None
 
 
-# --- model calls ----------------------------------------------------------------------------------------------
+# --- model calls and the mode -----------------------------------------------------------------------------------------
 
 
-def _reserved(books: Counts, _: str, event: ev.CallReserved, at: Millis) -> None:
-    books.calls[event.call] = books.where(event.tier, event.channel, event.model)
+def _reserved(counts: Counts, _: str, event: ev.CallReserved, at: Millis) -> None:
+    counts.calls[event.call] = counts.where(event.tier, event.channel, event.model)
 
 
-def _settled(books: Counts, _: str, event: ev.CallSettled, at: Millis) -> None:
-    where = books.calls.pop(event.call, None)
+def _settled(counts: Counts, _: str, event: ev.CallSettled, at: Millis) -> None:
+    where = counts.calls.pop(event.call, None)
     if where is None:
         return  # of a call that was settled already: the log may hold that twice, a bill does not
     _, channel, model = where
     verdict = known(event.verdict, VERDICTS)
-    books.count("omni_model_calls_total", (*where, verdict))
-    books.observe("omni_model_call_duration_seconds", CALL_S, (channel, verdict), event.duration_ms)
+    counts.count("omni_model_calls_total", (*where, verdict))
+    counts.observe("omni_model_call_duration_seconds", (channel, verdict), event.duration_ms)
     if event.first_byte_ms is not None:
-        books.observe("omni_model_call_first_byte_seconds", CALL_S, (channel,), event.first_byte_ms)
+        counts.observe("omni_model_call_first_byte_seconds", (channel,), event.first_byte_ms)
     for kind, usd in _money(event):
-        books.count("omni_model_cost_usd_total", (*where, kind), usd)
+        counts.count("omni_model_cost_usd_total", (*where, kind), usd)
     for direction, tokens in _tokens(event.usage):
-        books.count("omni_model_tokens_total", (channel, model, direction), tokens)
+        counts.count("omni_model_tokens_total", (channel, model, direction), tokens)
 
 
-def _refused(books: Counts, _: str, event: ev.CallRefused, at: Millis) -> None:
-    books.count("omni_model_calls_refused_total", (known(event.cap, books.names.caps),))
+def _refused(counts: Counts, _: str, event: ev.CallRefused, at: Millis) -> None:
+    counts.count("omni_model_calls_refused_total", (known(event.cap, counts.names.caps),))
 
 
-# --- the mode -------------------------------------------------------------------------------------------------
-
-
-def _mode(books: Counts, _: str, event: ev.ModeChanged, at: Millis) -> None:
+def _mode(counts: Counts, _: str, event: ev.ModeChanged, at: Millis) -> None:
     if event.before != event.after:
-        books.count("omni_mode_changes_total", (event.before, event.after, event.cause or NONE))
+        counts.count("omni_mode_changes_total", (event.before, event.after, event.cause or NONE))
 
 
 def _money(event: ev.CallSettled) -> Iterator[tuple[str, float]]:
@@ -235,10 +280,12 @@ def _tokens(usage: Usage | None) -> Iterator[tuple[str, int]]:
         yield "cache_write", usage.cache_write_tokens
 
 
-_OUTCOMES: dict[type[Any], str] = {
+TASK_OUTCOMES: dict[type[Any], str] = {
     ev.TaskCompleted: "completed",
     ev.TaskFailed: "failed",
     ev.TaskCancelled: "cancelled",
+}
+ATTEMPT_OUTCOMES: dict[type[Any], str] = {
     ev.AttemptSucceeded: "succeeded",
     ev.AttemptFailed: "failed",
     ev.AttemptInterrupted: "interrupted",
@@ -248,15 +295,10 @@ _HANDLERS: dict[type[Any], Callable[[Counts, str, Any, Millis], None]] = {
     ev.TaskCreated: _created,
     ev.TaskRouted: _routed,
     ev.TaskHeld: _held,
-    ev.TaskCompleted: _ended,
-    ev.TaskFailed: _ended,
-    ev.TaskCancelled: _ended,
+    **dict.fromkeys(TASK_OUTCOMES, _ended),
     ev.AttemptPlanned: _planned,
     ev.AttemptStarted: _started,
-    ev.AttemptSucceeded: _tried,
-    ev.AttemptFailed: _tried,
-    ev.AttemptInterrupted: _tried,
-    ev.AttemptCancelled: _tried,
+    **dict.fromkeys(ATTEMPT_OUTCOMES, _tried),
     ev.CallReserved: _reserved,
     ev.CallSettled: _settled,
     ev.CallRefused: _refused,

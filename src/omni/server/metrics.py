@@ -75,10 +75,8 @@ class Metrics:
         samples = gathered(self._read(status))
         samples["omni_status_answered"] = [((), status is not None)]
         samples["omni_log_position"] = [((), counted.position)]
-        samples["omni_events_recorded_total"] = [((name,), count) for name, count in counted.events.items()]
         for name, each in counted.counters.items():
             samples[name] = list(each.items())
-        samples.setdefault("omni_tasks_created_total", [((), 0)])
         return samples
 
     def _read(self, status: SystemReport | None) -> Iterator[Any]:

@@ -7,7 +7,8 @@ actor. Counts begin at 0 with each start of the daemon, as Prometheus expects of
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -22,15 +23,16 @@ from omni.server.labels import Names
 log = structlog.get_logger()
 
 Read: TypeAlias = Callable[[int, int], Iterable[Fact]]  # what the log holds after one position and up to another
+Counters: TypeAlias = dict[str, dict[Labels, float]]
+Histograms: TypeAlias = dict[str, dict[Labels, Buckets]]
 
 
 class Counted(msgspec.Struct, frozen=True):
     """Everything as of one position: counters and histograms by metric and labels."""
 
     position: int
-    events: dict[str, int]
-    counters: dict[str, dict[Labels, float]]
-    histograms: dict[str, dict[Labels, Buckets]]
+    counters: Counters
+    histograms: Histograms
 
 
 class Tally:
@@ -41,7 +43,7 @@ class Tally:
         self._read = read
         self._lock = threading.Lock()
         self._counts = Counts(names)
-        self._append, self._commit = Buckets(QUICK_S), Buckets(QUICK_S)
+        self._append, self._commit = Buckets(QUICK_S, 1), Buckets(QUICK_S, 1)
 
     @property
     def names(self) -> Names:
@@ -66,24 +68,70 @@ class Tally:
                 self._commit.observe(commit_s)
                 self._catch_up(position - len(entries))
                 self._position = position
-                self._counts.fold((each.stream, each.event, each.at_ms) for each in entries)
+                self._counts.fold(entries)
         except Exception:  # figures must stop no work
             log.exception("metrics.failed", position=position)
 
     def counted(self) -> Counted:
         """All figures, as of one position."""
         with self._lock:
-            known = self._counts
-            histograms = {name: {k: b.copy() for k, b in each.items()} for name, each in known.histograms.items()}
-            histograms["omni_log_append_seconds"] = {(): self._append.copy()}
-            histograms["omni_log_commit_seconds"] = {(): self._commit.copy()}
-            events = {ev.type_of(kind): n for kind, n in known.events.items()}
-            counters = {name: dict(each) for name, each in known.counters.items()}
-            return Counted(self._position, events, counters, histograms)
+            counts = self._counts
+            histograms = {**_kept(counts), **_of_tasks(counts)}
+            histograms["omni_log_append_seconds"] = {(): self._append.plus()}
+            histograms["omni_log_commit_seconds"] = {(): self._commit.plus()}
+            return Counted(self._position, _counters(counts), histograms)
 
     def _catch_up(self, until: int) -> None:
         """Read what was not handed over: an append whose outcome nobody knew has gone through after all."""
         if self._position < until:
             missed = list(self._read(self._position, until))  # where that fails, the next append tries again
             self._position = until
-            self._counts.fold((stream, event, at) for _, stream, at, event in missed)
+            for _, stream, at, event in missed:
+                self._counts.one(stream, event, at)
+
+
+def _counters(counts: Counts) -> Counters:
+    """All counters; those of tasks and attempts are added up from their histograms."""
+    return {
+        **{name: dict(each) for name, each in counts.counters.items()},
+        "omni_events_recorded_total": {(ev.type_of(kind),): n for kind, n in counts.events.items()},
+        "omni_tasks_created_total": {(): counts.events[ev.TaskCreated]},
+        "omni_tasks_routed_total": {
+            (way.kind, way.lane.executor): way.routed for way in counts.ways.values() if way.routed
+        },
+        "omni_tasks_ended_total": dict(_ends(counts)),
+        "omni_attempts_ended_total": {
+            (lane.executor, outcome): each.count
+            for lane in counts.lanes.values()
+            for outcome, each in lane.ended.items()
+            if each.count
+        },
+    }
+
+
+def _ends(counts: Counts) -> Iterator[tuple[Labels, float]]:
+    for way in counts.ways.values():
+        for outcome, each in way.ended.items():
+            if each.count:
+                yield (way.kind, way.lane.executor, outcome), each.count
+
+
+def _kept(counts: Counts) -> Histograms:
+    return {
+        name: {labels: each.plus() for labels, each in family.items()} for name, family in counts.histograms.items()
+    }
+
+
+def _of_tasks(counts: Counts) -> Histograms:
+    found: Histograms = defaultdict(dict)
+    for way in counts.ways.values():
+        for outcome, each in way.ended.items():
+            labels = way.lane.executor, outcome
+            durations = found["omni_task_duration_seconds"]
+            durations[labels] = each.plus(durations.get(labels))
+    for lane in counts.lanes.values():
+        found["omni_task_queue_wait_seconds"][lane.executor,] = lane.waited.plus()
+        found["omni_attempt_start_seconds"][lane.executor,] = lane.started.plus()
+        for outcome, each in lane.ended.items():
+            found["omni_attempt_duration_seconds"][lane.executor, outcome] = each.plus()
+    return {name: {k: b for k, b in family.items() if b.count} for name, family in found.items()}
