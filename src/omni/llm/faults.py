@@ -45,14 +45,17 @@ class Faults:
     """
 
     def __init__(self, paths: Paths, clock: Clock, post: Post | None = None) -> None:
-        first = next((tier.name for tier in paths.tiers if tier.runs_tasks), None)
+        self.go_by(paths)
         self.active: Drill | None = None
         self.sever: Callable[[UpstreamFailed], None] = lambda _: None
-        self._first_tier = first
         self._clock = clock
         self._post = post
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
+
+    def go_by(self, paths: Paths) -> None:
+        """The ways that calls go from now on."""
+        self._first_tier = next((tier.name for tier in paths.tiers if tier.runs_tasks), None)
 
     def inject(self, fault: Fault, seconds: float) -> Drill:
         """Begin a fault, in place of any other; it ends after `seconds`, kept within bounds."""

@@ -45,14 +45,18 @@ class LocalModel:
     def __init__(
         self, config: BrainstemConfig, post: Post, *, wake_s: float = WAKE_S, sleep_s: float = SLEEP_S
     ) -> None:
-        self._base = config.api_base.rstrip("/").removesuffix("/v1")
-        self._where = urlsplit(self._base).netloc.rpartition("@")[2]
-        self._model = config.model
+        self.go_by(config)
         self._post = post
         self._wake_s = wake_s
         self._sleep_s = sleep_s
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+
+    def go_by(self, config: BrainstemConfig) -> None:
+        """Which model where, from the next request on; one that is in memory by then leaves it by its keep-alive."""
+        self._base = config.api_base.rstrip("/").removesuffix("/v1")
+        self._where = urlsplit(self._base).netloc.rpartition("@")[2]
+        self._model = config.model
 
     def receive(self, message: WakeLocal | SleepLocal) -> None:
         """Do this and no longer what was asked before. Runs on the loop and returns at once."""

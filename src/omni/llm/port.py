@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -68,9 +68,8 @@ class ModelPort:
         ids: Ids,
         faults: Faults | None = None,
     ) -> None:
-        look = look_at(settings.proxy, settings.look_within_s)
+        channels, look = _ways(settings, channels, faults)
         if faults:
-            channels, look = faults.over_channels(channels), faults.over_look(look, settings.look_within_s)
             faults.sever = self.sever
         watch = ProxyWatch(
             look,
@@ -83,7 +82,10 @@ class ModelPort:
         self._keys = keys
         self._ids = ids
         self._open: set[Journey] = set()
+        self._counting: set[asyncio.Event] = set()  # each is set when a count is over
+        self._leaving: list[tuple[set[Journey], asyncio.Event]] = []
         self._all_over = asyncio.Event()
+        self._faults = faults
 
     # --- what comes by post ---------------------------------------------------------------------------------------
 
@@ -95,6 +97,26 @@ class ModelPort:
         self._means.health = message
         if any(each.kind == PROXY and each.state == "down" for each in message.components):
             self._means.watch.cut(UpstreamFailed(Verdict.HUNG, "the proxy is down"), evidence=False)
+
+    def change(
+        self, settings: PortSettings, channels: Opens, kinds: Mapping[str, str]
+    ) -> Coroutine[Any, Any, None]:
+        """Go by these from the next hop on; what is returned ends when nothing is open that began before."""
+        means, before = self._means, set(self._open)
+        means.channels, look = _ways(settings, channels, self._faults)
+        means.paths = settings.paths
+        means.prices.go_by(kinds)
+        means.watch.look_by(look)
+        over = asyncio.Event()
+        self._leaving.append((before, over))
+        self._settle_leaving()
+        return _all_of([over, *self._counting])
+
+    def _settle_leaving(self) -> None:
+        for journeys, over in self._leaving:
+            if not journeys & self._open:
+                over.set()
+        self._leaving = [each for each in self._leaving if not each[1].is_set()]
 
     # --- what callers ask -----------------------------------------------------------------------------------------
 
@@ -133,7 +155,13 @@ class ModelPort:
             return call
         means = self._means
         asked = Asked(call.dialect, str(body.get("model") or ""), holder.direct)
-        return await count(means.channels, plan(asked, means.paths, means.health, means.clock.wall_ms()), call)
+        over = asyncio.Event()
+        self._counting.add(over)
+        try:
+            return await count(means.channels, plan(asked, means.paths, means.health, means.clock.wall_ms()), call)
+        finally:
+            self._counting.discard(over)
+            over.set()
 
     def models(self, dialect: Dialect) -> bytes:
         """The models that can be asked for, in the dialect's own form."""
@@ -171,8 +199,22 @@ class ModelPort:
 
     def _over(self, journey: Journey) -> None:
         self._open.discard(journey)
+        self._settle_leaving()
         if not self._open and self._means.stopping:
             self._all_over.set()
+
+
+async def _all_of(events: list[asyncio.Event]) -> None:
+    for each in events:
+        await each.wait()
+
+
+def _ways(settings: PortSettings, channels: Opens, faults: Faults | None) -> tuple[Opens, Look]:
+    """The channels and the look at the proxy, with the faults of drills before them."""
+    look = look_at(settings.proxy, settings.look_within_s)
+    if faults is None:
+        return channels, look
+    return faults.over_channels(channels), faults.over_look(look, settings.look_within_s)
 
 
 def look_at(proxy: str, within_s: float) -> Look:

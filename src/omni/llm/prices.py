@@ -41,9 +41,13 @@ class Prices:
     """Prices by channel and model. `kinds`: the kind of each provider. Loop only; the list is read once."""
 
     def __init__(self, kinds: Mapping[str, str], path: Path | None = None) -> None:
-        self._kinds = {LOCAL_MODEL: "ollama", **kinds}
+        self.go_by(kinds)
         self._path = path
         self._reading: asyncio.Task[dict[str, Price]] | None = None
+
+    def go_by(self, kinds: Mapping[str, str]) -> None:
+        """Other providers, from the next question on."""
+        self._kinds = {LOCAL_MODEL: "ollama", **kinds}
 
     async def bill(self, hop: Hop, meter: Meter) -> Bill:
         """What a call over `hop` cost: the provider's own word, else its price, else not known.

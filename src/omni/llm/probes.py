@@ -41,12 +41,16 @@ class Probes:
 
     def __init__(self, config: Config, post: Post, faults: Faults | None = None) -> None:
         self._faults = faults
-        self._proxy = proxy_url(config.lite_llm_url)
-        self._clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
-        self._keys = {name: _keys(config, name) for name in self._clouds}
+        self.go_by(config)
         self._turns: Counter[str] = Counter()
         self._post = post
         self._running: set[asyncio.Task[None]] = set()
+
+    def go_by(self, config: Config) -> None:
+        """Whom to ask where, and with which keys, from the next look on."""
+        self._proxy = proxy_url(config.lite_llm_url)
+        self._clouds = {name: each for name, each in config.providers.items() if each.kind and each.api_base}
+        self._keys = {name: _keys(config, name) for name in self._clouds}
 
     def receive(self, message: Probe) -> None:
         """Begin to look. Runs on the loop and returns at once."""

@@ -80,6 +80,10 @@ class ProxyWatch:
         self._looking: asyncio.Task[None] | None = None
         self._last_look = float("-inf")
 
+    def look_by(self, look: Look) -> None:
+        """Ask in another way from the next look on."""
+        self._look = look
+
     async def first_byte(self, patience: Patience, begin: Callable[[], Awaitable[T]], within_s: float) -> T:
         """What `begin` brings. Raises UpstreamFailed: HUNG when a look failed."""
         wait = Wait(patience)

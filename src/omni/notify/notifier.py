@@ -50,6 +50,15 @@ class Notifier:
         self._took: OrderedDict[tuple[str, str], None] = OrderedDict()  # what a sink has: its name, and the key
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
 
+    def expect(self, sinks: Sequence[Sink]) -> None:
+        """Know sinks that are new: what is told by another configuration may come before `go_by`."""
+        self._sinks = {**{sink.spec.name: sink for sink in sinks}, **self._sinks}
+
+    def go_by(self, config: NotifyConfig, language: Language, sinks: Sequence[Sink]) -> None:
+        """Tell by another configuration from now on; what is on its way goes on."""
+        self._config, self._language = config, language
+        self._sinks = {sink.spec.name: sink for sink in sinks}
+
     def receive(self, message: cmd.Deliver) -> None:
         """Take one notice; one that is on its way is not started again. Runs on the loop and returns at once."""
         one = (message.sink, message.key)
