@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from omni.cli import replay_app
+from omni.cli import replay_app, service_app
 from omni.cli.context import Context
 from omni.cli.exits import INTERRUPTED, MEANINGS
 from omni.cli.usage import usage_error
@@ -527,6 +527,7 @@ def version(ctx: typer.Context) -> int:
 
 
 replay_app.add_to(app, _OPTIONS)
+service_app.add_to(app, _OPTIONS)
 app.add_typer(task_app, name="task")
 app.add_typer(token_app, name="token")
 app.add_typer(config_app, name="config")

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from omni.config.build import Builder
 from omni.config.checks import advise, check
 from omni.config.document import MAX_BYTES, parse_document
+from omni.config.environment import with_env_file
 from omni.config.include import merge_included
 from omni.config.listed import with_listed
 from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, PUBLIC_API_BASES, Config, Provider
@@ -60,6 +61,7 @@ def load(
 
     Raises ConfigError with each wrong key, its line and the next command. An override of None says nothing.
     """
+    environ = with_env_file(environ)
     file = find_file(path, environ)
     raw, marks = ({}, {}) if file is None else parse_document(_read(file), str(file))
     aliased = _rename_aliases(raw, marks)
