@@ -1,7 +1,7 @@
 # Two commands do everything: `make run` and `make test`. Both make .venv first, and again only when a lock changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-real test-peers setup format docs torture bench lock clean
+.PHONY: help run test test-browser test-real test-peers test-image setup format docs torture bench lock clean
 
 PY := .venv/bin/python
 WORKERS ?= 2
@@ -42,6 +42,10 @@ test-peers: setup ## the tests with the real Claude Code and OpenClaw, in a .pee
 	@scripts/setup_peers.sh
 	@scripts/setup_real.sh
 	@$(PY) -m pytest -m peers -n 0 --timeout 600 tests/peers $(ARGS)
+
+test-image: setup ## the steps of the Dockerfile in a clean Debian tree, and what comes out of them (root, debootstrap)
+	$(call step,pytest -m image)
+	@$(PY) -m pytest -m image -n 0 --timeout 1800 tests/deploy $(ARGS)
 
 setup: ## make .venv hold what the locks say (PYTHON=… chooses the interpreter)
 	@scripts/setup.sh dev

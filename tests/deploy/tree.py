@@ -23,6 +23,7 @@ from msgspec import Struct
 from tests.deploy.dockerfile import ROOT, Stage, by_name, environment, stages
 
 STEP_WITHIN_S: Final = 900
+USER: Final = 10001
 BASE: Final = re.compile(r"(?:docker\.io/)?(?:library/)?debian:(?P<suite>[a-z]+)-slim(?:@.*)?")
 PLAIN: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 NEEDED: Final = ("debootstrap", "unshare", "chroot", "setpriv", "mount")
