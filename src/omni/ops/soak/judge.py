@@ -20,8 +20,8 @@ from omni.ops.soak.reckoning import (
     by_try,
     completion,
     doubles,
+    gaps_of,
     in_mode,
-    outages,
     times,
 )
 from omni.ops.soak.report import SoakReport, Struck
@@ -86,7 +86,7 @@ def shares_of(evidence: Evidence) -> Iterator[Share]:
     end_s = evidence.began_s + evidence.lasted_s
     tries = [each for each in evidence.tries if each.began_s >= evidence.began_s]
     yield by_client(wish for wish in evidence.wishes if wish.began_s >= evidence.began_s)
-    yield by_time(tries, evidence.began_s, end_s)
+    yield by_time(gaps_of(tries, end_s), evidence.began_s, end_s)
     yield by_try(tries)
     since = {name: each for name, each in evidence.histories.items() if each.created_ms >= evidence.began_ms}
     end_ms = max((each.ended_ms for each in since.values()), default=evidence.began_ms)
@@ -109,12 +109,14 @@ def times_of(evidence: Evidence) -> Iterator[Times]:
     yield times("after an executor's kill: a new task done", (_works_after(evidence, b, b.began_ms) for b in dead))
     frozen = [b for b in struck if b.kind.endswith("freeze")]
     yield times("after an executor's thaw: a new task done", (_works_after(evidence, b, b.ended_ms) for b in frozen))
+    gaps = gaps_of(evidence.tries, evidence.began_s + evidence.lasted_s)
+    yield times("a gap in which no submission was accepted", (until - since for since, until in gaps))
     yield times("a submission, first try to answer", (w.ended_s - w.began_s for w in evidence.wishes if w.ended_s))
 
 
 def figures_of(evidence: Evidence, tasks: Tasks, shares: Sequence[Share], spans: Sequence[Times]) -> Iterator[Figure]:
     """What must hold."""
-    judged_shares = {"submission, by client", "submission, by time", "completion, by rule"}
+    judged_shares = {"submission, by client", "completion, by rule"}
     for share in shares:
         if share.name in judged_shares:
             yield Figure(share.name, share.percent, "at least", AVAILABLE_PERCENT, "%")
@@ -164,10 +166,8 @@ def _effects(evidence: Evidence, blow: Blow, until_ms: Millis) -> Iterator[str]:
 
 def _turned_away(evidence: Evidence, blow: Blow) -> str:
     end_s = evidence.began_s + evidence.lasted_s
-    gone = [
-        (since, until) for since, until in outages(evidence.tries, end_s) if until >= blow.began_s >= since - 5
-        or blow.began_s <= since <= blow.ended_s
-    ]  # fmt: skip
+    every = gaps_of(evidence.tries, end_s)
+    gone = [(since, until) for since, until in every if since <= blow.ended_s and until >= blow.began_s]
     if not gone:
         return "no submission was turned away"
     return f"submissions turned away for {sum(until - since for since, until in gone):.2f} s"

@@ -4,8 +4,9 @@ Each share is given in every honest view, because they answer different question
 
     submission   by client   of all wishes, those acknowledged within the client's 10 s, over as many tries as it took
                  by try      of all requests, those acknowledged; a client that comes again at once counts again
-                 by time     of all the time, that in which a request was acknowledged or none had been refused yet:
-                             down from the beginning of a failed try to the end of the first good one after it
+                 by time     of all the time, that outside the gaps; a gap reaches from the beginning of a failed try
+                             to the end of the first good one that began after it. How often a daemon is killed is the
+                             soak's choice, and what is down while a disk is full is meant to be: no verdict hangs on it
     completion   by rule     of all tasks, those completed within 30 s of acceptance; time in BRAINSTEM is not counted
                              for a task that needs the cloud, for then it waits by the owner's rule
                  raw         the same, every second counted
@@ -91,14 +92,14 @@ def by_try(tries: Iterable[Try]) -> Share:
     return Share("submission, by try", good[True], good.total())
 
 
-def by_time(tries: Iterable[Try], began_s: float, ended_s: float) -> Share:
-    """Of all the time from the first to the last."""
+def by_time(gaps: Iterable[tuple[float, float]], began_s: float, ended_s: float) -> Share:
+    """Of all the time between two moments; `gaps` is when nothing was taken."""
     whole = max(0.0, ended_s - began_s)
-    down = sum(min(until, ended_s) - max(since, began_s) for since, until in outages(tries, ended_s))
+    down = sum(max(0.0, min(until, ended_s) - max(since, began_s)) for since, until in gaps)
     return Share("submission, by time", round(whole - down, 3), round(whole, 3), "s")
 
 
-def outages(tries: Iterable[Try], end_s: float) -> list[tuple[float, float]]:
+def gaps_of(tries: Iterable[Try], end_s: float) -> list[tuple[float, float]]:
     """When nothing was taken: from a failed try to the end of the first good one that began after it."""
     found: list[tuple[float, float]] = []
     since: float | None = None
