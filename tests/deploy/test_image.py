@@ -86,7 +86,7 @@ def test_its_user_owns_nothing_in_an_image_but_the_data_and_nobody_can_become_an
         for each in [*names, *files]:
             path = Path(where) / each
             about = path.lstat()
-            if about.st_uid == USER or about.st_gid == USER:
+            if USER in {about.st_uid, about.st_gid}:
                 assert path == root / "data"
     assert stat.S_IMODE((root / "data").stat().st_mode) == 0o700
 
@@ -148,7 +148,7 @@ def test_what_was_accepted_is_there_after_a_kill_and_another_container(
 def test_the_proxy_runs_beside_it_and_wants_its_key(trees: Trees, volume: Volume, tmp_path: Path) -> None:
     port = free_port()
     keys = {"ANTHROPIC_API_KEY": "sk-none", "OPENROUTER_API_KEY": "sk-none", "LITELLM_MASTER_KEY": MASTER_KEY}
-    proxy = trees.box("litellm", **keys)
+    proxy = trees.box("litellm", None, **keys)
     # The port 4000 of this machine may be another's: only the port differs from what the image says.
     main = [str(port) if word == "4000" else word for word in proxy.main]
     check = [str(port) if word == "4000" else word for word in proxy.health_check]
