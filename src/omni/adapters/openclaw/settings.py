@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,16 @@ import msgspec
 import yaml
 
 from omni.adapters.openclaw.urls import as_socket, page
+from omni.config import is_loopback
 from omni.config.adapters import MOLTWORKER, OpenClawOptions
+from omni.config.document import without_comments
 from omni.domain.errors import ConfigError
 from omni.executors.bundled import Options
-from omni.executors.websocket import LOOPBACK
 
 DEFAULT_URL = "ws://127.0.0.1:18789"
 STATUS_PATH = "/api/status"  # of a Moltworker
 ADMIN_PATH = "/_admin/"
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
-_STRING_OR_COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|//[^\n]*|/\*.*?\*/""", re.DOTALL)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -51,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 def is_near(url: str) -> bool:
     """Whether an address is one of this machine."""
-    return (urlsplit(url).hostname or "") in LOOPBACK
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def settings_of(told: Options, environ: Mapping[str, str]) -> Settings:
@@ -103,9 +102,8 @@ def read_config(path: Path) -> Any:
 
 def _relaxed(text: str) -> Any:
     """Without its comments, nearly all JSON5 is YAML."""
-    bare = _STRING_OR_COMMENT.sub(lambda found: found[1] or " ", text).replace("\t", " ")
     try:
-        return yaml.safe_load(bare)
+        return yaml.safe_load(without_comments(text))
     except yaml.YAMLError:
         return None
 

@@ -58,9 +58,9 @@ def _no_token(path: Path, error: OSError) -> Finding:
 
 def config_file(scene: Scene) -> Iterator[Finding]:
     """The configuration file may hold keys, so it is its owner's alone."""
-    path = scene.loaded.path
-    if path is None:
+    if scene.loaded.path is None:
         return
+    path = scene.loaded.path.absolute()
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
         says = f"others can read {path} (mode {mode:04o}); it may hold keys"

@@ -68,7 +68,7 @@ def look(checks: Sequence[Check], scene: Scene, progress: Progress = lambda *_: 
     done: queue.SimpleQueue[_Under] = queue.SimpleQueue()
     under = [_Under(each, scene, done) for each in checks]
     finished = _await(under, done, progress)
-    redact = Redactor((*scene.loaded.secrets, scene.token))
+    redact = Redactor(scene.secrets)
     return [each.seen(redact, finished=each in finished) for each in under]
 
 

@@ -101,16 +101,15 @@ def _provider_check(name: str) -> Check:
 def provider(scene: Scene, name: str) -> Iterator[Finding]:
     """Each key of a provider, by a question that costs nothing; and this machine's clock against theirs."""
     known = scene.config.providers[name]
-    keys = _keys(scene, name)
-    for role, key in keys:
+    if scene.config.lite_llm_url and not scene.config.has_key(name, "backup"):
+        says = f"{name} has no backup key: it cannot stand in when the proxy is down"
+        yield found("provider.no_backup_key", says, f"set api_keys.backup.{name}")
+    for role, key in _keys(scene, name):
         answer = get(ping_url(known), CLOUD_S, ping_headers(known, key))
         yield from _judged(name, known, role, answer)
         if isinstance(answer, str):
             return
         yield from _skew(scene, name, answer)
-    if scene.config.lite_llm_url and not scene.config.has_key(name, "backup"):
-        says = f"{name} has no backup key: it cannot stand in when the proxy is down"
-        yield found("provider.no_backup_key", says, f"set api_keys.backup.{name}")
 
 
 def _keys(scene: Scene, name: str) -> list[tuple[KeyRole | None, str]]:

@@ -111,6 +111,11 @@ class Scene:
         except (OSError, UnicodeDecodeError):
             return ""
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What no finding may show. The token counts once a look has read it: its file may be one that hangs."""
+        return self.loaded.secrets | {self.__dict__.get("token", "")} - {""}
+
     def program(self, name: str, path: str = "") -> str:
         """The full path of a program; empty when it is not there. `path` is another search path."""
         if "/" in name:
