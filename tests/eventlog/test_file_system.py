@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +135,35 @@ def test_the_kernel_is_asked_where_a_path_really_lies(tmp_path: Path) -> None:
     assert here is not None
     assert here.kind not in UNTRUSTED
     assert (proc and proc.kind, behind and behind.kind) == ("proc", "proc")
+
+
+# --- a mount that is really there -----------------------------------------------------------------------------------
+
+
+def in_shared_folder(kind: str, directory: Path, *trust: str) -> str:
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not Path("/dev/fuse").exists() or subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no FUSE, or no namespace to mount it in")
+    line = [*apart, sys.executable, "-m", "tests.eventlog.shared_folder", kind, str(directory), *trust]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    if "PermissionError" in done.stderr:
+        pytest.skip("this user may not mount here")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["grpcfuse", "osxfs", "sshfs"])
+def test_a_real_mount_of_a_shared_folder_is_refused_and_nothing_is_made_in_it(tmp_path: Path, kind: str) -> None:
+    said = in_shared_folder(kind, tmp_path)
+
+    assert said.startswith(
+        f"UntrustedFileSystem [] {tmp_path}/data/omni.db lies on fuse.{kind} (mounted at {tmp_path})"
+    )
+
+
+def test_on_a_real_mount_the_owners_word_lets_it_try(tmp_path: Path) -> None:
+    """This one makes no directories, which is told then by the system."""
+    said = in_shared_folder("grpcfuse", tmp_path, "trust")
+
+    assert said.startswith("OSError ['mkdir']")
