@@ -21,7 +21,10 @@ print(code, loaded, file=sys.stderr)
 
 @pytest.mark.parametrize(
     ("words", "code", "also"),
-    [(["--help"], 0, ("pydantic", "websockets", "yaml")), (["status"], 3, ("typer", "pydantic", "websockets"))],
+    [
+        (["--help"], 0, ("pydantic", "websockets", "yaml", "asyncio")),
+        (["status"], 3, ("typer", "pydantic", "websockets", "asyncio", "traceback", "subprocess")),
+    ],
 )
 def test_help_and_status_import_nothing_heavy(omni: Omni, words: list[str], code: int, also: tuple[str, ...]) -> None:
     probe = PROBE.format(words=words, heavy=HEAVY + also)

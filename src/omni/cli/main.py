@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 from omni.cli.arguments import Globals, split, wants_json
@@ -40,6 +39,8 @@ def _run(words: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return out.error(BadUsage(f"{where}{error.strerror or error}", hint="omni config check shows the paths in use"))
     except Exception as error:
+        import traceback  # late: it costs as much as a third of a quick command
+
         out.redraw("")
         out.note(traceback.format_exc())
         return out.error(Broken(f"this is a mistake in Omni: {error!r}", hint="omni version, and report both"))
