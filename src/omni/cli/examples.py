@@ -50,7 +50,7 @@ EXAMPLES: dict[str, Example] = {
     "task tail": Example("omni task tail ID", "each step as it happens, to the end", "events"),
     "task cancel": Example("omni task cancel ID", "stop it; what runs is told to end", "task"),
     "task retry": Example("omni task retry ID --wait", "once more, and follow it", "task"),
-    "task resolve": Example("omni task resolve ID accept", "a held task counts as done", "task"),
+    "task resolve": Example("omni task resolve ID fail", "a held task is given up", "task"),
     "token show": Example("omni token show", "for a client's `Authorization: Bearer` header", "token"),
     "token rotate": Example("omni token rotate", "all clients need the new one", "token"),
     "token model": Example("omni token model cursor", "a key for a program called cursor", "model_key"),
