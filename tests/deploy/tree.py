@@ -202,10 +202,10 @@ class Box(Struct, frozen=True):
         with said.open("ab") as out:
             process = subprocess.Popen(line, env=outside, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
         try:
-            yield Running(process, said)
+            running = Running(process, said)
+            yield running
         finally:
-            process.kill()  # unshare takes what it started with it
-            process.wait()
+            running.kill()
 
     def _line(self, words: list[str]) -> tuple[list[str], dict[str, str]]:
         user, _, group = self.stage.last("USER").rest.partition(":")
@@ -231,6 +231,18 @@ class Running(Struct, frozen=True):
         """Send what STOPSIGNAL says to number 1 and wait: its exit code."""
         os.kill(self._number_one(), number)
         return self.process.wait(within_s)
+
+    def kill(self) -> None:
+        """SIGKILL to number 1, with which the kernel ends all that it started; `unshare` ends after it.
+
+        Not to `unshare` alone: the wish to die with it is forgotten when a process changes its user.
+        """
+        with contextlib.suppress(OSError, IndexError):
+            os.kill(self._number_one(), signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.process.kill()
+        self.process.wait()
 
     def text(self) -> str:
         return self.said.read_text(encoding="utf-8", errors="replace")
