@@ -149,12 +149,14 @@ class Launchd:
         )
 
     def _bring_up(self) -> None:
-        if self._print() is None:
+        fields = self._print()
+        if fields is None:
             self._launchctl("enable", self._target)  # a person may have disabled it once, and forgotten
             self._bootstrap()
-        if _number(self._print() or {}, "pid") is None:
+            fields = self._print() or {}
+        if _number(fields, "pid") is None:
             self._done(self._launchctl("kickstart", self._target))
-        self._running()
+            self._running()
 
     def _bootstrap(self) -> None:
         """Load the definition, again and again while launchd is not through with the one before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import stat
@@ -80,7 +81,7 @@ def make_plan(
 
 def stop_within_s(config: Config) -> int:
     """How long a stop may take, the drain included, before the manager ends it by force."""
-    return round(config.limits.drain_s + STOP_S + 0.5)
+    return math.ceil(config.limits.drain_s + STOP_S)
 
 
 def search_path(environ: Mapping[str, str], commands: Iterable[str] = ()) -> tuple[str, ...]:
