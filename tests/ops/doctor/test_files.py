@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.ops.doctor.conftest import Home
 
+from omni.eventlog.file_system import Mount
 from omni.ops.doctor.scene import Space
 
 GIB = 1024**3
@@ -64,6 +65,16 @@ def test_a_data_directory_of_another_user_is_found(home: Home) -> None:
 def test_a_data_directory_that_is_a_file_is_found(home: Home) -> None:
     home.data.write_text("not a directory")
     assert "--data-dir" in home.finding("data.no_directory").mend
+
+
+def test_a_folder_that_a_virtual_machine_shares_is_found(home: Home) -> None:
+    home.lived()
+    found = home.finding("data.file_system", mount=lambda _: Mount("/data", "virtiofs"))
+    assert "virtiofs" in found.says
+    assert "--data-dir DIR" in found.mend
+    home.config["trust_file_system"] = True
+    names = {each.name for each in home.findings(mount=lambda _: Mount("/data", "virtiofs"))}
+    assert "data.file_system" not in names
 
 
 def test_a_missing_data_directory_is_made(home: Home) -> None:

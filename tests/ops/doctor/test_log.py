@@ -107,11 +107,17 @@ def test_a_clock_behind_the_log_is_found(home: Home) -> None:
 
 
 def test_a_daemon_that_dies_again_and_again_is_found(home: Home) -> None:
+    home.write()
     for _ in range(6):
-        home.live()
+        home.daemon.start()
+        home.daemon.stop(signal.SIGKILL)
     assert "omni logs" in home.finding("daemon.crash_loop").mend
     later = SystemClock().wall_ms() + 3_600_000
     assert "daemon.crash_loop" not in _names(home.findings(wall_ms=lambda: later))
+    home.daemon.start()
+    assert "omni mode auto" in home.finding("daemon.dispatch_paused").mend
+    home.daemon.stop()
+    assert "daemon.crash_loop" not in _names(home.findings())
 
 
 def test_a_start_that_others_can_see_changes_nothing(home: Home) -> None:

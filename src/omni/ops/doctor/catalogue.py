@@ -75,11 +75,14 @@ _ALL: tuple[Kind, ...] = (
     Kind("daemon.refuses_token", "error", "the daemon does not take the token of this data directory", LOGIN),
     Kind("daemon.other_version", "warning", "the daemon is of another version than this command"),
     Kind("daemon.crash_loop", "error", "the daemon was started again and again in a short time", UNREACHABLE),
+    Kind("daemon.dispatch_paused", "error", "the daemon begins no task, because it came out of a crash loop"),
     Kind("daemon.orphans", "warning", "processes of executors are left over from a daemon that is gone"),
     # --- service
     Kind("service.not_installed", "note", "the daemon is not installed as a service: it does not start at login"),
     Kind("service.not_running", "error", "the service is installed and not running", UNREACHABLE),
     Kind("service.outdated", "warning", "the service's file is not the one that this version writes"),
+    Kind("service.beside", "note", "a daemon runs that the service has not started"),
+    Kind("service.ends_at_logout", "warning", "the service ends when you log out"),
     Kind("service.unknown", "note", "nothing can be said about the service"),
     # --- machine
     Kind("limits.files", "warning", "the limit of open files is low"),

@@ -70,6 +70,9 @@ def _readiness(scene: Scene) -> Iterator[Finding]:
     elif ready.status != 200:
         says = f"the daemon is not ready: {ready.member('reason') or f'HTTP {ready.status}'}"
         yield found("daemon.not_ready", says, "omni logs --level warning")
+    elif isinstance(paused := ready.member("dispatch"), dict):
+        says = f"no task is begun: {paused.get('reason')}"
+        yield found("daemon.dispatch_paused", says, "omni logs --level error; when it is mended: omni mode auto")
 
 
 def _version(scene: Scene) -> Iterator[Finding]:

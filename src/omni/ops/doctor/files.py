@@ -13,6 +13,7 @@ import psutil
 from omni.config import token_path
 from omni.domain.errors import ConfigError
 from omni.eventlog.ballast import BALLAST_BYTES, SPARE_BYTES, Ballast
+from omni.eventlog.file_system import UntrustedFileSystem, require_trusted
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.scene import Scene
@@ -78,7 +79,7 @@ def data_dir(scene: Scene) -> Iterator[Finding]:
     if not path.is_dir():
         yield found("data.no_directory", f"{path} is not a directory", "omni serve --data-dir DIR, with another one")
         return
-    trouble = list(_access(path))
+    trouble = [*_access(path), *_file_system(scene)]
     yield from trouble or [fine("data", f"{path}: private and writable")]
 
 
@@ -92,6 +93,13 @@ def _access(path: Path) -> Iterator[Finding]:
     if (mode := stat.S_IMODE(status.st_mode)) & _OTHERS:
         says = f"others can look into {path} (mode {mode:04o})"
         yield found("data.open_to_others", says, f"chmod 700 {quoted(path)}", lambda: _closed(path, 0o700))
+
+
+def _file_system(scene: Scene) -> Iterator[Finding]:
+    try:
+        require_trusted(scene.data_dir, trust=scene.config.trust_file_system, look=scene.machine.mount)
+    except UntrustedFileSystem as error:
+        yield found("data.file_system", error.message, error.hint)
 
 
 def workdirs(scene: Scene) -> Iterator[Finding]:

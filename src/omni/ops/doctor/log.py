@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -30,8 +31,12 @@ from omni.ops.doctor.scene import Scene
 QUICK_S = 5.0  # a log of a gigabyte is read in about this time
 STEPS = 10_000  # of SQLite's machine, between two looks at the clock
 AHEAD_MS = 5_000
-STARTS, STARTS_MS = 5, 10 * 60 * 1000
+STARTS_MS = 10 * 60 * 1000
 _DEEPER = "omni verify"
+_COMINGS_AND_GOINGS = (
+    "SELECT type, at_ms FROM events WHERE stream = 'system' AND type IN ('system.started', 'system.stopped') "
+    "ORDER BY version DESC LIMIT ?"
+)
 
 
 class Holder(NamedTuple):
@@ -217,20 +222,17 @@ def set_clock(platform: str) -> str:
 
 
 def crash_loop(scene: Scene) -> Iterator[Finding]:
-    """Whether the daemon was started again and again a short while ago."""
+    """Whether the daemon was started again and again a short while ago; a stop in good order takes the count back."""
     if not scene.log.exists():
         return
-    since = scene.machine.wall_ms() - STARTS_MS
+    most, since = scene.config.limits.crash_loop_starts, scene.machine.wall_ms() - STARTS_MS
     with translated(scene.log), contextlib.closing(connect_reader(scene.log)) as connection:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        sql = (
-            "SELECT at_ms FROM events WHERE stream = 'system' AND type = 'system.started' ORDER BY version DESC LIMIT ?"
-        )
-        times = [int(str(row[0])) for row in connection.execute(sql, (STARTS + 1,)).fetchall()]
-    recent = sum(at_ms > since for at_ms in times)
-    if recent > STARTS:
-        says = f"more than {STARTS} starts within ten minutes: the daemon dies soon after it has begun"
-        yield found("daemon.crash_loop", says, "omni logs --level error")
+        newest: list[tuple[Any, ...]] = connection.execute(_COMINGS_AND_GOINGS, (most + 1,)).fetchall()
+    starts = list(itertools.takewhile(lambda row: row[0] == "system.started" and row[1] > since, newest))
+    if len(starts) > most:
+        says = f"more than {most} starts within ten minutes, and none of them ended in order"
+        yield found("daemon.crash_loop", says, "omni logs --level error; when it is mended: omni mode auto")
 
 
 __all__ = [

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from omni.config import Config, Loaded, is_loopback, log_path, token_path
 from omni.config.settings import own_url
 from omni.domain.errors import ConfigError
+from omni.eventlog.file_system import Mount, mount_of
 from omni.runtime.ports import SystemClock
 
 RUN_S = 5.0
@@ -66,6 +67,7 @@ class Machine:
     run: Callable[[Sequence[str], Mapping[str, str] | None], Ran] = run
     space: Callable[[Path], Space] = space
     file_limit: Callable[[], int] = file_limit
+    mount: Callable[[Path], Mount | None] = mount_of
     wall_ms: Callable[[], int] = field(default_factory=lambda: SystemClock().wall_ms)
 
 
@@ -77,6 +79,7 @@ class Scene:
     refusal: ConfigError | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     machine: Machine = Machine()
+    options: tuple[str, ...] = ()  # of this command line, which a service would have to be given too
 
     @property
     def config(self) -> Config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omni.ops.doctor import clients, door, files, log, machine, models, servers, settings
+from omni.ops.doctor import clients, door, files, log, machine, models, servers, service, settings
 from omni.ops.doctor.looking import Check
 from omni.ops.doctor.scene import Scene
 
@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     Check("daemon", "daemon", door.daemon, 4 * door.ANSWER_S + 2.0),
     Check("daemon", "starts", log.crash_loop),
     Check("daemon", "left processes", files.children),
+    Check("daemon", "service", service.service, 20.0),
     Check("machine", "open files", machine.files),
     Check("machine", "sleep", machine.sleep),
     Check("executors", "work directories", files.workdirs, live=True),
