@@ -167,8 +167,10 @@ def test_a_gap_reaches_from_a_failed_try_to_the_first_good_one_that_began_after_
     ]
     gaps = gaps_of(tries, 10.0)
     assert gaps == [(2.0, 3.2), (9.0, 10.0)]
-    assert by_time(gaps, 0.0, 10.0) == Share("submission, by time", 7.8, 10.0, "s")
-    assert by_time(gaps, 3.0, 5.0).part == 1.8
+    assert by_time(gaps, (0.0, 10.0)) == Share("submission, by time", 7.8, 10.0, "s")
+    assert by_time(gaps, (3.0, 5.0)).part == 1.8
+    apart = by_time(gaps, (0.0, 10.0), [(2.2, 3.2)])
+    assert (apart.part, apart.whole) == (7.8, 9.0)
 
 
 def test_a_stay_in_a_mode_ends_with_the_next_change_or_with_the_soak() -> None:

@@ -86,7 +86,10 @@ def shares_of(evidence: Evidence) -> Iterator[Share]:
     end_s = evidence.began_s + evidence.lasted_s
     tries = [each for each in evidence.tries if each.began_s >= evidence.began_s]
     yield by_client(wish for wish in evidence.wishes if wish.began_s >= evidence.began_s)
-    yield by_time(gaps_of(tries, end_s), evidence.began_s, end_s)
+    gaps, whole = gaps_of(tries, end_s), (evidence.began_s, end_s)
+    yield by_time(gaps, whole)
+    if full := [(blow.began_s, blow.ended_s) for blow in evidence.blows if blow.kind == "disk-full"]:
+        yield by_time(gaps, whole, full)
     yield by_try(tries)
     since = {name: each for name, each in evidence.histories.items() if each.created_ms >= evidence.began_ms}
     end_ms = max((each.ended_ms for each in since.values()), default=evidence.began_ms)

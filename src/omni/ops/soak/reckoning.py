@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -92,16 +92,29 @@ def by_try(tries: Iterable[Try]) -> Share:
     return Share("submission, by try", good[True], good.total())
 
 
-def by_time(gaps: Iterable[tuple[float, float]], began_s: float, ended_s: float) -> Share:
-    """Of all the time between two moments; `gaps` is when nothing was taken."""
-    whole = max(0.0, ended_s - began_s)
-    down = sum(max(0.0, min(until, ended_s) - max(since, began_s)) for since, until in gaps)
-    return Share("submission, by time", round(whole - down, 3), round(whole, 3), "s")
+Span: TypeAlias = tuple[float, float]
 
 
-def gaps_of(tries: Iterable[Try], end_s: float) -> list[tuple[float, float]]:
+def by_time(gaps: Iterable[Span], whole: Span, apart: Sequence[Span] = ()) -> Share:
+    """Of all the time in `whole`; `gaps` is when nothing was taken, and `apart` what is left out of both."""
+    inside = [_within(gap, whole) for gap in gaps]
+    down = _length(inside) - sum(_length(_within(gap, each) for each in apart) for gap in inside)
+    counted = _length([whole]) - _length(_within(each, whole) for each in apart)
+    name = "submission, by time, full disks apart" if apart else "submission, by time"
+    return Share(name, round(counted - down, 3), round(counted, 3), "s")
+
+
+def _within(span: Span, other: Span) -> Span:
+    return max(span[0], other[0]), min(span[1], other[1])
+
+
+def _length(spans: Iterable[Span]) -> float:
+    return sum(max(0.0, until - since) for since, until in spans)
+
+
+def gaps_of(tries: Iterable[Try], end_s: float) -> list[Span]:
     """When nothing was taken: from a failed try to the end of the first good one that began after it."""
-    found: list[tuple[float, float]] = []
+    found: list[Span] = []
     since: float | None = None
     for each in sorted(tries):
         if each.why and since is None:
