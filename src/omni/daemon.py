@@ -31,7 +31,7 @@ from omni.domain import commands as cmd
 from omni.domain import intent
 from omni.domain.board import Fact
 from omni.domain.errors import OmniError
-from omni.domain.template import Template, compile_template
+from omni.domain.template import compile_template
 from omni.domain.values import Millis, StartGuard
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -42,6 +42,8 @@ from omni.llm.keys import ModelKeys
 from omni.notify.notifier import Notifier
 from omni.notify.plan import make_sinks, telling
 from omni.redact import Redactor
+from omni.reloading import NAME as RELOAD
+from omni.reloading import Adoption, Parts, Reloader, dry_runs, has_terminal
 from omni.runtime.archive import LogArchive
 from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.loop import Latecomer, LoopMailbox, Timers
@@ -69,16 +71,20 @@ MODEL_ADAPTERS = ("probes", "local", "port")
 EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
 
 
-def _dry_runs(config: Config) -> dict[str, Template]:
-    dry = {n: e for n, e in config.executors.items() if e.transport == "null" and e.enabled}
-    return {n: compile_template(e.arguments or {"description": "{description}"}) for n, e in dry.items()}
-
-
 class Daemon:
     """Everything that runs. `start` returns when the port answers; executors connect in the background."""
 
-    def __init__(self, loaded: Loaded, data_dir: Path, journal: logs.Journal, *, accept_loss: bool = False) -> None:
-        self.config = loaded.config
+    def __init__(
+        self,
+        loaded: Loaded,
+        data_dir: Path,
+        journal: logs.Journal,
+        *,
+        accept_loss: bool = False,
+        redactor: Redactor | None = None,
+    ) -> None:
+        self.config = loaded.config  # in force: a reload puts another one here
+        self._redactor = redactor or Redactor(loaded.secrets)
         self.data_dir = data_dir
         self.clock: Clock = SystemClock()
         self.ids: Ids = SystemIds(self.clock)
@@ -101,7 +107,7 @@ class Daemon:
             data_dir=data_dir,
             model_access=self._model_access,
             runbook=self.config.runbook_commands,
-            redactor=Redactor(loaded.secrets),
+            redactor=self._redactor,
             models_reachable=self.config.models.reachable,
             memory=self.config.memory,
         )
@@ -111,7 +117,7 @@ class Daemon:
             self.config.notify,
             self.post,
             language=self.config.language,
-            redactor=Redactor(loaded.secrets),
+            redactor=self._redactor,
             sinks=sinks,
         )
         self.models: Models | None = None
@@ -121,9 +127,13 @@ class Daemon:
         self.faults = Faults(call_paths(self.config), self.clock, self.post)
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
         self.metrics = self._metrics()
+        self._sites: list[Dashboard] = []
         self.door = make_door(
             self.config, self.desk, data_dir, models=self._late_port, make_site=self._dashboard, metrics=self.metrics
         )
+
+        self._adoption = Adoption(self._parts())
+        self.reloader = self.desk.reloads = Reloader(loaded, self._adoption, self.clock)
 
     async def start(self) -> None:
         """Bring up actors, adapters and the port, in order of dependency."""
@@ -142,6 +152,7 @@ class Daemon:
         await asyncio.to_thread(intent.classify, "")  # builds its patterns before the first task needs them
         await self._load_models()
         await self.hands.start()
+        self.reloader.started()
 
     def wind_down(self, reason: str) -> None:
         """Begin nothing new: the daemon ends in good order, so that this start is no part of a crash loop."""
@@ -185,7 +196,28 @@ class Daemon:
         self.models.warm()
 
     def _dashboard(self, tokens: TokenFile | None, failed: PerMinute) -> Dashboard:
-        return Dashboard(self.desk, self.config, self.store, self.data_dir, tokens, failed)
+        self._sites.append(Dashboard(self.desk, self.config, self.store, self.data_dir, tokens, failed))
+        return self._sites[-1]
+
+    def _parts(self) -> Parts:
+        """What goes by the configuration while the daemon runs."""
+        return Parts(
+            self.post,
+            self.store.boot,
+            self.clock,
+            self.data_dir,
+            self.hands,
+            self.notifier,
+            self.faults,
+            self._journal,
+            self._redactor,
+            lambda: self.models,
+            (self._go_by, self.door.go_by, *(site.go_by for site in self._sites)),
+        )
+
+    def _go_by(self, config: Config) -> None:
+        self.config = config
+        self.metrics.tally.know(Names.of(config))
 
     def _metrics(self) -> Metrics:
         tally = Tally(Names.of(self.config), self.store.head.position, self._facts)
@@ -216,6 +248,7 @@ class Daemon:
             "hands": self.hands.receive,
             "door": self.desk.receive,
             "notifier": self.notifier.receive,
+            RELOAD: self._adoption.receive,
             **{name: each.receive for name, each in self._latecomers.items()},
         }
         for name, receive in adapters.items():
@@ -228,7 +261,7 @@ class Daemon:
             Brainstem(),
             HealthMonitor(),
             Router(),
-            ExecutorPool(_dry_runs(self.config)),
+            ExecutorPool({name: compile_template(each) for name, each in dry_runs(self.config).items()}),
             Gateway(self.config.limits.open_tasks),
         ]
         return [Kernel(b, self.store, self.clock, snapshots) for b in behaviours]
@@ -266,14 +299,16 @@ def run(
     settle_in()
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = logs.RotatingFile(data_dir / "logs" / "omni.log")
-    journal = logs.configure(file, loaded.config.log_level, Redactor(loaded.secrets), console=console)
-    return asyncio.run(_serve(loaded, data_dir, journal, on_ready, accept_loss=accept_loss))
+    redactor = Redactor(loaded.secrets)
+    journal = logs.configure(file, loaded.config.log_level, redactor, console=console)
+    return asyncio.run(_serve(loaded, data_dir, journal, redactor, on_ready, accept_loss=accept_loss))
 
 
 async def _serve(
     loaded: Loaded,
     data_dir: Path,
     journal: logs.Journal,
+    redactor: Redactor,
     on_ready: Callable[[Daemon], None] | None,
     *,
     accept_loss: bool,
@@ -290,7 +325,16 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
-    daemon = Daemon(loaded, data_dir, journal, accept_loss=accept_loss)
+    daemon = Daemon(loaded, data_dir, journal, accept_loss=accept_loss, redactor=redactor)
+    sat_at_one = has_terminal()
+
+    def on_hang_up() -> None:
+        if sat_at_one and not has_terminal():  # what the signal was made for: whoever sat there has left
+            on_signal(signal.SIGHUP)
+        else:
+            daemon.reloader.reload_soon()
+
+    loop.add_signal_handler(signal.SIGHUP, on_hang_up)
     try:
         await daemon.start()
         if on_ready:

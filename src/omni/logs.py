@@ -29,19 +29,21 @@ _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 def configure(file: RotatingFile, level: str, redactor: Redactor, *, console: bool = False) -> Journal:
     """Send the process's log lines to `file`, and readable ones to stderr when a person sits there."""
+    threshold = _Threshold(level)
     structlog.configure(
         processors=[
+            threshold,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             structlog.processors.format_exc_info,
             _Render(redactor, console=console),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),  # what is bound once cannot change later
         logger_factory=lambda *_: _Writer(file),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Foreign()], level=logging.WARNING, force=True)
-    return Journal(file if LEVELS[level] <= LEVELS["info"] else None, redactor)
+    return Journal(file, redactor, threshold)
 
 
 class RotatingFile:
@@ -82,6 +84,18 @@ class RotatingFile:
                 older.replace(self._path.with_name(f"{self._path.name}.{n + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         self._open()
+
+
+class _Threshold:
+    """First processor: lets through what is said from a level on, which may change."""
+
+    def __init__(self, level: str) -> None:
+        self.level = LEVELS[level]
+
+    def __call__(self, logger: Any, method: str, event: Any) -> Any:
+        if LEVELS.get(method, LEVELS["error"]) < self.level:
+            raise structlog.DropEvent
+        return event
 
 
 class _Writer:
@@ -133,13 +147,18 @@ class Journal:
     It writes past structlog's chain: this is the one line that every task costs, in the Gateway's thread.
     """
 
-    def __init__(self, file: RotatingFile | None, redactor: Redactor) -> None:
+    def __init__(self, file: RotatingFile, redactor: Redactor, threshold: _Threshold | None = None) -> None:
         self._file = file
         self._redact = redactor.text
+        self._threshold = threshold or _Threshold("info")
+
+    def speak_from(self, level: str) -> None:
+        """Let the whole log say what is of this level and above, from now on."""
+        self._threshold.level = LEVELS[level]
 
     def deliver(self, sender: str, tasks: Sequence[Task]) -> None:
         """One line a task, written together."""
-        if self._file is None:
+        if self._threshold.level > LEVELS["info"]:
             return
         self._file.write("\n".join(self._redact(_encode(_canonical(task)).decode()) for task in tasks))
 

@@ -59,7 +59,12 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = {form for each in secrets if len(each) >= MIN_SECRET_CHARS for form in _forms(each)}
+        self._known: tuple[str, ...] = ()
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on; what was secret once stays so."""
+        known = {form for each in secrets if len(each) >= MIN_SECRET_CHARS for form in _forms(each)} | {*self._known}
         # Longest first, so that a secret which contains another is masked whole.
         self._known = tuple(sorted(known, key=lambda each: (-len(each), each)))
 

@@ -410,6 +410,25 @@ def config_show(ctx: typer.Context) -> int:
     return admin.config_show(_context(ctx))
 
 
+@config_app.command("reload")
+def config_reload(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would change, and change nothing.")] = False,
+) -> int:
+    """Let the running daemon read its configuration again, and take it up as a whole or not at all."""
+    from omni.cli import reload
+
+    return reload.run(_context(ctx), dry_run=dry_run)
+
+
+@config_app.command("diff")
+def config_diff(ctx: typer.Context) -> int:
+    """Show what differs between the configuration in force and the file, secrets masked: reload --dry-run."""
+    from omni.cli import reload
+
+    return reload.run(_context(ctx), dry_run=True)
+
+
 @config_app.command("schema")
 def config_schema(ctx: typer.Context) -> int:
     """Print the JSON Schema of config.yaml, for editors."""

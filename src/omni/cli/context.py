@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from omni.cli.arguments import Globals
 from omni.cli.output import Output
-from omni.domain.errors import DaemonUnreachable
+from omni.domain.errors import ConfigError, DaemonUnreachable
 
 if TYPE_CHECKING:
     from omni.cli.client import Client
-    from omni.config import Loaded
+    from omni.config import Config, Loaded
+    from omni.config.whereabouts import Whereabouts
     from omni.replay.history import History
 
 COMPLETE_VARIABLE = "_OMNI_COMPLETE"  # a shell sets it to ask for completions
@@ -34,6 +35,8 @@ class Context:
         self.options = options
         self.out = Output(as_json=options.json)
         self._hang_up: Callable[[], None] = lambda: None
+        self.forgiving = False  # whether a file that cannot be used may still say where the daemon is
+        self.file_trouble: ConfigError | None = None
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -44,16 +47,29 @@ class Context:
         overrides = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
         return load(Path(options.config) if options.config else None, overrides=overrides)
 
+    @cached_property
+    def _where(self) -> Config | Whereabouts:
+        """What says where the daemon is. Raises ConfigError."""
+        try:
+            return self.loaded.config
+        except ConfigError as error:
+            if not self.forgiving:
+                raise
+            from omni.config.whereabouts import whereabouts
+
+            self.file_trouble, options = error, self.options
+            overrides = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
+            return whereabouts(Path(options.config) if options.config else None, overrides)
+
     @property
     def data_dir(self) -> Path:
         """The absolute data directory."""
-        return Path(self.loaded.config.data_dir)
+        return Path(self._where.data_dir)
 
     @property
     def address(self) -> tuple[str, int]:
         """Where the daemon can be reached from here."""
-        config = self.loaded.config
-        return _ANY_ADDRESS.get(config.host, config.host), config.port
+        return _ANY_ADDRESS.get(self._where.host, self._where.host), self._where.port
 
     @property
     def token(self) -> str:

@@ -36,7 +36,10 @@ class NotReady(DaemonUnreachable):
 
 def run(context: Context) -> int:
     """Print how the system is; with the daemon dead, how the log left it (exit code 3)."""
+    context.forgiving = True  # it is the daemon that knows what is in force
     body, error = look(context)
+    if error and context.file_trouble:
+        raise context.file_trouble
     context.out.show("status", body, lines(context, body))
     if error is not None:
         context.out.note(f"{error.message}\n  next: {error.hint}")
@@ -89,6 +92,7 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
         *why,
         *halt,
         *where,
+        *_config(body.get("config")),
         tasks,
         *_spent(body.get("spend")),
         *components,
@@ -102,6 +106,18 @@ def _halted(dispatch: dict[str, Any] | None) -> list[str]:
         return []
     until = f"; by itself at {local_time(dispatch['until'])}" if dispatch["until"] else ""
     return [f"PAUSED   no task is begun: {one_line(dispatch['reason'])}{until}"]
+
+
+def _config(report: dict[str, Any] | None) -> list[str]:
+    """What a person should know about the file; nothing where it is what is in force."""
+    if not report:
+        return []
+    refused, name = report["refused"], (report["path"] or "config.yaml").rpartition("/")[2]
+    said = [f"{name} was refused: {one_line(' '.join(refused['errors']))}; omni config check"] if refused else []
+    said += [f"{name} changed on disk: omni config reload"] if report["changed_on_disk"] and not refused else []
+    waiting = ", ".join(report["needs_restart"])
+    said += [f"{waiting}: as in {name} from the next start on"] if waiting else []
+    return [f"config   {each}" for each in said]
 
 
 def _spent(report: dict[str, Any] | None) -> list[str]:

@@ -11,7 +11,7 @@ from omni.config.executors import (
     RunbookCommand,
 )
 from omni.config.intake import IntakeConfig
-from omni.config.load import Loaded, load, restore
+from omni.config.load import Loaded, load, load_again, restore
 from omni.config.model import (
     ApiKeys,
     BrainstemConfig,
@@ -56,6 +56,7 @@ __all__ = [
     "is_loopback",
     "json_schema",
     "load",
+    "load_again",
     "log_path",
     "redacted",
     "restore",

@@ -20,6 +20,7 @@ from omni.config.build import Builder
 from omni.config.checks import advise, check
 from omni.config.document import MAX_BYTES, parse_document
 from omni.config.environment import with_env_file
+from omni.config.files import FileMark, files_of, included_files
 from omni.config.include import merge_included
 from omni.config.listed import with_listed
 from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, PUBLIC_API_BASES, Config, Provider
@@ -41,7 +42,8 @@ ALIASES = {("fault_handler", "consecutive_failures_threshold"): "consecutive_fai
 class Loaded(Struct, frozen=True, kw_only=True):
     """A usable configuration, its file (None: embedded defaults), and what to say and to hide.
 
-    `absent` names the variables of secrets that are not set in this process.
+    `absent` names the variables of secrets that are not set in this process. `files` are all that was read, as they
+    were; `overrides` what the command line said: with them `load_again` reads the same once more.
     """
 
     config: Config
@@ -49,6 +51,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     warnings: list[str]
     secrets: frozenset[str]
     absent: tuple[str, ...] = ()
+    files: tuple[FileMark, ...] = ()
+    overrides: dict[str, Any] = {}
 
 
 def load(
@@ -63,6 +67,7 @@ def load(
     """
     environ = with_env_file(environ)
     file = find_file(path, environ)
+    files = files_of(file, environ)  # as they are before they are read: a change meanwhile shows later
     raw, marks = ({}, {}) if file is None else parse_document(_read(file), str(file))
     aliased = _rename_aliases(raw, marks)
     merge_included(raw, marks, file, environ)
@@ -80,7 +85,24 @@ def load(
     config = config or Config()
     warnings = variables.warnings + advise(config)
     secrets = frozenset(variables.secrets - {""})
-    return Loaded(config=config, path=file, warnings=warnings, secrets=secrets, absent=tuple(variables.absent))
+    return Loaded(
+        config=config,
+        path=file,
+        warnings=warnings,
+        secrets=secrets,
+        absent=tuple(variables.absent),
+        files=files + included_files(config.include_mcp_servers, file, environ),
+        overrides=dict(overrides or {}),
+    )
+
+
+def load_again(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read the configuration anew, as it was read before. A file that was there and is gone is an error, no default.
+
+    Raises ConfigError.
+    """
+    path = loaded.path.absolute() if loaded.path else None
+    return load(path, overrides=loaded.overrides, environ=environ)
 
 
 def restore(body: Mapping[str, Any]) -> Config:

@@ -37,6 +37,12 @@ class DrillWish(msgspec.Struct, frozen=True):
     seconds: Annotated[float, msgspec.Meta(ge=SHORTEST_S, le=LONGEST_S)] = 20
 
 
+class ReloadWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /api/config/reload`. The daemon reads its own file: no configuration comes over the wire."""
+
+    dry_run: bool = False
+
+
 Readiness: TypeAlias = Callable[[], str]  # why the daemon is not ready; empty when it is
 
 _HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}  # browsers log in by cookie here too
@@ -58,7 +64,11 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
     """All routes of the JSON API."""
 
     async def status(request: Request) -> Any:
-        return system_view(await desk.status())
+        return await _status(desk)
+
+    async def reload(request: Request) -> Any:
+        asked = _wish(await request.body(), ReloadWish)
+        return await desk.reload(dry_run=asked.dry_run)
 
     async def tasks(request: Request) -> Any:
         asked = _page(_numbers(dict(request.query_params), "limit"))
@@ -80,9 +90,6 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         asked = _wish(await request.body(), DrillWish)
         return _drill_view(desk.drill(None if asked.fault == "none" else asked.fault, asked.seconds))
 
-    async def welcome(request: Request) -> Any:
-        return _WELCOME
-
     async def alive(request: Request) -> Response:
         return _json({"status": "alive"})
 
@@ -90,7 +97,7 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         return _ready(readiness(), desk.dispatch)
 
     table: dict[str, Handler] = {
-        "/": welcome,
+        "/": _welcome,
         "/api/status": status,
         "/api/tasks": tasks,
         "/api/tasks/{task_id}": task,
@@ -98,11 +105,20 @@ def routes(desk: Desk, readiness: Readiness) -> list[Route]:
         "/healthz": alive,
         "/readyz": ready,
     }
-    changes: dict[str, Handler] = {"/api/mode": mode, "/api/drill": drill}
+    changes: dict[str, Handler] = {"/api/mode": mode, "/api/drill": drill, "/api/config/reload": reload}
     return [
         *(Route(path, _answering(handler), methods=["GET"]) for path, handler in table.items()),
         *(Route(path, _answering(handler), methods=["POST"]) for path, handler in changes.items()),
     ]
+
+
+async def _welcome(request: Request) -> Any:
+    return _WELCOME
+
+
+async def _status(desk: Desk) -> dict[str, Any]:
+    told = {"config": await desk.reloads.view()} if desk.reloads else {}
+    return {**system_view(await desk.status()), **told}
 
 
 def _ready(reason: str, dispatch: DispatchReport) -> Response:
@@ -132,7 +148,7 @@ def _answering(handler: Handler) -> Handler:
     return answer
 
 
-Wish = TypeVar("Wish", ModeWish, DrillWish)
+Wish = TypeVar("Wish", ModeWish, DrillWish, ReloadWish)
 
 
 def _wish(body: bytes, kind: type[Wish]) -> Wish:

@@ -32,9 +32,10 @@ MakeSite: TypeAlias = Callable[[TokenFile | None, PerMinute], Site]  # with the 
 class App:
     """What the door serves; `listens_on` tells it the port once that is known."""
 
-    def __init__(self, gate: Gate, site: Site | None = None) -> None:
+    def __init__(self, gate: Gate, site: Site | None = None, go_by: Callable[[Config], None] = lambda _: None) -> None:
         self._gate = gate
         self._site = site
+        self.go_by = go_by  # another configuration from now on, as far as that goes without a restart
 
     def listens_on(self, port: int) -> None:
         """Our port: Host and Origin headers must name it."""
@@ -156,7 +157,14 @@ def build_app(
     )
     if metrics:
         metrics.stands_at(gate.seen)
-    return App(gate, site)
+
+    def go_by(new: Config) -> None:
+        gate.go_by(new.limits, new.allowed_hosts)
+        rates.go_by(new.limits.requests_per_minute)
+        call_rates.go_by(new.limits.requests_per_minute)
+        make_spec.go_by(new.allowed_workdirs, Intake.of(new))
+
+    return App(gate, site, go_by)
 
 
 @contextlib.asynccontextmanager

@@ -139,6 +139,12 @@ class Gate:
         self._model_calls: Counter[Any] = Counter()
         self._refused: Counter[int] = Counter()
 
+    def go_by(self, limits: Limits, allowed_hosts: Sequence[str]) -> None:
+        """Other bounds and host names from now on; who is inside stays."""
+        self._limits = limits
+        self._failed.limit = limits.failed_logins_per_minute
+        self.names.allow(allowed_hosts)
+
     def seen(self) -> AtTheGate:
         """Who is inside now, and what was refused since the process began."""
         inside = {"inside": self._inside, "before_login": self._before_login, "model_calls": self._model_calls.total()}

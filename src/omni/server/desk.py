@@ -71,6 +71,14 @@ class Drills(Protocol):
     def clear(self) -> None: ...
 
 
+class Reloads(Protocol):
+    """The configuration in force, and the way to another one; `omni.reloading.Reloader` is one."""
+
+    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]: ...
+
+    async def view(self) -> dict[str, Any]: ...
+
+
 class TimeUp(msgspec.Struct, frozen=True):
     """In place of an answer: the caller's time was up first."""
 
@@ -101,6 +109,7 @@ class Desk:
     def __init__(self, post: Post, ids: Ids, clock: Clock, archive: Archive, drills: Drills | None = None) -> None:
         self._post = post
         self._drills = drills
+        self.reloads: Reloads | None = None  # where there is a file to read again
         self._ids = ids
         self.clock = clock
         self._archive = archive
@@ -216,6 +225,12 @@ class Desk:
             text = f"a drill is under way: {running.name}; it ends by itself"
             raise TurnedDown("conflict", text, hint="omni drill none --live, to end it now")
         return self._drills.inject(fault, seconds)
+
+    async def reload(self, *, dry_run: bool) -> dict[str, Any]:
+        """Take up the configuration that stands on disk now, or say what that would change."""
+        if self.reloads is None:
+            raise TurnedDown("unsupported", "this daemon has no configuration to read again", hint="omni version")
+        return await self.reloads.reload(dry_run=dry_run)
 
     async def force_mode(self, *, brainstem: bool, by: str) -> NoteMode:
         """Ask for BRAINSTEM, or give the decision back to what is observed; the mode that follows."""

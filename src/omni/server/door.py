@@ -51,6 +51,7 @@ class Door:
         self._host = host
         self.port = port
         self._limits = limits
+        self._patience = Patience(limits.connections + MODEL_CALLS, limits.open_timeout_s)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -67,6 +68,11 @@ class Door:
         if self._serving.done():
             await self._serving
             raise OmniError("the door did not open", hint="omni logs")
+
+    def go_by(self, config: Config) -> None:
+        """Another configuration from now on, as far as that goes without a restart (`omni.config.changes`)."""
+        self._patience.most = config.limits.connections + MODEL_CALLS
+        self._app.go_by(config)
 
     async def stop(self) -> None:
         """Take no more connections, close those that are open, return when all are gone."""
@@ -96,7 +102,7 @@ class Door:
         limits = self._limits
         patience = Patience(limits.connections + MODEL_CALLS, limits.open_timeout_s)
         settings: dict[str, Any] = {
-            "http": http_protocol(patience),
+            "http": http_protocol(self._patience),
             "ws": ws_protocol(limits.frame_queue),
             "ws_max_size": limits.frame_bytes,
             "ws_per_message_deflate": False,

@@ -59,6 +59,10 @@ class RequestRate:
         self._began = now()
         self._count = 0
 
+    def go_by(self, limit: int) -> None:
+        """Another limit, for this minute already."""
+        self._limit = limit
+
     def allows(self) -> bool:
         """Count one request; whether it is within the limit."""
         self._count += 1
@@ -77,6 +81,12 @@ class RequestRates:
         self._limit = limit
         self._now = now
         self._rates: dict[str, RequestRate] = {}
+
+    def go_by(self, limit: int) -> None:
+        """Another limit for all, for this minute already; connections hold their rates."""
+        self._limit = limit
+        for rate in self._rates.values():
+            rate.go_by(limit)
 
     def of(self, address: str) -> RequestRate:
         """The rate that all connections of this address share."""

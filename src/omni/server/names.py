@@ -27,12 +27,16 @@ class Names:
 
     def __init__(self, host: str, allowed: Iterable[str] = ()) -> None:
         self._host = host.lower()
-        self._allowed = frozenset(each.lower() for each in allowed)
+        self.allow(allowed)
         self._wildcard = host in {"0.0.0.0", "::", ""}  # noqa: S104 - compared, not bound
         self._port = 0
         self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host), socket.gethostname().lower()})
         if not self._wildcard:
             self._names = frozenset({*_LOCAL_NAMES, _bracketed(self._host)})
+
+    def allow(self, allowed: Iterable[str]) -> None:
+        """The names that the owner allows, from now on."""
+        self._allowed = frozenset(each.lower() for each in allowed)
 
     def listens_on(self, port: int) -> None:
         """Our port, known when the socket is bound."""

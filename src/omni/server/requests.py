@@ -183,8 +183,12 @@ class SpecMaker:
     """Turns arguments into a task; knows which directories tasks may work in, and which clients are models."""
 
     def __init__(self, allowed_workdirs: Iterable[str], intake: Intake | None = None) -> None:
+        self.go_by(allowed_workdirs, intake or Intake())
+
+    def go_by(self, allowed_workdirs: Iterable[str], intake: Intake) -> None:
+        """Which directories and which clients, from the next task on."""
         self._roots = tuple(Path(each).expanduser().resolve() for each in allowed_workdirs)
-        self.intake = intake or Intake()
+        self.intake = intake
 
     def __call__(self, new: NewTask, client: str = "") -> TaskSpec:
         """The task that a client asked for. Raises BadArgument."""
@@ -219,6 +223,6 @@ class SpecMaker:
             raise BadArgument(
                 f"workdir {text[:200]!r} is outside the allowed directories ({roots})",
                 argument="workdir",
-                hint="add its root to allowed_workdirs in config.yaml and run `omni serve` again",
+                hint="add its root to allowed_workdirs in config.yaml, then omni config reload",
             )
         return str(real)

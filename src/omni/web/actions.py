@@ -43,7 +43,7 @@ class Actions:
     def __init__(self, desk: Desk, login: Login, language: Language) -> None:
         self._desk = desk
         self._login = login
-        self._language = language
+        self.language = language
         self._answered: dict[str, asyncio.Future[Task]] = {}
         self._changes: dict[str, Change] = {
             "cancel": lambda task_id, _: desk.cancel(task_id, BY),
@@ -68,15 +68,15 @@ class Actions:
             form(request.url.path, self._say(f"{key}.do"), fields),
             f'<p><a href="/tasks/{escape(task.id)}">{escape(self._say("act.back"))}</a></p>',
         ]
-        return html(small(self._language, self._say(key), parts))
+        return html(small(self.language, self._say(key), parts))
 
     async def _do(self, request: Request) -> Response:
         try:
             fields = await fields_of(request)
         except BadForm as error:
-            return html(trouble(self._language, str(error)), 400)
+            return html(trouble(self.language, str(error)), 400)
         if not self._login.allows(request.scope[CALLER], fields.get("csrf", "")):
-            return html(trouble(self._language, self._say("door.stale")), 403)
+            return html(trouble(self.language, self._say("door.stale")), 403)
         what, decision = self._asked(request, fields.get("decision", ""))
         once = f"{request.url.path} {fields.get('once') or secrets.token_urlsafe(16)}"
         task = await self._change(once, self._changes[what], request.path_params["task_id"], decision)
@@ -104,4 +104,4 @@ class Actions:
         return what, decision
 
     def _say(self, key: str) -> str:
-        return say(self._language, key, {})
+        return say(self.language, key, {})

@@ -83,6 +83,11 @@ class Dashboard:
         paths = (route.path for route in self.routes if isinstance(route, Route))
         self._rooms = frozenset({"api", *(path.split("/")[1] for path in paths)})
 
+    def go_by(self, config: Config) -> None:
+        """Speak its language, and name it, from the next page on."""
+        self._language = self._login.language = self._actions.language = config.language
+        self._room = replace(self._room, language=config.language, config_hash=config_hash(config))
+
     # --- what the gate asks ---------------------------------------------------------------------------------------
 
     def is_open(self, scope: Scope) -> bool:

@@ -60,7 +60,7 @@ class Login:
         self.sessions = sessions
         self._links = links
         self._failed = failed
-        self._language = language
+        self.language = language
         self._on_leave = on_leave
         self._nobodys_csrf = secrets.token_urlsafe()
 
@@ -131,17 +131,17 @@ class Login:
         if not 0 < len(code) <= 128:
             return html(self.needed("/"), 401)
         parts = [f"<p>{escape(self._say('door.ready'))}</p>", form("/login", self._say("door.open"), {"code": code})]
-        return html(small(self._language, self._say("door.title"), parts))
+        return html(small(self.language, self._say("door.title"), parts))
 
     async def _enter(self, request: Request) -> Response:
         if self._links is None or self.sessions is None:
             return moved("/")
         if not from_own_page(request.scope):
-            return html(trouble(self._language, self._say("door.foreign"), command=COMMAND, home=False), 403)
+            return html(trouble(self.language, self._say("door.foreign"), command=COMMAND, home=False), 403)
         try:
             code = (await fields_of(request)).get("code", "")
         except BadForm as error:
-            return html(trouble(self._language, str(error), command=COMMAND, home=False), 400)
+            return html(trouble(self.language, str(error), command=COMMAND, home=False), 400)
         if not self._links.use(code):
             return self._void(request.scope[CALLER].address)
         await self.sessions.end(self._session(request.scope))  # one browser, one session
@@ -154,7 +154,7 @@ class Login:
         except BadForm:
             given = ""
         if self.sessions is None or not caller.session or not self.allows(caller, given):
-            return html(trouble(self._language, self._say("door.stale")), 403)
+            return html(trouble(self.language, self._say("door.stale")), 403)
         await self.sessions.end(caller.session)
         self._on_leave(caller.session)
         return _with_cookie(moved("/login"), request.scope, "", 0)
@@ -166,7 +166,7 @@ class Login:
             self._failed.beyond += 1
         else:
             self._failed.add(address)
-        page = trouble(self._language, self._say("door.void"), self._say("door.void_why"), COMMAND, home=False)
+        page = trouble(self.language, self._say("door.void"), self._say("door.void_why"), COMMAND, home=False)
         return html(page, 429 if spent else 401)
 
     def needed(self, path: str) -> str:
@@ -176,10 +176,10 @@ class Login:
             f"<pre><code>{COMMAND}</code></pre>",
             f'<p>{escape(self._say("door.again"))} <a href="{_own(path)}">{escape(self._say("door.go"))}</a></p>',
         ]
-        return small(self._language, self._say("door.needed"), parts)
+        return small(self.language, self._say("door.needed"), parts)
 
     def _say(self, key: str) -> str:
-        return say(self._language, key, {})
+        return say(self.language, key, {})
 
 
 def _own(path: str) -> str:
