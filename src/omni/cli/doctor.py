@@ -42,11 +42,12 @@ def run(context: Context, *, fix: bool) -> int:
 
 def scene_of(context: Context) -> Scene:
     """What is looked at; with a configuration that cannot be used, the rest all the same."""
+    from omni.cli.service import options_of
     from omni.config import data_dir
     from omni.ops.doctor.scene import Scene, refused
 
     try:
-        return Scene(context.loaded)
+        return Scene(context.loaded, options=tuple(options_of(context)))
     except ConfigError as error:
         return refused(error, data_dir(context.options.data_dir or "", base=Path()))
 

@@ -55,11 +55,11 @@ def _service(context: Context, name: str) -> tuple[Plan, Manager]:
     from omni.ops.service import make_plan, manager_here
 
     loaded = context.loaded
-    plan = make_plan(loaded.config, loaded.path, os.environ, name=name, options=_options(context))
+    plan = make_plan(loaded.config, loaded.path, os.environ, name=name, options=options_of(context))
     return plan, manager_here(plan)
 
 
-def _options(context: Context) -> list[str]:
+def options_of(context: Context) -> list[str]:
     """Host and port where they come from this command line or its environment, which the service will not see."""
     given = {
         "--host": context.options.host or os.environ.get("OMNI_HOST"),
