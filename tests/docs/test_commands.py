@@ -86,6 +86,7 @@ class Stage:
         """A directory with what `lines.py` says is there."""
         cwd.mkdir()
         (cwd / "other.yaml").write_text("router: {complexity_threshold: 10}\n")
+        (cwd / ".mcp.json").write_text('{"mcpServers": {"clock": {"command": "uvx", "args": ["mcp-server-time"]}}}')
         if "--jsonl log.jsonl" not in text:
             assert self.omni("replay", "--jsonl", str(cwd / "log.jsonl")).returncode == 0
         git = ["git", "-C", str(cwd), "-c", "user.name=x", "-c", "user.email=x@example.com"]

@@ -38,6 +38,14 @@ EXAMPLES: dict[str, Example] = {
     "drill": Example("omni drill proxy-down", "the proxy dies under load, in a daemon that is thrown away", "drill"),
     "completion": Example('eval "$(omni completion bash)"', "completion in this shell", "completion"),
     "version": Example("omni version", "what to name when something is reported", "version"),
+    "service install": Example(
+        "omni service install --env ANTHROPIC_API_KEY", "at every login, and with that variable", "service"
+    ),
+    "service uninstall": Example("omni service uninstall", "the data stays", "service"),
+    "service start": Example("omni service start", "after a stop", "service"),
+    "service stop": Example("omni service stop", "until it is started, or the next login", "service"),
+    "service restart": Example("omni service restart", "with what is written in the configuration now", "service"),
+    "service status": Example("omni service status", "exit code 3 where it does not run", "service"),
     "replay": Example("omni replay --from 12h", "what happened last night", "replay"),
     "replay at": Example("omni replay at 2h", "the whole state, two hours ago", "state"),
     "replay diff": Example("omni replay diff 2h 1h", "what one hour changed", "diff"),
@@ -57,5 +65,8 @@ EXAMPLES: dict[str, Example] = {
     "token metrics": Example("omni token metrics", "what Prometheus needs, and nothing more", "metrics_key"),
     "config check": Example("omni config check", "before the daemon says it", "config_check"),
     "config show": Example("omni config show --config other.yaml", "a file as Omni understands it", "config"),
+    "config reload": Example("omni config reload", "the whole file is taken up, or nothing of it", "config_reload"),
+    "config diff": Example("omni config diff", "what a reload would change", "config_reload"),
+    "config import": Example("omni config import .mcp.json", "what would be added to your file", "config_import"),
     "config schema": Example("omni config schema", "save it, and name it in your editor"),
 }
