@@ -116,6 +116,29 @@ def test_the_file_is_private_and_moves_on_before_it_grows_too_large(tmp_path: Pa
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in tmp_path.iterdir())
 
 
+def test_what_a_service_manager_catches_begins_anew_when_it_is_too_large(tmp_path: Path) -> None:
+    said = tmp_path / logs.SAID
+    handle = os.open(said, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(handle, b"x" * logs.MAX_BYTES)
+    assert not logs.bound_said(said, handle)
+    os.write(handle, b"y")
+    assert not logs.bound_said(tmp_path / "another", handle)
+    assert logs.bound_said(said, handle)
+    os.write(handle, b"goes on")
+    os.close(handle)
+    assert said.read_bytes() == b"goes on"
+    assert (tmp_path / f"{logs.SAID}.1").stat().st_size == logs.MAX_BYTES + 1
+
+
+def test_a_log_that_cannot_be_written_is_not_complained_of_line_by_line(
+    tmp_path: Path, file: RotatingFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.close()
+    for _ in range(50):
+        file.write("{}")
+    assert capsys.readouterr().err.count("cannot write the log") == 1
+
+
 def test_a_disk_that_takes_no_log_stops_no_work(
     tmp_path: Path, file: RotatingFile, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,9 +7,13 @@ Event names are `noun.past_participle`; fields are plain values. A task's end gi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import os
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +25,10 @@ from omni.domain.task import Task
 from omni.domain.view import timestamp
 from omni.redact import Redactor
 
-MAX_BYTES = 10 * 1024 * 1024
-KEEP = 5
+MAX_BYTES = 20 * 1024 * 1024
+KEEP = 4  # beside the one that is written
+SAID = "service.log"  # what a service manager catches of the process's own words
+COMPLAIN_EVERY_S = 60.0
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -53,6 +59,8 @@ class RotatingFile:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._lock = threading.Lock()
+        self._complained_s = -COMPLAIN_EVERY_S
+        bound_said(path.with_name(SAID))
         self._open()
 
     def write(self, line: str) -> None:
@@ -65,11 +73,18 @@ class RotatingFile:
                 self._size += len(data)
                 self._file.write(data)
         except (OSError, ValueError) as error:  # a disk that takes no log, or a closed file, must stop no work
-            _say(f"cannot write the log: {error}\n")
+            self._complain(error)
 
     def close(self) -> None:
         """Write no more."""
         self._file.close()
+
+    def _complain(self, error: Exception) -> None:
+        """Seldom: on a service it goes into a file on the same disk."""
+        now = time.monotonic()
+        if now - self._complained_s >= COMPLAIN_EVERY_S:
+            self._complained_s = now
+            _say(f"cannot write the log: {error}\n")
 
     def _open(self) -> None:
         self._file = self._path.open("ab", buffering=0)
@@ -83,7 +98,26 @@ class RotatingFile:
             if older.exists():
                 older.replace(self._path.with_name(f"{self._path.name}.{n + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        bound_said(self._path.with_name(SAID))
         self._open()
+
+
+def bound_said(path: Path, fd: int = 2) -> bool:
+    """Begin the file anew that a service manager has made our stderr, once it is too large; one older part is kept.
+
+    It cannot be moved away: the manager has opened it, and what is said goes where it is.
+    """
+    try:
+        ours = os.fstat(fd)
+        if ours.st_size <= MAX_BYTES or not os.path.samestat(ours, path.stat()):
+            return False
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        path.with_name(f"{path.name}.1").chmod(0o600)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)  # else it goes on behind a hole
+        os.ftruncate(fd, 0)
+    except OSError:  # a closed stderr, no such file, a full disk
+        return False
+    return True
 
 
 class _Threshold:

@@ -15,10 +15,10 @@ import msgspec
 from omni.config import Config
 from omni.config.environment import VARIABLE
 from omni.domain.errors import ConfigError
+from omni.logs import SAID
 
 NAME = "omni"
 ENV_FILE = "service.env"
-SAID = "service.log"  # in the directory of the logs: what the process says before and beside its own log
 MARK = "OMNI_SERVICE"  # tells the daemon by which name it is managed
 FILES = 8_192  # open at once
 PAUSE_S = 10  # between an end and the next start; launchd knows no less
