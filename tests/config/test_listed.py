@@ -74,7 +74,7 @@ def test_a_key_goes_to_no_address_but_the_one_that_it_was_given_for(configure: C
         "http://127.0.0.1:83/v1": "sk-local",
     }
     assert config.providers["openai"].models == {}
-    assert ("127_0_0_1_83", "own", "primary") in hops(config, "b")
+    assert ("openai_127_0_0_1_83", "own", "primary") in hops(config, "b")
 
 
 def test_a_provider_that_it_adds_keeps_a_model_for_names_that_nobody_lists(configure: Configure) -> None:

@@ -437,6 +437,22 @@ def config_schema(ctx: typer.Context) -> int:
     return admin.config_schema(_context(ctx))
 
 
+@config_app.command("import")
+def config_import(
+    ctx: typer.Context,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help=".mcp.json, claude_desktop_config.json, mcp.json, or LiteLLM's.")
+    ],
+    apply: Annotated[
+        bool, typer.Option("--apply", "--write", help="Add it to the configuration file; without this it is printed.")
+    ] = False,
+) -> int:
+    """Turn what another program's configuration lists into keys of ours: MCP servers, and the models of LiteLLM."""
+    from omni.cli import importing
+
+    return importing.run(_context(ctx), file, apply=apply)
+
+
 @app.command()
 def init(
     ctx: typer.Context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omni.config.problems import HINT, Mark, Marks, Path
@@ -13,6 +14,20 @@ MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
 _NAMES = ("map", "seq", "null", "bool", "int", "float", "str", "timestamp", "binary", "value")
 _TAGS = frozenset(_TAG + name for name in _NAMES)
+
+_STRING_OR_COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|//[^\n]*|/\*.*?\*/""", re.DOTALL)
+_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+
+
+def without_comments(text: str) -> str:
+    """JSON as people write it (comments, trailing commas, tabs) as YAML, of which the rest of it is a part."""
+    bare = _STRING_OR_COMMENT.sub(lambda found: found[1] or " ", text).replace("\t", " ")
+    return _SURROGATES.sub(lambda found: f"\\U{_joined(found[1], found[2]):08x}", bare)
+
+
+def _joined(high: str, low: str) -> int:
+    """One character from the two halves that JSON writes it in."""
+    return 0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00
 
 
 def parse_document(text: str, origin: str) -> tuple[dict[str, Any], Marks]:

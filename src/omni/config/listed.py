@@ -30,7 +30,7 @@ _LIKE_OPENAI = {
 }
 _OF_ITS_OWN: dict[str, ProviderKind] = {"anthropic": "anthropic", "openrouter": "openrouter", "openai": "openai"}
 _AT_AN_ADDRESS = frozenset({"custom_openai", "openai_like", "hosted_vllm", "lm_studio", "litellm_proxy"})
-_LOCAL = frozenset({"ollama", "ollama_chat"})
+LOCAL = frozenset({"ollama", "ollama_chat"})
 _BARE = ((re.compile(r"(gpt|chatgpt|o\d)\b"), "openai"), (re.compile(r"claude-"), "anthropic"))
 
 
@@ -98,8 +98,8 @@ def name_for(found: Deployment, taken: Mapping[str, Any], *, hidden: bool, index
         return found.prefix
     from urllib.parse import urlsplit
 
-    place = f"{found.prefix}_{index + 1}" if hidden else urlsplit(found.api_base).netloc.rpartition("@")[2]
-    return re.sub(r"[^A-Za-z0-9]+", "_", place).strip("_")
+    place = str(index + 1) if hidden else urlsplit(found.api_base).netloc.rpartition("@")[2]
+    return re.sub(r"[^A-Za-z0-9]+", "_", f"{found.prefix}_{place}").strip("_")
 
 
 def _with(config: Config, found: Deployment, index: int) -> Config:
@@ -133,7 +133,7 @@ def _beside(config: Config, found: Deployment) -> str:
 def _against(found: Deployment) -> str:
     if "*" in found.name or "*" in found.model:
         return "it is a pattern, and models are asked for by name"
-    if found.prefix in _LOCAL:
+    if found.prefix in LOCAL:
         return f"models of Ollama answer by a tier: {{name: P1, light: {found.model!r}, channel: brainstem}}"
     if found.kind is None:
         return f"only a LiteLLM proxy reaches {found.prefix or found.model}; run one, and set lite_llm_url"

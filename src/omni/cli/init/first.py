@@ -74,7 +74,7 @@ def _left_alone(context: Context, found: Surroundings, there: Path) -> Outcome:
 
     loaded = context.loaded
     said, _ = parse_document(there.read_text(encoding="utf-8-sig"), str(there))
-    more = beside(wanted(found, {}), said)
+    more = beside(wanted(found, {}), said, loaded.config)
     return Outcome(path=there, said=text.addition(more), to_do=[], loaded=loaded, there=True)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from omni import __version__
 from omni.cli.init.wanted import has_direct, has_openclaw
+from omni.config.insert import dumped
 from omni.ops.surroundings import CLIPROXY_KEYS, PROXY_KEYS, Surroundings
 
-WIDTH = 120
 _HEAD = """\
 # Omni's configuration, written by `omni init` {version} on {date} for what was found on this machine.
 #
@@ -80,7 +80,7 @@ def rendered(wanted: Mapping[str, Any], found: Surroundings, at_s: float | None 
 
 def addition(wanted: Mapping[str, Any]) -> str:
     """Keys as they would be added to a file that there is."""
-    return "\n".join(_yaml(name, value) for name, value in wanted.items())
+    return dumped(wanted)
 
 
 def to_do(wanted: Mapping[str, Any], found: Surroundings) -> list[str]:
@@ -106,7 +106,7 @@ def _to_do(wanted: Mapping[str, Any], found: Surroundings) -> list[tuple[str, bo
 def _part(name: str, value: Any, found: Surroundings) -> str:
     more = {"router": _router_choice, "lite_llm_url": _proxy_beside}.get(name, _nothing)(found)
     said = [_COMMENTS.get(name, ""), *more]
-    return "\n".join([*(f"# {line}" for line in said if line), _yaml(name, value)])
+    return "\n".join([*(f"# {line}" for line in said if line), dumped({name: value})])
 
 
 def _nothing(found: Surroundings) -> Sequence[str]:
@@ -139,11 +139,3 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Names in a row, and how many there are besides."""
     more = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _yaml(name: str, value: Any) -> str:
-    import yaml
-
-    text: str = yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=None)
-    flat = not isinstance(value, dict | list)
-    return f"{name}: {text.strip()[1:-1].partition(': ')[2]}" if flat and text.startswith("{") else text.rstrip()

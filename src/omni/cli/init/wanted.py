@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, BrainstemConfig
+from omni.config.addition import missing, spelt_out
+from omni.config.model import DEFAULT_BRAINSTEM_MODEL, DEFAULT_MODELS, BrainstemConfig, Config
 from omni.ops.surroundings import BACKUP_KEYS, CLIPROXY_KEYS, PRIMARY_KEYS, PROXY_KEYS, Surroundings, Targets
 
 # Words in the names that people give their models; nothing but a first guess, and the file says so.
@@ -18,6 +19,8 @@ _HEAVY = ("heavy", "opus", "large", "smart", "best", "big", "strong", "sonnet", 
 _FOUND = frozenset(
     ("lite_llm_url", "lite_llm_key", "api_keys", "providers", "router", "brainstem", "tiers", "mcp_servers")
 )
+
+_BY_THEMSELVES = frozenset(("model", "runbook"))  # executors that are there as long as no other is named
 
 
 class Models(Struct, frozen=True):
@@ -44,31 +47,21 @@ def wanted(found: Surroundings, told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parts.items() if value}
 
 
-def beside(wanted: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+def beside(wanted: Mapping[str, Any], said: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """What could be added to a configuration because of what was found; `said` is what its file says."""
     found = missing({name: value for name, value in wanted.items() if name in _FOUND}, said)
     servers = found.pop("mcp_servers", {})
     for name in _adapters(said.get("mcp_servers")):
         servers.pop(name, None)
-    return {**found, **({"mcp_servers": servers} if servers else {})}
+    if servers and not any(each.adapter not in _BY_THEMSELVES for each in config.executors.values()):
+        servers |= {name: {"adapter": name} for name in config.executors}
+    return {**spelt_out(found, said, config), **({"mcp_servers": servers} if servers else {})}
 
 
 def _adapters(servers: Any) -> set[str]:
     """The adapters that entries of any name have said to be theirs."""
     entries = servers.values() if isinstance(servers, dict) else ()
     return {str(each.get("adapter")) for each in entries if isinstance(each, dict)}
-
-
-def missing(wanted: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration does not say yet; what it says, differently or not, is its own affair."""
-    found: dict[str, Any] = {}
-    for name, value in wanted.items():
-        there = said.get(name)
-        if name not in said or there is None:
-            found[name] = value
-        elif isinstance(value, dict) and isinstance(there, dict) and (more := missing(value, there)):
-            found[name] = more
-    return found
 
 
 def has_direct(found: Surroundings) -> bool:
