@@ -232,6 +232,15 @@ def test_logs_can_be_filtered_by_task_and_level(served: Omni) -> None:
     assert {each["level"] for each in served.json("logs", "--level", "warning")["lines"]} <= {"warning", "error"}
 
 
+def test_the_calls_of_a_task_in_and_out_are_found_by_it(served: Omni) -> None:
+    task = submitted(served, "Show a system report of this machine", "--executor", "runbook", "--wait")
+    mine = {each["event"]: each for each in served.json("logs", "--task", task["id"])["lines"]}
+    assert {"call.answered", "tool.called", "task.ended"} <= set(mine)
+    assert mine["call.answered"]["outcome"] == "ok"
+    out = mine["tool.called"]
+    assert (out["executor"], out["attempt"], out["outcome"], out["error"]) == ("runbook", 1, "succeeded", None)
+
+
 def test_logs_are_followed(served: Omni) -> None:
     with served.start("logs", "-f", "-n", "0", "--json") as process:
         assert process.stdout is not None

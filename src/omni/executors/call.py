@@ -25,6 +25,7 @@ from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS, METHOD_NOT_FOUND
 
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
+from omni.executors.call_log import calling
 from omni.executors.connection import Session
 from omni.executors.contract import (
     LOOKUP_TOOL,
@@ -92,6 +93,13 @@ class Call:
 
     async def run(self) -> Report | None:
         """Call, wait, and say what became of it."""
+        order = self._order
+        with calling(self._config.name, self._config.tool, order.task_id, order.n) as call:
+            found = await self._run()
+            call.ends(found, self.broke_by or self._session.wire.reason)
+            return found
+
+    async def _run(self) -> Report | None:
         context = copy_context()
         context.run(MARK.set, self._mark)
         work = asyncio.create_task(self._ask(), context=context)
@@ -238,9 +246,8 @@ def read_answer(result: types.CallToolResult) -> Answer:
 
 async def look_up(session: Session, handle: str, key: str) -> Lookup:
     """Ask the server what became of an attempt; `unknown` when it cannot say, `silent` when it gave no answer."""
-    arguments = {"handle": handle, "key": key}
     try:
-        result = await session.client.call_tool(LOOKUP_TOOL, arguments, read_timeout_seconds=LOOKUP_S)
+        result = await _asked(session, LOOKUP_TOOL, handle, key)
     except Exception:  # a busy server may answer the next time
         return Lookup("silent")
     return read_lookup(read_answer(result))
@@ -248,12 +255,20 @@ async def look_up(session: Session, handle: str, key: str) -> Lookup:
 
 async def ask_to_pause(session: Session, handle: str, key: str) -> str:
     """Tell the server that an attempt should pause; what went wrong, empty when it took the wish."""
-    arguments = {"handle": handle, "key": key}
     try:
-        result = await session.client.call_tool(PAUSE_TOOL, arguments, read_timeout_seconds=LOOKUP_S)
+        result = await _asked(session, PAUSE_TOOL, handle, key)
     except Exception as error:  # the attempt goes on, and its own outcome counts
         return brief(str(error) or type(error).__name__)
     return brief(text_of(read_answer(result).blocks) or "it gave no reason") if result.is_error else ""
+
+
+async def _asked(session: Session, tool: str, handle: str, key: str) -> types.CallToolResult:
+    task, _, n = key.rpartition(":")
+    with calling(session.name, tool, task, int(n) if n.isdigit() else None) as call:
+        arguments = {"handle": handle, "key": key}
+        result = call.gives(await session.client.call_tool(tool, arguments, read_timeout_seconds=LOOKUP_S))
+        call.quiet = tool == LOOKUP_TOOL and read_lookup(read_answer(result)).state == "running"
+        return result
 
 
 async def _bounded(wait: Awaitable[Any], limit_s: float) -> bool:

@@ -45,6 +45,7 @@ Observe = Callable[[ExecutorObserved], None]
 class Session:
     """A connection that is ready. `ended` is set when it is gone, child and all."""
 
+    name: str
     client: Client
     wire: Wire
     tools: tuple[str, ...]
@@ -92,7 +93,7 @@ class Connection:
             return await asyncio.wait_for(asyncio.shield(self._session), patience_s)
         except TimeoutError:
             why = f"{self.config.name} cannot be reached: {self.trouble}"
-            raise ExecutorUnavailable(why, hint="omni status") from None
+            raise ExecutorUnavailable(why, hint="omni doctor") from None
 
     async def run(self) -> None:
         """Connect, and connect again, until `stop`."""
@@ -131,7 +132,7 @@ class Connection:
                 info = Implementation(name="omni", version=omni.__version__)
                 try:
                     async with Client(Tapped(wire), client_info=info, cache=None) as client:
-                        session = Session(client, wire, await self._tools(client))
+                        session = Session(self.config.name, client, wire, await self._tools(client))
                         self._ready(session)
                         await _first(wire.lost.wait(), session.retiring.wait(), self._stopping.wait())
                 except Exception as error:

@@ -180,8 +180,10 @@ class Hands:
             if tool not in session.tools:
                 raise ExecutorUnavailable(f"{executor} has no tool {tool!r}", hint="omni status")
             from omni.executors.call import read_answer  # not before: another thread loads what it needs at the start
+            from omni.executors.call_log import calling
 
-            return read_answer(await session.client.call_tool(tool, dict(arguments)))
+            with calling(executor, tool) as call:
+                return read_answer(call.gives(await session.client.call_tool(tool, dict(arguments))))
 
     async def drained(self) -> None:
         """Return once no attempt is open here."""

@@ -24,6 +24,7 @@ from omni.config import ExecutorConfig
 from omni.config.adapters import MemoryOptions
 from omni.domain.commands import ExecutorObserved
 from omni.executors.call import read_answer
+from omni.executors.call_log import calling
 from omni.executors.connection import MAX_TOOLS, TOOL_PAGES, Session, explain
 from omni.executors.contract import brief
 from omni.executors.forms import ADD, SEARCH, Form, Purpose, Said, Unfit, Values, fit
@@ -94,7 +95,7 @@ class Memory:
         if self._lost or self._off or self._loop.time() < self._rests_until:
             return NO_NOTES
         began = self._loop.time()
-        found = await self._bounded(self._search(self._values(task_id, text)), stop)
+        found = await self._bounded(self._search(task_id, self._values(task_id, text)), stop)
         if stop.is_set():
             return NO_NOTES
         if isinstance(found, str):
@@ -137,12 +138,13 @@ class Memory:
             return "the connection was given up"
         return explain(error) if (error := task.exception()) else task.result()
 
-    async def _search(self, values: Values) -> tuple[str, ...]:
+    async def _search(self, task_id: str, values: Values) -> tuple[str, ...]:
         session = await self._connection.session(self._options.timeout_s)
         form = (await self._learn(session)).search
         if form is None:
             return ()
-        answer = read_answer(await session.client.call_tool(form.tool, form.arguments(values)))
+        with calling(self.name, form.tool, task_id) as call:
+            answer = read_answer(call.gives(await session.client.call_tool(form.tool, form.arguments(values))))
         return read_hits(answer, self._options.hits)
 
     def _failed(self, task_id: str, why: str, began: float) -> None:
@@ -164,17 +166,18 @@ class Memory:
             task_id, values = await self._waiting.get()
             try:
                 async with asyncio.timeout(ADD_S):
-                    await self._add(values)
+                    await self._add(task_id, values)
                 log.debug("memory.added", memory=self.name, task=task_id)
             except Exception as error:
                 log.warning("memory.dropped", memory=self.name, task=task_id, error=brief(explain(error)))
 
-    async def _add(self, values: Values) -> None:
+    async def _add(self, task_id: str, values: Values) -> None:
         session = await self._connection.session(ADD_S)
         form = (await self._learn(session)).add
         if form is None:
             return
-        answer = read_answer(await session.client.call_tool(form.tool, form.arguments(values)))
+        with calling(self.name, form.tool, task_id) as call:
+            answer = read_answer(call.gives(await session.client.call_tool(form.tool, form.arguments(values))))
         read_hits(answer, 1)  # for its ValueError: an add that failed says so in the same ways as a search
 
     # --- what its tools want

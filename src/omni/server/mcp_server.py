@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from omni import __version__
 from omni.domain.errors import OmniError
 from omni.server.auth import Caller, Receive, Scope, Send
+from omni.server.call_log import Answering, answering
 from omni.server.desk import Desk
 from omni.server.frames import NOT_JSON, text_of, too_deep, why_not_json
 from omni.server.limits import RequestRate
@@ -115,41 +116,36 @@ class McpServer:
         return self._tools
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Any:
-        tool = TOOLS.get(params.name)
-        if tool is None:
-            known = did_you_mean(params.name, TOOLS)
-            raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name[:200]!r}{known}")
-        began = self._desk.clock.mono_ms()
         call = self._call(ctx)
-        try:
-            asked = tool.arguments.values(params.arguments)
-            if self._tasks.wanted(ctx, tool.name):
-                return await self._tasks.begin(call, asked)
-            answer = _result(await tool.handle(call, asked))
-            outcome = "ok"
-        except OmniError as error:
-            answer, outcome = error_result(error), kind_of(error)
-        self._log(tool, call, answer, outcome, began)
-        return answer
+        with answering(self._desk.clock, params.name, call.client) as answered:
+            tool = TOOLS.get(params.name)
+            if tool is None:
+                known = did_you_mean(params.name, TOOLS)
+                raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name[:200]!r}{known}")
+            try:
+                return await self._answer(ctx, tool, call, params, answered)
+            except OmniError as error:
+                answered.outcome = kind_of(error)
+                answered.concerns(params.arguments)
+                return error_result(error)
+
+    async def _answer(
+        self, ctx: Context, tool: Tool, call: Call, params: types.CallToolRequestParams, answered: Answering
+    ) -> Any:
+        asked = tool.arguments.values(params.arguments)
+        if self._tasks.wanted(ctx, tool.name):
+            handle = await self._tasks.begin(call, asked)
+            answered.concerns(handle)
+            return handle
+        said = await tool.handle(call, asked)
+        answered.concerns(said.view)
+        return _result(said)
 
     def _call(self, ctx: Context) -> Call:
         info = ctx.session.client_params
         client = labelled(f"mcp:{info.client_info.name[:80]}" if info else "mcp", visitor.get())
         wanted = ctx.meta is not None and "progress_token" in ctx.meta
         return Call(self._desk, self._make_spec, client, _progress(ctx) if wanted else None)
-
-    def _log(self, tool: Tool, call: Call, answer: types.CallToolResult, outcome: str, began: int) -> None:
-        say = log.debug if tool.reads and outcome == "ok" else log.info
-        content = answer.structured_content or {}
-        say(
-            "call.answered",
-            dialect="mcp",
-            tool=tool.name,
-            task=content.get("id") or content.get("task_id"),
-            client=call.client,
-            duration_ms=self._desk.clock.mono_ms() - began,
-            outcome=outcome,
-        )
 
 
 def _progress(ctx: Context) -> Progress:

@@ -21,6 +21,7 @@ from omni.domain.errors import NotFound, OmniError
 from omni.domain.task import Task
 from omni.domain.values import TaskState
 from omni.domain.view import task_view, timestamp
+from omni.server.call_log import LONGEST_NAME, answering
 from omni.server.requests import CreateTask
 from omni.server.tools import Call, Said, hand_in, task_sentence
 
@@ -82,10 +83,12 @@ class TaskExtension:
                 wanted: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
                 text = f"declare the extension {EXTENSION} with the request"
                 raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, text, wanted)
-            try:
-                return await method(ctx, params)
-            except NotFound:
-                raise MCPError(types.INVALID_PARAMS, f"there is no task {params.task_id[:200]!r}") from None
+            with answering(self._desk.clock, ctx.method, self._call(ctx).client) as answered:
+                answered.task = params.task_id[:LONGEST_NAME]
+                try:
+                    return await method(ctx, params)
+                except NotFound:
+                    raise MCPError(types.INVALID_PARAMS, f"there is no task {params.task_id[:200]!r}") from None
 
         return guarded
 
