@@ -37,10 +37,15 @@ class Town:
     """The house, the log that its dashboard reads, and ways to ask."""
 
     def __init__(
-        self, tmp_path: Path, *, auth: Literal["token", "none"] = "token", limits: Limits | None = None
+        self,
+        tmp_path: Path,
+        *,
+        auth: Literal["token", "none"] = "token",
+        limits: Limits | None = None,
+        allowed_hosts: tuple[str, ...] = (),
     ) -> None:
         self.store = SqliteEventStore.open(log_path(tmp_path), log_codec())
-        self.house = House(tmp_path, auth=auth, limits=limits, site=self._site)
+        self.house = House(tmp_path, auth=auth, limits=limits, site=self._site, allowed_hosts=allowed_hosts)
 
     def _site(self, house: House) -> MakeSite:
         def make(tokens: TokenFile | None, failed: PerMinute) -> Dashboard:
