@@ -105,7 +105,7 @@ class Client:
                     raise
                 on_lost(error)
                 time.sleep(_BACK_OFF_S[min(turn, len(_BACK_OFF_S) - 1)])
-        raise DaemonUnreachable(f"the daemon at {self.where} keeps dropping the connection", hint="omni logs")
+        raise DaemonUnreachable(f"the daemon at {self.where} keeps dropping the connection", hint="omni doctor")
 
     def close(self) -> None:
         """Hang up; the next call connects anew."""

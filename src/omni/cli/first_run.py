@@ -88,7 +88,7 @@ def _wait_ready(context: Context, daemon: subprocess.Popen[bytes]) -> None:
                 f"the daemon ended with exit code {daemon.returncode}", hint="omni serve, omni logs"
             )
         if time.monotonic() > until:
-            raise DaemonUnreachable(f"the daemon was not ready within {READY_S:g} s", hint="omni logs")
+            raise DaemonUnreachable(f"the daemon was not ready within {READY_S:g} s", hint="omni doctor")
         time.sleep(LOOK_S)
 
 

@@ -179,7 +179,7 @@ def _body_of(raw: bytes, where: str) -> dict[str, Any]:
         raise NotAuthorised(f"the daemon at {where} does not take this token", hint=ELSEWHERE)
     answer = _json(body)
     if status == [b"503"] and answer is not None:
-        raise NotReady(f"the daemon at {where} is not ready: {answer.get('reason', 'busy')}", hint="omni logs")
+        raise NotReady(f"the daemon at {where} is not ready: {answer.get('reason', 'busy')}", hint="omni doctor")
     if answer is None or status != [b"200"]:
         said = raw[:60].split(b"\r\n")[0].decode("ascii", "replace") or "nothing"
         raise DaemonUnreachable(

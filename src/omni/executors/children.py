@@ -160,7 +160,7 @@ async def launched(
             limit=MAX_MESSAGE_BYTES,
         )  # fmt: skip
     except (OSError, ValueError) as error:
-        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni config check") from error
+        raise ExecutorUnavailable(f"cannot start {argv[0]}: {error}", hint="omni config check --live") from error
 
 
 def recorded(pid: int, name: str = "") -> Record:
@@ -191,7 +191,7 @@ def find_program(name: str, path: str, cwd: str = "") -> str:
     if found and (not cwd or Path(cwd).is_dir()):
         return found
     what = f"the command {name!r} was not found" if not found else f"the directory {cwd!r} does not exist"
-    raise ExecutorUnavailable(what, hint="install it, or give its full path in `command`; then omni config check")
+    raise ExecutorUnavailable(what, hint="install it, or give its full path in `command`; then omni config check --live")
 
 
 def _launched(argv: list[str]) -> list[str]:

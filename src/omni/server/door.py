@@ -95,8 +95,8 @@ class Door:
     def _cannot_bind(self, error: OSError) -> OmniError:
         where = f"{self._host}:{self.port}"
         if error.errno == errno.EADDRINUSE:
-            return OmniError(f"{where} is in use", hint="omni status (is it another omni?), or omni serve --port OTHER")
-        return OmniError(f"cannot listen on {where}: {error.strerror or error}", hint="omni config check")
+            return OmniError(f"{where} is in use", hint="omni doctor, which says who has it; or omni serve --port OTHER")
+        return OmniError(f"cannot listen on {where}: {error.strerror or error}", hint="omni doctor")
 
     def _settings(self) -> uvicorn.Config:
         limits = self._limits

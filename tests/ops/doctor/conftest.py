@@ -133,8 +133,8 @@ class Upstream(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.answers: dict[str, Answer | Callable[[str], Answer]] = {}
         self.keys: list[str] = []
         self.date = ""
@@ -168,7 +168,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
+    yield from _serving(Upstream())
+
+
+@pytest.fixture
+def impostor(home: Home) -> Iterator[Upstream]:
+    """What answers on the home's port as a test says."""
+    yield from _serving(Upstream(home.port))
+
+
+def _serving(server: Upstream) -> Iterator[Upstream]:
+    with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server

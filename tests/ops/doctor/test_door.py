@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from tests.cli.conftest import SRC, Daemon, Omni, free_port
-from tests.ops.doctor.conftest import Home
+from tests.ops.doctor.conftest import Home, Upstream
 
 from omni import __version__
+from omni.eventlog.lock import DaemonLock
 from omni.executors.children import Book, recorded
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.looking import look
@@ -112,6 +113,21 @@ def _again(scene: Scene) -> list[Finding]:
     """A scene keeps the token that it has read once."""
 
     return [each for one in look(checks_of(scene), scene) for each in one.findings]
+
+
+def test_a_daemon_that_is_not_ready_is_found(home: Home, impostor: Upstream) -> None:
+    """One that answers and holds the log, whose storage has failed."""
+    home.lived()
+    lock = DaemonLock(home.log)
+    impostor.answers = {
+        "/healthz": (200, {"status": "alive"}),
+        "/readyz": (503, {"status": "not ready", "reason": "the disk is gone"}),
+        "/api/status": (200, {}),
+    }
+    found = home.finding("daemon.not_ready")
+    lock.release()
+    assert "the disk is gone" in found.says
+    assert found.mend == "omni logs --level warning"
 
 
 def test_a_daemon_of_another_version_is_found(home: Home) -> None:

@@ -46,6 +46,15 @@ def test_a_database_of_somebody_else_is_found(home: Home) -> None:
     assert home.finding("log.other_format").mend
 
 
+def test_a_log_that_cannot_be_opened_is_found(home: Home) -> None:
+    home.write()
+    home.log.mkdir(parents=True)
+    home.data.chmod(0o700)
+    found = home.finding("log.unreadable")
+    assert found.mend.startswith("ls -l")
+    assert home.omni("doctor").returncode == 8
+
+
 def test_a_lost_tail_is_found(home: Home) -> None:
     home.lived()
     earlier = home.log.read_bytes()

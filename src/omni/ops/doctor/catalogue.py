@@ -118,8 +118,6 @@ _ALL: tuple[Kind, ...] = (
     Kind("notify.nobody", "note", "nobody is told when something is wrong"),
     Kind("openclaw.not_registered", "note", "OpenClaw is here and does not know Omni"),
     Kind("openclaw.elsewhere", "warning", "OpenClaw knows Omni by another address"),
-    Kind("tailscale.trouble", "warning", "Tailscale does not lead to the daemon as it should"),
-    Kind("tailscale.state", "note", "how Tailscale leads to the daemon"),
 )
 
 KINDS: dict[str, Kind] = {each.name: each for each in _ALL}
