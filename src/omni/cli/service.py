@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,10 +11,12 @@ import msgspec
 from omni.cli.context import Context
 from omni.cli.exits import OK, UNREACHABLE, BadUsage
 from omni.cli.output import one_line
+from omni.domain.errors import ConfigError, DaemonUnreachable
 
 if TYPE_CHECKING:
     from omni.ops.service import Manager, Plan, State
 
+ANSWERS_WITHIN_S = 30.0
 _OVERLAID = ("LITELLM_URL", "GITHUB_LITELLM_KEY")  # variables that say something without standing in the file
 
 
@@ -25,38 +27,74 @@ def install(context: Context, name: str, env: Sequence[str], *, shown: bool) -> 
         context.out.show("service_definition", {"definition": manager.definition().decode()},
                          manager.definition().decode().splitlines())  # fmt: skip
         return OK
+    _alone(context, manager)
     _keep(plan, env)
     _check(context, plan)
-    return _said(context, manager.install(), f"installed; its variables: {plan.env_file}")
+    return _up(context, plan, manager.install(), f"installed; its variables: {plan.env_file}")
 
 
 def change(context: Context, name: str, verb: str) -> int:
     """Uninstall, start, stop or restart it."""
-    _, manager = _service(context, name)
-    verbs: dict[str, tuple[Callable[[], State], str]] = {
-        "uninstall": (manager.uninstall, f"removed; the data stays in {context.data_dir}"),
-        "start": (manager.start, ""),
-        "stop": (manager.stop, "stopped until you start it or log in again"),
-        "restart": (manager.restart, ""),
-    }
-    act, note = verbs[verb]
-    return _said(context, act(), note)
+    plan, manager = _service(context, name, lenient=verb in {"stop", "uninstall"})
+    if verb == "uninstall":
+        return _said(context, manager.uninstall(), f"removed; the data stays in {plan.data_dir}")
+    if verb == "stop":
+        return _said(context, manager.stop(), "stopped until you start it or log in again")
+    _alone(context, manager)
+    return _up(context, plan, manager.start() if verb == "start" else manager.restart(), "")
 
 
 def status(context: Context, name: str) -> int:
     """How the service is; exit code 3 where it does not run."""
-    _, manager = _service(context, name)
+    _, manager = _service(context, name, lenient=True)
     state = manager.state()
     _said(context, state, "" if state.installed else "next: omni service install")
     return OK if state.running else UNREACHABLE
 
 
-def _service(context: Context, name: str) -> tuple[Plan, Manager]:
+def _service(context: Context, name: str, *, lenient: bool = False) -> tuple[Plan, Manager]:
+    """The service of this configuration; `lenient`: also where that cannot be read, for what must be possible then."""
+    from omni.config import Config
+    from omni.config.paths import data_dir
     from omni.ops.service import make_plan, manager_here
 
-    loaded = context.loaded
-    plan = make_plan(loaded.config, loaded.path, os.environ, name=name, options=options_of(context))
+    try:
+        config, file = context.loaded.config, context.loaded.path
+    except ConfigError:
+        if not lenient:
+            raise
+        config, file = Config(data_dir=str(data_dir(context.options.data_dir or ""))), None
+    plan = make_plan(config, file, os.environ, name=name, options=options_of(context))
     return plan, manager_here(plan)
+
+
+def _alone(context: Context, manager: Manager) -> None:
+    """Refuse to begin beside a daemon that somebody has started by hand. Raises BadUsage."""
+    if not manager.state().running and _answers(context):
+        host, port = context.address
+        said = f"a daemon answers at {host}:{port} already, and it is not this service"
+        raise BadUsage(said, hint="end it (Ctrl-C where it runs), and again")
+
+
+def _answers(context: Context) -> bool:
+    from omni.cli.status import fetch
+
+    try:
+        fetch(*context.address, "", "/healthz")
+    except DaemonUnreachable:
+        return False
+    return True
+
+
+def _up(context: Context, plan: Plan, state: State, note: str) -> int:
+    """Tell that it runs once its port answers. Raises DaemonUnreachable where it never does."""
+    from omni.ops.service.manager import until
+
+    if not until(lambda: _answers(context), ANSWERS_WITHIN_S):
+        host, port = context.address
+        said = f"{state.label} was started, and nothing answers at {host}:{port}"
+        raise DaemonUnreachable(said, hint=f"tail {plan.said}")
+    return _said(context, state, note)
 
 
 def options_of(context: Context) -> list[str]:
@@ -83,7 +121,6 @@ def _check(context: Context, plan: Plan) -> None:
     """Read the configuration as the service will, and name what it will not find. Raises ConfigError."""
     from omni.config import load
     from omni.config.environment import read_env_file
-    from omni.domain.errors import ConfigError
 
     seen = {**plan.variables, "HOME": os.environ.get("HOME", "")}
     try:
