@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.server.house import until
 from tests.web.browsing import PAGE, Town, in_town
 
+from omni.domain.errors import NotFound
 from omni.web import pages
 from omni.web.room import READERS, Room
 
@@ -65,6 +67,39 @@ def test_a_reader_who_is_cancelled_keeps_no_place(tmp_path: Path) -> None:
             room.reading.release()
         await room.read(lambda _: None)
         assert room.reading._value == READERS
+
+    in_town(tmp_path, test)
+
+
+def test_no_full_collection_stops_everybody_while_pages_are_read(tmp_path: Path) -> None:
+    full: list[str] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        if phase == "start" and about["generation"] == 2:
+            full.append(threading.current_thread().name)
+
+    def fold(_: Any) -> None:
+        kept = [[[n]] for n in range(300_000)]
+        assert kept
+
+    def broken(_: Any) -> None:
+        raise NotFound("nothing", hint="omni tasks")
+
+    async def test(town: Town) -> None:
+        room: Room = town.site._room
+        usual = gc.get_threshold()
+        gc.callbacks.append(note)
+        try:
+            await asyncio.to_thread(fold, None)  # without a room, so that the test can fail
+            assert full
+            full.clear()
+            await asyncio.gather(*(room.read(fold) for _ in range(2 * READERS)))
+            with pytest.raises(NotFound):
+                await room.read(broken)
+        finally:
+            gc.callbacks.remove(note)
+        assert full == []
+        assert gc.get_threshold() == usual
 
     in_town(tmp_path, test)
 

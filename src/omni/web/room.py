@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -30,6 +33,39 @@ async def _never() -> None:
 READERS = 2  # pages that read the log at a time; the archive, the live streams and the actors want the disk too
 
 T = TypeVar("T")
+
+
+class _Collections:
+    """Keeps full garbage collections away while a page is read.
+
+    One looks at every object of a fold, some hundred milliseconds long, and nothing else runs meanwhile, the loop
+    neither. A fold makes no cycles: when it is over it is gone. Young objects are collected as ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._usual = gc.get_threshold()
+
+    @contextmanager
+    def none_full(self) -> Iterator[None]:
+        """No full collection within; those of other threads wait too."""
+        self._count(+1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._usual = gc.get_threshold()
+            self._readers += more
+            gc.set_threshold(*(self._usual if self._readers == 0 else (*self._usual[:2], _NEVER)))
+
+
+_NEVER = 1 << 30
+_collections = _Collections()
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +118,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
             raise Left
 
     def _with_history(self, work: Callable[[History], T]) -> T:
-        with self.history() as history:
+        with _collections.none_full(), self.history() as history:
             return work(history)
 
 
