@@ -47,3 +47,11 @@ def test_the_status_tells_what_was_spent_today_and_nothing_of_yesterday() -> Non
     assert reply.payload.spend == told
     (sent,) = gateway.handle(state, cmd.Envelope("m", 1_000, 0, "test", cmd.GetStatus("r"))).sends
     assert sent.message.payload.spend == cmd.Spend(DAY_MS, budget=Budget(daily_usd=9.0))
+
+
+def test_whoever_gives_the_decision_back_lets_a_crash_loop_go_on_too() -> None:
+    gateway = Gateway(open_limit=1)
+    auto, brainstem = cmd.ForceMode("r", brainstem=False, by="owner"), cmd.ForceMode("r", brainstem=True, by="owner")
+    told = ask(gateway, gateway.initial(), auto)
+    assert told == [("router", cmd.ResumeDispatch("owner")), ("health", auto)]
+    assert ask(gateway, gateway.initial(), brainstem) == [("health", brainstem)]

@@ -121,3 +121,18 @@ def test_what_does_not_follow_is_found(case: str, tmp_path: Path) -> None:
 def test_an_executor_that_needs_no_cloud_may_go_on(tmp_path: Path) -> None:
     alone = life(1, created(), routed(), *(event for _, event in DONE))
     assert found(tmp_path, [*router(ev.RoutingConfigured(LOCAL)), *OFFLINE, *alone]) == set()
+
+
+PAUSED = ev.DispatchPaused(6, 1, 600_001)
+
+
+@pytest.mark.parametrize("before", [PAUSED, ev.RouterStopped()])
+def test_an_attempt_in_a_crash_loop_or_a_stop_is_found(tmp_path: Path, before: Any) -> None:
+    begun = life(1, created(), routed(), planned(1))
+    assert found(tmp_path, [*router(before), *begun]) == {"attempt.while_paused"}
+
+
+@pytest.mark.parametrize("after", [ev.DispatchResumed("owner"), ev.RouterStarted("next")])
+def test_an_attempt_after_a_pause_is_lawful(tmp_path: Path, after: Any) -> None:
+    begun = life(1, created(), routed(), planned(1))
+    assert found(tmp_path, [*router(PAUSED, after), *begun]) == set()

@@ -166,3 +166,12 @@ def test_of_a_long_text_only_what_a_list_can_show_is_looked_at() -> None:
     long = task(description="d" * 100_000, error={"message": "e" * 100_000, "hint": ""}, state="failed")
     shown = now.task(long)
     assert (len(shown["title"]), len(shown["error"])) == (now.TEXT_CHARS, now.TEXT_CHARS)
+
+
+def test_a_crash_loop_needs_a_person() -> None:
+    until = "2026-01-01T00:10:00.000Z"
+    paused = {"state": "paused", "reason": "started 6 times", "since": None, "until": until}
+    shown = now.view(now.Seen(status=status(dispatch=paused)))
+    assert (shown["needs"]["paused"], shown["needs_count"]) == (True, 1)
+    assert shown["dispatch"]["until"] == until
+    assert now.view(now.Seen(status=status(dispatch={**paused, "state": "open"})))["needs_count"] == 0
