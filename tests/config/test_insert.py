@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from hypothesis import given
@@ -95,7 +97,7 @@ TREES = st.recursive(
     flow=st.sampled_from([True, False, None]),
 )
 def test_the_result_says_what_was_said_and_what_is_new_or_it_is_refused(
-    old: dict, add: dict, flow: bool | None
+    old: dict[str, Any], add: dict[str, Any], flow: bool | None
 ) -> None:
     text = yaml.safe_dump(old, default_flow_style=flow, allow_unicode=True)
     try:

@@ -98,7 +98,8 @@ def program(directory: Path, name: str, text: str) -> Path:
 
 def test_nothing_is_found_where_nothing_is(nowhere: str) -> None:
     surroundings = found(nowhere)
-    assert not [each for each in (*surroundings.programs, *surroundings.servers) if each.found]
+    assert not [each for each in surroundings.programs if each.found]
+    assert not [each for each in surroundings.servers if each.found]
     assert {each.problem for each in surroundings.servers} == {"connection refused"}
     assert surroundings.keys == ()
 

@@ -54,6 +54,7 @@ class _Reader:
         self._known = known
         self._homes = {(each.kind, each.api_base.rstrip("/")): name for name, each in known.items()}
         self._keys: dict[str, str] = {}
+        self._said: dict[str, str] = {}  # the same keys as the file says them
         self._models: dict[str, list[Deployment]] = {}
         self._local: list[str] = []
 
@@ -96,14 +97,16 @@ class _Reader:
         if not found.key and (name in self._keys or found.provider.is_local):
             return
         key = found.key or f"${{{usual}}}"
-        key = f"${{{key.removeprefix(_FROM)}}}" if key.startswith(_FROM) else key
-        if is_written_out("api_key", key):
+        if self._said.setdefault(name, key) != key:
+            self._plan.leave(f"{where}.litellm_params.api_key", f"{name} has one primary key, the one that comes first")
+        elif name not in self._keys:
             variable = usual if name == found.prefix else f"{name}_API_KEY"
-            key = self._plan.hide(key, variable, f"{where}.litellm_params.api_key")
-        if self._keys.setdefault(name, key) != key:
-            self._plan.leave(
-                f"{where}.litellm_params.api_key", f"Omni has one primary key for {name}, the one before it"
-            )
+            self._keys[name] = self._reference(key, variable, f"{where}.litellm_params.api_key")
+
+    def _reference(self, key: str, variable: str, where: str) -> str:
+        if key.startswith(_FROM):
+            return f"${{{key.removeprefix(_FROM)}}}"
+        return self._plan.hide(key, variable, where) if is_written_out("api_key", key) else key
 
     def _take_local(self, where: str, entry: Mapping[str, Any], found: Deployment) -> None:
         if self._local:
