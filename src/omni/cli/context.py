@@ -58,6 +58,7 @@ class Context:
             from omni.config.whereabouts import whereabouts
 
             self.file_trouble, options = error, self.options
+            self.out.note(f"{error.message.splitlines()[0]} (omni config check); asking the daemon all the same")
             overrides = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
             return whereabouts(Path(options.config) if options.config else None, overrides)
 
@@ -82,9 +83,10 @@ class Context:
             return ""
 
     def client(self) -> Client:
-        """A way to the daemon; it connects with the first call."""
+        """A way to the daemon; it connects with the first call. A file that is broken by now keeps nobody from it."""
         from omni.cli.client import Client
 
+        self.forgiving = True
         client = Client(*self.address, self.token)
         self._hang_up = client.close
         return client

@@ -10,7 +10,7 @@ from omni.cli.arguments import Globals, split, wants_json
 from omni.cli.context import COMPLETE_VARIABLE, Context
 from omni.cli.exits import INTERRUPTED, BadUsage, Broken
 from omni.cli.output import Output
-from omni.domain.errors import OmniError
+from omni.domain.errors import DaemonUnreachable, OmniError
 
 # What people try first, coming from other programs.
 _ALSO: dict[tuple[str, ...], list[str]] = {("--version",): ["version"], ("-V",): ["version"], ("help",): ["--help"]}
@@ -50,6 +50,8 @@ def _dispatch(options: Globals, rest: list[str]) -> int:
     context = Context(options)
     try:
         return _command(context, rest)
+    except DaemonUnreachable as error:
+        raise context.file_trouble or error from None  # what was guessed of a broken file led nowhere
     finally:
         context.close()
 

@@ -10,7 +10,6 @@ from omni.cli.context import Context
 from omni.cli.exits import OK, USAGE, DaemonRefused
 from omni.cli.output import clip, columns, one_line
 from omni.cli.status import fetch
-from omni.domain.errors import DaemonUnreachable
 
 _PATH = "/api/config/reload"
 WITHIN_S = 90.0  # it may wait for a disk and for executors
@@ -26,10 +25,7 @@ _HEADS = {
 def run(context: Context, *, dry_run: bool) -> int:
     """Reload, or show what it would change; exit code 2 where the file is refused."""
     context.forgiving = True  # what is wrong with the file, the daemon says
-    try:
-        said = fetch(*context.address, context.token, _PATH, body={"dry_run": dry_run}, within_s=WITHIN_S)
-    except DaemonUnreachable as error:
-        raise context.file_trouble or error from None
+    said = fetch(*context.address, context.token, _PATH, body={"dry_run": dry_run}, within_s=WITHIN_S)
     if refusal := said.get("error"):
         hint = str(refusal.get("hint") or "omni status")
         raise DaemonRefused(str(refusal["kind"]), str(refusal["message"]), hint=hint)

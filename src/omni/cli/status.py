@@ -39,7 +39,7 @@ def run(context: Context) -> int:
     context.forgiving = True  # it is the daemon that knows what is in force
     body, error = look(context)
     if error and context.file_trouble:
-        raise context.file_trouble
+        raise error
     context.out.show("status", body, lines(context, body))
     if error is not None:
         context.out.note(f"{error.message}\n  next: {error.hint}")

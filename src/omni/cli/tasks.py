@@ -32,7 +32,7 @@ _STOPPED = {
 def submit(context: Context, source: str, wait: str | None, options: dict[str, Any]) -> int:
     """Send a task, once however often the connection is lost; with `wait` follow it to its end."""
     wait_s = _wait_s(wait)
-    context.loaded  # noqa: B018 — a broken configuration shows before anybody types the text
+    client = context.client()  # a broken configuration shows before anybody types the text
     text = read_text(source)
     key = options.pop("idempotency_key", None) or f"cli-{uuid.uuid4().hex}"
     workdir = options.pop("workdir", None)
