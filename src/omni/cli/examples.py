@@ -30,7 +30,7 @@ EXAMPLES: dict[str, Example] = {
         "omni what-if --config other.yaml --since 30d", "what other rules would have done to a month", "what-if"
     ),
     "logs": Example("omni logs -f --level warning", "follow what the daemon warns of", "logs"),
-    "init": Example("omni init --openclaw", "the command that makes Omni known to OpenClaw", "init"),
+    "init": Example("omni init", "what is on this machine, and the configuration that would be written", "init"),
     "doctor": Example("omni doctor", "every part looked at; each finding with the command that mends it", "doctor"),
     "mcp": Example("omni mcp", "what a client that speaks stdio only starts by itself"),
     "verify": Example("omni verify", "exit code 0 when nothing is wrong with the record", "verify"),
