@@ -49,7 +49,8 @@ COPY --from=build-litellm /opt/litellm /opt/litellm
 COPY deploy/docker/litellm.yaml /etc/litellm/config.yaml
 COPY deploy/docker/answers.py /usr/local/lib/answers.py
 # The map of prices comes with the package; without this the proxy would fetch another at its start.
-ENV PATH=/opt/litellm/bin:/usr/bin:/bin HOME=/tmp LITELLM_LOCAL_MODEL_COST_MAP=True PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/litellm/bin:/usr/bin:/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 LITELLM_LOCAL_MODEL_COST_MAP=True \
+    LITELLM_MODE=PRODUCTION DISABLE_ADMIN_UI=True NO_DOCS=True
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 4000

@@ -237,6 +237,8 @@ class Running(Struct, frozen=True):
 
         Not to `unshare` alone: the wish to die with it is forgotten when a process changes its user.
         """
+        if self.process.poll() is not None:
+            return
         with contextlib.suppress(OSError, IndexError):
             os.kill(self._number_one(), signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
