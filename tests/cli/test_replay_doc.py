@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Omni
+from tests.docs.shown import require_alike, shown
 
 HERE = Path(__file__).parents[2]
 PAGE = (HERE / "docs" / "replay.md").read_text()
 LOG = HERE / "tests" / "histories" / "logs" / "daemon-killed.jsonl"
-SHOWN = re.findall(r"^```console\n\$ (omni .*)\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
+SHOWN = shown(HERE / "docs" / "replay.md")
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def omni_there(omni: Omni) -> Omni:
 def test_an_example_prints_what_the_page_shows(omni_there: Omni, line: str, said: str) -> None:
     done = omni_there(*shlex.split(line)[1:])
     assert done.returncode == 0, done
-    _require_alike(said.splitlines(), done.stdout.splitlines())
+    require_alike(said.splitlines(), done.stdout.splitlines())
 
 
 def test_the_page_has_examples_of_every_way_to_look() -> None:
@@ -33,17 +34,6 @@ def test_the_page_has_examples_of_every_way_to_look() -> None:
 
 def test_every_option_of_the_page_is_one(omni: Omni) -> None:
     known = omni("replay", "--help").stdout
-    named = set(re.findall(r"[ `](--[a-z]+)(?![a-z-])", PAGE)) - {"--json"}
+    named = set(re.findall(r"[ `](--[a-z]+)(?![a-z-])", PAGE)) - {"--json", "--all"}  # `omni verify --all`
     assert {option for option in named if option not in known} == set()
     assert len(named) == 11
-
-
-def _require_alike(page: list[str], printed: list[str]) -> None:
-    """A line that ends in … may go on; ⋮ stands for the rest."""
-    for at, line in enumerate(page):
-        if line == "⋮":
-            assert len(printed) > at
-            return
-        whole = printed[at] if at < len(printed) else "(nothing)"
-        assert whole.startswith(line[:-1]) if line.endswith("…") else whole == line
-    assert len(page) == len(printed)

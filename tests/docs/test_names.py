@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docs.pages import EVERY_PAGE, PAGES, ROOT, anchors, code, fences, links
+from tests.docs.pages import EVERY_PAGE, PAGES, ROOT, anchors, code, fences, links, prose
 
 from omni.cli.app import command_tree
 from omni.cli.usage import walk
@@ -74,8 +74,19 @@ def test_the_index_names_every_page() -> None:
     assert {page for page in PAGES if page.parent == index.parent and page != index} - named == set()
 
 
-def test_fences_say_their_language() -> None:
-    assert [str(fence) for fence in fences("")] == []
+def test_commands_stand_in_fences_that_say_so() -> None:
+    unsaid = [fence for fence in fences("", "text") if re.search(r"^(\$ |omni |make )", fence.text, re.MULTILINE)]
+    assert [str(fence) for fence in unsaid if not _is_usage(fence.text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_command_hides_in_an_indented_block(page: Path) -> None:
+    assert re.findall(r"^    (?:omni|make|git|curl|docker|\$) .*$", prose(page), re.MULTILINE) == []
+
+
+def _is_usage(text: str) -> bool:
+    """What the reference shows above the options: one line, with arguments in capitals."""
+    return text.startswith("omni ") and text.count("\n") == 1
 
 
 def _there(path: str) -> bool:

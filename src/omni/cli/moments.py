@@ -108,7 +108,7 @@ def _facts(out: Output, view: dict[str, Any]) -> list[tuple[str, str]]:
         ("tasks", counts or "none yet"),
         ("spent", spent(view["spend"]).replace("today", "that day", 1)),
         ("repair", f"by task {system['repair']['task_id']}" if system["repair"]["task_id"] else ""),
-        ("owed", f"{len(system['outbox'])} notices" if system["outbox"] else ""),
+        ("owed", counted(len(system["outbox"]), "notice") if system["outbox"] else ""),
     ]
 
 
