@@ -193,6 +193,7 @@ class Judge:
             # An attempt of an earlier configuration may hold a slot that no longer exists; see `_planned`.
             self.slots = {}
             self._allowed = {e.name: e.max_concurrency for e in event.settings.executors}
+            self.ready &= set(self._allowed) - set(event.anew)  # what is connected anew has to be seen again
             self.cloudless = {e.name for e in event.settings.executors if not e.needs_cloud}
             self.watched = event.settings.watched
         elif name != "router.executor_noted":

@@ -16,7 +16,7 @@ from tests.sim.sky import CLOUD_MOODS, CLOUDS, PROXY_MOODS
 from tests.sim.world import KINDS, World
 
 from omni.domain import commands as cmd
-from omni.domain.values import PROXY
+from omni.domain.values import PROXY, HealthSettings, Thresholds
 
 TORTURE = int(os.environ.get("OMNI_TORTURE", "1"))
 Pick = st.integers(0, 255)
@@ -121,6 +121,19 @@ class Weather(RuleBasedStateMachine):
         self.world.everyone_ready()
         if settle:
             self.world.settle(survivors)
+
+    @rule(clouds=st.sampled_from([CLOUDS, CLOUDS[:1], CLOUDS[1:]]), quick=st.booleans(), pick=Pick)
+    def reload(self, clouds: tuple[str, ...], pick: int, *, quick: bool) -> None:
+        """Another configuration: a cloud comes or goes, other thresholds hold."""
+        rules = Thresholds(cloud_failures=2, dwell_ms=1_000) if quick else Thresholds()
+        watch = HealthSettings(proxy=True, clouds=clouds, primary_keys=clouds, backup_keys=clouds, thresholds=rules)
+        self.world.reload(self.world.settings, watch)
+        while self.world.reloading and self.world.step(pick):
+            pass
+        now = self.world.over.health.clouds
+        stayed = [name for name in clouds if name in known and name in now]
+        assert all(now[name].since >= known[name].since for name in stayed)
+        self.world.settle(pick)
 
     @rule(moment=st.sampled_from(["before append", "after append", "before send", "after send"]), picks=Picks)
     def crash_soon(self, moment: str, picks: list[int]) -> None:

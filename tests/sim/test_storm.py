@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from msgspec.structs import replace
 from tests.sim.conftest import make_scratch
 from tests.sim.sky import NIGHT, TELLING
 from tests.sim.world import EXECUTORS, KINDS, World
@@ -241,6 +242,22 @@ class Storm(RuleBasedStateMachine):
     @rule()
     def a_person_lets_it_go_on(self) -> None:
         self.world.go_on()
+
+    @rule(
+        without=st.sampled_from(["", *NAMES]),
+        slots=st.integers(1, 3),
+        anew=st.lists(st.sampled_from(NAMES), max_size=2),
+        picks=Picks,
+        settle=st.booleans(),
+    )
+    def reload(self, without: str, slots: int, anew: list[str], picks: list[int], *, settle: bool) -> None:
+        """Another configuration while all goes on: executors come and go, have more slots or fewer, are changed."""
+        kept = (replace(each, max_concurrency=slots) for each in WITHOUT[without].executors)
+        self.world.reload(RoutingSettings(tuple(kept)), anew=anew)
+        self.messages(picks)
+        if settle:
+            self.world.settle(picks[0])
+            self.world.everyone_ready()
 
     @rule(picks=Picks, survivors=Pick)
     def crash_amid_news(self, picks: list[int], survivors: int) -> None:

@@ -36,7 +36,16 @@ from omni.domain.board import Board, Fact
 from omni.domain.errors import LogUnavailable
 from omni.domain.task import Task
 from omni.domain.template import compile_template
-from omni.domain.values import ExecutorSpec, Mode, RepairSettings, RoutingSettings, StartGuard, TaskSpec, Telling
+from omni.domain.values import (
+    ExecutorSpec,
+    HealthSettings,
+    Mode,
+    RepairSettings,
+    RoutingSettings,
+    StartGuard,
+    TaskSpec,
+    Telling,
+)
 from omni.eventlog.codec import Codec
 from omni.eventlog.snapshots import Snapshots
 from omni.eventlog.sqlite import SqliteEventStore
@@ -217,6 +226,8 @@ class World:
         self.compare = compare  # memory with the log after every step; with very many tasks, at the end only
         self.watched = watched  # the mode is HealthMonitor's, from what the sky shows; else it is the test's
         self.settings = settings or RoutingSettings(EXECUTORS, watched=watched)
+        self.watch = SETTINGS  # what HealthMonitor looks at, where it does
+        self.reloads = 0
         self.sky = Sky(self._from_above)
         self.telling = telling
         self.over = Overseer(telling)
@@ -288,6 +299,7 @@ class World:
         self._home().mkdir(exist_ok=True)
         self.store = FailingStore(SqliteEventStore.open(self._home() / "omni.db", CODEC), self.failpoints)
         self.post = SlowPost(self.failpoints)
+        self.reloading = False
         self.timers: dict[tuple[str, str], Due] = {}
         self.hands = Hands(self.ledger, lambda report: self.post.send("pool", "hands", (report,)))
         self._register()
@@ -315,16 +327,49 @@ class World:
             "door": self._to_client,
             **dict.fromkeys(("probes", "local", "notifier"), self.sky.receive),
             "port": lambda _message: None,
+            "reload": self._reload_on,
         }
         for name, receive in adapters.items():
             self.post.register(name, partial(each, receive))
         self.post.register("journal", lambda _sender, _tasks: None)
 
+    # --- another configuration within a boot ----------------------------------------------------------------------
+
+    def reload(self, settings: RoutingSettings, watch: HealthSettings | None = None, anew: Sequence[str] = ()) -> None:
+        """The file on disk is another one, and the daemon is told to take it up; as `omni.reloading` does it."""
+        if self.reloading:
+            return  # one at a time
+        self.reloading = True
+        known = {each.name for each in self.settings.executors}
+        names = tuple(each.name for each in settings.executors if each.name not in known or each.name in anew)
+        self.reloads += 1
+        self._before, self._anew = self.settings, names
+        self.settings, self.watch = settings, watch or self.watch
+        changed = cmd.ConfigChanged("config", f"digest-{self.reloads}", {}, self._repair, self.telling)
+        self._try(self.post.send, "brainstem", "daemon", (changed,))
+
+    def _reload_on(self, reply: cmd.Reply) -> None:
+        """Each step once the one before it is written down; where that cannot be, all stays as it was."""
+        if reply.request == "config" and reply.payload is not None:
+            self.settings, self.reloading = self._before, False
+        elif reply.request == "config":
+            if self.watched:
+                self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, self.watch, self._anew),))
+            self.post.send("router", "daemon", (cmd.Reconfigure("settings", self.settings, self._anew),))
+        else:
+            dry = {"dry": {"description": "{description}"}} if "dry" in self.names else {}
+            self.post.send("pool", "daemon", (cmd.StaffChanged(dry),))
+            self.reloading = False
+
+    @property
+    def _repair(self) -> RepairSettings:
+        return RepairSettings("retrier" if self.watched else "", backoff_ms=1_000, backoff_cap_ms=8_000)
+
     def _announce(self) -> None:
-        repair = RepairSettings("retrier" if self.watched else "", backoff_ms=1_000, backoff_cap_ms=8_000)
-        up = cmd.DaemonUp("0", 1, self.store.boot, "digest", {}, repair=repair, telling=self.telling)
+        digest = f"digest-{self.reloads}"
+        up = cmd.DaemonUp("0", 1, self.store.boot, digest, {}, repair=self._repair, telling=self.telling)
         if self.watched:
-            self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, SETTINGS),))
+            self.post.send("health", "daemon", (cmd.StartWatch(self.store.boot, self.watch),))
         self.post.send("brainstem", "daemon", (up,))
         for name in ("gateway", "router", "pool"):
             self.post.send(name, "daemon", (cmd.Boot(self.store.boot, self.settings, self.guard),))
