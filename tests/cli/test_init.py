@@ -108,7 +108,7 @@ def test_a_file_that_is_there_is_never_touched(fresh: Omni) -> None:
 
 def test_the_file_of_this_directory_counts_as_there(fresh: Omni) -> None:
     (fresh.home / "config.yaml").write_text("port: 18777\n")
-    assert fresh.json("init", "--yes")["path"] == "config.yaml"
+    assert fresh.json("init", "--yes")["path"] == str(fresh.home / "config.yaml")
     assert not written(fresh).exists()
 
 
@@ -130,6 +130,17 @@ def test_a_link_that_leads_nowhere_is_not_followed(fresh: Omni) -> None:
     file.symlink_to(target)
     assert fresh("init", "--yes", "--config", str(file)).returncode == 2
     assert not target.exists()
+
+
+def test_a_file_that_came_up_meanwhile_stays(tmp_path: Path) -> None:
+    from omni.cli.exits import BadUsage
+    from omni.cli.init.first import _create
+
+    file = tmp_path / "config.yaml"
+    file.write_text("# theirs\n")
+    with pytest.raises(BadUsage, match="exists already"):
+        _create(file, "# ours\n")
+    assert file.read_text() == "# theirs\n"
 
 
 def test_keys_of_the_environment_are_named_and_never_shown(fresh: Omni) -> None:

@@ -269,6 +269,13 @@ def test_a_key_is_not_given_to_a_provider_of_the_same_name_elsewhere(tmp_path: P
     assert plan.add["providers"]["openai_api_openai_com"]["api_base"] == "https://api.openai.com/v1"
 
 
+def test_a_provider_that_is_known_by_its_address_keeps_its_name(tmp_path: Path) -> None:
+    known = {"mine": Provider(kind="openai", api_base="https://api.openai.com/v1/")}
+    plan = taken(tmp_path, PROXY, "proxy.yaml", known)
+    assert plan.add["providers"]["mine"] == {"models": {"light": "gpt-4o-mini"}}
+    assert plan.add["api_keys"]["primary"]["mine"] == "${MINE_API_KEY}"
+
+
 def test_a_second_key_for_one_provider_is_named(tmp_path: Path) -> None:
     text = "model_list:\n" + "".join(
         f"  - {{model_name: m{n}, litellm_params: {{model: groq/llama, api_key: sk-canary-{n}-12345678}}}}\n"

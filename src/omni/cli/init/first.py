@@ -60,7 +60,8 @@ def _place(context: Context) -> tuple[Path | None, Path]:
 
     named = context.options.config or os.environ.get("OMNI_CONFIG", "")
     if not named:
-        return find_file(None, {}), user_file()
+        there = find_file(None, {})
+        return (there.absolute() if there else None), user_file()
     target = expand(named, os.environ)
     return (target if os.path.lexists(target) else None), target
 
