@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,18 +69,19 @@ def test_a_release_with_malware_is_found(home: Home) -> None:
 def test_a_low_limit_of_open_files_is_found(home: Home) -> None:
     found = home.finding("limits.files", file_limit=lambda: 256)
     assert "256" in found.says
-    assert "ulimit -n" in found.mend
+    assert "omni service install" in found.mend
+    assert "launchctl limit" in home.finding("limits.files", file_limit=lambda: 256, platform="darwin").mend
 
 
-def test_a_low_limit_of_a_real_process_is_found(home: Home) -> None:
-    import resource
-    import subprocess
+@pytest.mark.parametrize(("hard", "is_found"), [(256, True), (4096, False)])
+def test_a_low_limit_of_a_real_process_is_found(home: Home, hard: int, is_found: bool) -> None:
+    """The daemon raises the soft limit by itself."""
 
     done = subprocess.run(
         home.omni.command("doctor", "--json"), env=home.omni.environ, cwd=home.path, capture_output=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)),
     )  # fmt: skip
-    assert "limits.files" in {each["name"] for each in json.loads(done.stdout)["findings"]}
+    assert ("limits.files" in {each["name"] for each in json.loads(done.stdout)["findings"]}) is is_found
 
 
 @pytest.mark.parametrize(("minutes", "found"), [(10, True), (0, False)])

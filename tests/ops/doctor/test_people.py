@@ -61,6 +61,43 @@ def test_an_openclaw_that_knows_another_daemon_is_found(home: Home) -> None:
     assert "openclaw.elsewhere" not in {each.name for each in home.findings()}
 
 
+NAME = "mac.tail1234.ts.net"
+
+
+def _tailscale(home: Home, *, funnel: bool = False, leads: bool = True) -> None:
+    status = {"BackendState": "Running", "Self": {"DNSName": f"{NAME}."}}
+    web = {f"{NAME}:443": {"Handlers": {"/": {"Proxy": f"http://127.0.0.1:{home.port}"}}}}
+    served = {"TCP": {"443": {"HTTPS": True}}, "Web": web, "AllowFunnel": {f"{NAME}:443": funnel}} if leads else {}
+    home.program(
+        "tailscale",
+        f"""case "$1" in
+status) echo '{json.dumps(status)}';;
+serve) echo '{json.dumps(served)}';;
+*) echo 1.80.0;;
+esac""",
+    )
+
+
+def test_a_tailnet_that_leads_to_a_refused_name_is_found(home: Home) -> None:
+    _tailscale(home)
+    found = home.finding("tailscale.trouble")
+    assert NAME in found.says
+    assert f"allowed_hosts: [{NAME}]" in found.mend
+    home.config["allowed_hosts"] = [NAME]
+    assert any(each.name == "tailscale" and each.level == "ok" for each in home.findings())
+
+
+def test_a_funnel_is_found(home: Home) -> None:
+    home.config["allowed_hosts"] = [NAME]
+    _tailscale(home, funnel=True)
+    assert home.finding("tailscale.trouble").mend == "tailscale funnel --https=443 off"
+
+
+def test_a_tailscale_that_leads_nowhere_is_told(home: Home) -> None:
+    _tailscale(home, leads=False)
+    assert home.finding("tailscale.state").mend == f"tailscale serve --bg {home.port}"
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 

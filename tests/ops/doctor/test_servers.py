@@ -105,6 +105,12 @@ def test_an_absent_claude_is_found(home: Home) -> None:
     assert "npm install -g @anthropic-ai/claude-code" in home.finding("program.absent").mend
 
 
+def test_a_claude_that_does_not_start_is_found(home: Home) -> None:
+    home.program("claude", "exit 3")
+    home.config["mcp_servers"]["claude"] = {"adapter": "claude_code"}
+    assert home.finding("program.broken").mend.endswith("bin/claude --version")
+
+
 def test_a_claude_that_is_there_is_well(home: Home) -> None:
     home.program("claude", "echo 2.1.329")
     home.config["mcp_servers"]["claude"] = {"adapter": "claude_code"}

@@ -110,6 +110,7 @@ _ALL: tuple[Kind, ...] = (
     Kind("mcp.argument_type", "error", "the template gives an argument of another type than the tool takes"),
     Kind("mcp.memory_unfit", "warning", "the memory has not the tools that its entry names"),
     Kind("program.absent", "error", "a program that an executor needs is not there"),
+    Kind("program.broken", "error", "a program that an executor needs does not start"),
     Kind("program.too_old", "error", "a program that an executor needs is too old"),
     Kind("gateway.unreachable", "warning", "OpenClaw's gateway does not answer"),
     Kind("git.absent", "warning", "there is no git, so coding tasks get no workspace of their own"),
@@ -118,6 +119,8 @@ _ALL: tuple[Kind, ...] = (
     Kind("notify.nobody", "note", "nobody is told when something is wrong"),
     Kind("openclaw.not_registered", "note", "OpenClaw is here and does not know Omni"),
     Kind("openclaw.elsewhere", "warning", "OpenClaw knows Omni by another address"),
+    Kind("tailscale.trouble", "warning", "Tailscale leads to the daemon otherwise than it should"),
+    Kind("tailscale.state", "note", "Tailscale is on this machine, and does not lead to the daemon"),
 )
 
 KINDS: dict[str, Kind] = {each.name: each for each in _ALL}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,8 @@ from omni.adapters.openclaw.settings import config_path, read_config
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.scene import Scene
+from omni.ops.surroundings import find
+from omni.ops.tailscale import look, remarks, run_program
 
 
 def notices(scene: Scene) -> Iterator[Finding]:
@@ -41,6 +44,20 @@ def openclaw(scene: Scene) -> Iterator[Finding]:
         yield found("openclaw.elsewhere", says, "omni init --openclaw --apply --force")
     else:
         yield fine("openclaw", "OpenClaw knows this daemon")
+
+
+def tailscale(scene: Scene) -> Iterator[Finding]:
+    """How Tailscale, where it is on this machine, leads to the daemon."""
+    program = asyncio.run(find("tailscale", scene.environ))
+    if not program.found:
+        return
+    for each in remarks(look(scene.config.port, run_program(program.path)), scene.config):
+        if each.trouble:
+            yield found("tailscale.trouble", each.says, each.next)
+        elif each.next:
+            yield found("tailscale.state", each.says, each.next)
+        else:
+            yield fine("tailscale", each.says)
 
 
 def _entry(config: Any) -> Mapping[str, Any] | None:

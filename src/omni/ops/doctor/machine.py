@@ -15,6 +15,7 @@ PACKAGE = "omni-orchestrator"
 OLDEST_PYTHON = (3, 11)
 FEWEST_FILES = 1024
 TAMPERED = {"litellm": ("1.82.7", "1.82.8")}
+_HARD_LIMIT = "omni service install, which asks for 8,192; or, as root: ulimit -Hn 8192, before omni serve"
 _REINSTALL = "make setup, or: pip install --require-hashes -r requirements.lock"
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*((?:[<>=!~]=?[^;,\s]+,?\s*)*)(?:;\s*(.*))?$")
 
@@ -78,11 +79,12 @@ def _dotted(version: tuple[int, ...]) -> str:
 def files(scene: Scene) -> Iterator[Finding]:
     """Every client, executor and model call holds files open."""
     limit = scene.machine.file_limit()
-    if 0 <= limit < FEWEST_FILES:
-        says = f"a process may hold {limit} files open here (under launchd it is 256 unless the service says otherwise)"
-        yield found("limits.files", says, "ulimit -n 4096, before omni serve; or omni service install, which sets it")
+    if limit < FEWEST_FILES:
+        says = f"the daemon can hold {limit} files open here, and connections, executors and model calls need them"
+        raised = "sudo launchctl limit maxfiles 8192 unlimited" if scene.machine.platform == "darwin" else _HARD_LIMIT
+        yield found("limits.files", says, raised)
     else:
-        yield fine("limits", f"{'any number of' if limit < 0 else limit} open files")
+        yield fine("limits", f"the daemon can hold {limit:,} files open")
 
 
 def sleep(scene: Scene) -> Iterator[Finding]:

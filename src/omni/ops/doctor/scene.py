@@ -18,6 +18,7 @@ from omni.config.settings import own_url
 from omni.domain.errors import ConfigError
 from omni.eventlog.file_system import Mount, mount_of
 from omni.runtime.ports import SystemClock
+from omni.runtime.process import MOST_FILES
 
 RUN_S = 5.0
 
@@ -54,8 +55,9 @@ def space(path: Path) -> Space:
 
 
 def file_limit() -> int:
-    """How many files this process may hold open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    """How many files a daemon of this user can hold open: it raises its own limit as far as the hard one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,21 @@ from omni.config import ExecutorConfig
 from omni.config.adapters import ClaudeCodeOptions, MemoryOptions
 from omni.domain.errors import ExecutorUnavailable
 from omni.executors.bundled import completed
+from omni.executors.children import environment
 from omni.ops.doctor.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.looking import Check
 from omni.ops.doctor.scene import Scene
 from omni.ops.doctor.template import misfits
+from omni.ops.surroundings import Program, Targets, find
 from omni.redact import Redactor
 
 ROOM = "executors"
 ANSWER_S = 15.0  # a launcher may first have to fetch the server
 CHECK_S = ANSWER_S + 7.0  # with the end of the child
 NEEDED_NODE = (22, 0)
+TELL_S = 5.0  # a program that runs on Node may take seconds to say its version
 _CHANGE = "omni config check --live, after you have corrected it"
 
 
@@ -139,17 +142,24 @@ def _memory(executor: ExecutorConfig, tools: dict[str, dict[str, Any]]) -> Itera
 def claude_code(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     """The program that the adapter runs."""
     options = msgspec.convert(executor.options, ClaudeCodeOptions)
-    path = scene.program(options.binary, executor.env.get("PATH", ""))
-    if not path:
+    program = _program(
+        scene, executor, str(Path(options.binary).expanduser()) if "/" in options.binary else options.binary
+    )
+    if not program.found:
         says = f"{executor.name}: there is no program {options.binary!r}"
         mend = f"npm install -g @anthropic-ai/claude-code, or set mcp_servers.{executor.name}.options.binary"
         yield found("program.absent", says, mend)
-        return
-    ran = scene.machine.run([path, "--version"], _surroundings(scene, executor))
-    if ran.code != 0:
-        yield found("program.absent", f"{executor.name}: {path} does not start", f"{path} --version")
-        return
-    yield fine(f"executor.{executor.name}", f"{executor.name}: {path}, {ran.out.strip()[:60]}")
+    elif program.problem:
+        says = f"{executor.name}: {program.path} {program.problem}"
+        yield found("program.broken", says, f"{program.path} --version")
+    else:
+        yield fine(f"executor.{executor.name}", f"{executor.name}: {program.path}, {program.version}")
+
+
+def _program(scene: Scene, executor: ExecutorConfig, name: str) -> Program:
+    """A program as the executor's process would find it."""
+    environ = environment(executor.env, "", "", scene.environ)
+    return asyncio.run(find(name, environ, Targets(places={}, within_s=TELL_S)))
 
 
 def openclaw(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
@@ -168,15 +178,14 @@ def openclaw(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
 
 def _node(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     """OpenClaw needs a Node of these years; one that is too old fails with a riddle."""
-    path = scene.program("node", executor.env.get("PATH", ""))
-    if not path:
+    program = _program(scene, executor, "node")
+    if not program.found:
         says = f"{executor.name}: OpenClaw runs on Node, and there is none on the PATH"
         yield found("program.absent", says, "install Node 22 or newer: https://nodejs.org, or brew install node")
-        return
-    ran = scene.machine.run([path, "--version"], scene.environ)
-    version = tuple(map(int, re.findall(r"\d+", ran.out)[:2]))
-    if version < NEEDED_NODE:
-        says = f"{executor.name}: {path} is {ran.out.strip()[:20] or 'of no version'}; OpenClaw needs Node 22 or newer"
+    elif tuple(map(int, re.findall(r"\d+", program.version)[:2])) < NEEDED_NODE:
+        says = (
+            f"{executor.name}: {program.path} is {program.version or 'of no version'}; OpenClaw needs Node 22 or newer"
+        )
         yield found("program.too_old", says, "install Node 22 or newer: https://nodejs.org, or brew upgrade node")
 
 
@@ -207,9 +216,3 @@ def _commands(scene: Scene) -> Iterator[Finding]:
 _ADAPTERS: dict[str, Any] = {
     "claude_code": claude_code, "openclaw": openclaw, "moltworker": moltworker, "runbook": builtin, "model": builtin,
 }  # fmt: skip
-
-
-def _surroundings(scene: Scene, executor: ExecutorConfig) -> dict[str, str]:
-    from omni.executors.children import environment
-
-    return environment(executor.env, "", "", scene.environ)

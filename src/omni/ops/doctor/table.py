@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     Check("executors", "git", machine.git, live=True),
     Check("people", "notices", clients.notices, live=True),
     Check("people", "OpenClaw", clients.openclaw),
+    Check("people", "Tailscale", clients.tailscale, 15.0),
 )
 
 
