@@ -169,7 +169,7 @@ def _unknown_names(seen: Tailscale, config: Config) -> Iterator[Remark]:
     for host in dict.fromkeys(way.host for way in seen.ways):
         if host not in known:
             says = f"Tailscale leads here as {host}, which the daemon refuses with 403: it is not in allowed_hosts"
-            yield Remark(says, f"add it to config.yaml: allowed_hosts: [{host}]; then omni serve again", trouble=True)
+            yield Remark(says, f"add it to config.yaml: allowed_hosts: [{host}]; then omni config reload", trouble=True)
 
 
 def _old_names(seen: Tailscale, config: Config) -> Iterator[Remark]:
@@ -177,7 +177,7 @@ def _old_names(seen: Tailscale, config: Config) -> Iterator[Remark]:
         name = each.lower().partition(":")[0]
         if name.endswith(_TAILNET) and seen.name and name not in {seen.name, *(way.host for way in seen.ways)}:
             says = f"allowed_hosts names {name}, and this machine is {seen.name} now"
-            yield Remark(says, f"put {seen.name} there in config.yaml, then omni serve again", trouble=True)
+            yield Remark(says, f"put {seen.name} there in config.yaml, then omni config reload", trouble=True)
 
 
 _RULES: tuple[Callable[[Tailscale, Config], Iterator[Remark]], ...] = (

@@ -7,7 +7,8 @@
     cookie    of a session of the site (`Site`): opens what the site says, with GET; a change needs more (ADR-0051)
     number    more connections than allowed, or than allowed before login → 503
 
-At `/metrics` a scraper's key (`omni token metrics`) opens too, and it opens nothing else.
+At `/metrics` a scraper's key (`omni token metrics`) opens too, and it opens nothing else. A client's key
+(`omni token new`) opens WebSocket, `/mcp` and what can be read under `/api/`, as far as its rights go.
 
 Under `/v1` the door is the model port's: there a model key opens (`Authorization: Bearer` or `x-api-key`), and the
 token does too; everywhere else a model key opens nothing. Refusals there are in the dialect of the path.
@@ -31,6 +32,8 @@ from omni.domain.errors import ConfigError
 from omni.server.limits import PerMinute, normalised
 from omni.server.names import Names, visitor, visitor_of
 from omni.server.readings import AtTheGate
+from omni.server.rights import HINT as RIGHTS_HINT
+from omni.server.rights import Rights, rights
 from omni.server.tokens import TokenFile
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -50,14 +53,26 @@ CALLER = "omni.caller"
 class Caller(msgspec.Struct, frozen=True):
     """Who sends: the normalised address, whether they are logged in, whom their model key is for, their session.
 
-    `visitor`: what a proxy on this machine says of whoever showed the token; a label, which opens nothing.
+    `client`: the name on a key that opens less than the token. `visitor`: what a proxy on this machine says of whoever
+    showed the token; a label, which opens nothing.
     """
 
     address: str
-    logged_in: bool
+    rights: Rights = Rights.NONE
     holder: Any = None
     session: str = ""
+    client: str = ""
     visitor: str = ""
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether they may do anything beside asking whether we live."""
+        return self.rights > Rights.NONE
+
+    @property
+    def counted_as(self) -> str:
+        """Whose requests are counted together."""
+        return f"key {self.client}" if self.client else self.address
 
 
 class ModelKeys(Protocol):
@@ -161,6 +176,7 @@ class Gate:
             return
         scope[CALLER] = verdict
         visitor.set(verdict.visitor)
+        rights.set(verdict.rights)
         await self._pass(verdict, scope, receive, send)
 
     async def _pass(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
@@ -226,17 +242,19 @@ class Gate:
         if self._models is not None and is_model_call(scope):
             return self._model_login(self._models, headers, address)
         if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] == "/":
-            return Caller(address, logged_in=False)  # clients of models ask so whether anybody is here
+            return Caller(address)  # clients of models ask so whether anybody is here
         if self._tokens is None:
-            return Caller(address, logged_in=True)
+            return Caller(address, Rights.ADMIN)
         given = values(headers, b"authorization")
         if not given:
             return self._without_token(scope, address)
         scheme, _, token = given[0].partition(" ")
         if len(given) == 1 and scheme.lower() == "bearer" and self._tokens.matches(token.strip()):
-            return Caller(address, logged_in=True, visitor=self._visitor_name(headers, address))
+            return Caller(address, Rights.ADMIN, visitor=self._visitor_name(headers, address))
         if self._tokens.opens_metrics(token.strip()):
-            return Caller(address, logged_in=True) if scope["path"] == METRICS_PATH else _ONLY_METRICS
+            return Caller(address, Rights.READ) if scope["path"] == METRICS_PATH else _ONLY_METRICS
+        if client := self._tokens.client(token.strip()):
+            return Caller(address, client.rights, client=client.name) if _is_for_clients(scope) else _NOT_FOR_CLIENTS
         if self._models is not None and self._models.holder(token.strip()) is not None:
             return Refusal(403, "this key opens the model port (/v1/…) and nothing else")
         return self._wrong_token(address)
@@ -255,14 +273,14 @@ class Gate:
             if holder is None and self._tokens is not None and self._tokens.matches(key):
                 holder = models.owner
             if holder is not None:
-                return Caller(address, logged_in=True, holder=holder)
+                return Caller(address, holder=holder)
         if self._tokens is None and not any(key.startswith(OWN_KEYS) for key in given):
-            return Caller(address, logged_in=True, holder=models.owner)
+            return Caller(address, holder=models.owner)
         return self._wrong_token(address, "model key") if given else _unauthorised("this needs a model key", _KEY_HINT)
 
     def _without_token(self, scope: Scope, address: str) -> Caller | Refusal:
         if scope["type"] == "websocket" or scope["path"] in OPEN_PATHS:
-            return Caller(address, logged_in=False)
+            return Caller(address)
         if self._site is None:
             return _unauthorised("this needs the token")
         return self._visitor(self._site, scope, address)
@@ -270,11 +288,11 @@ class Gate:
     def _visitor(self, site: Site, scope: Scope, address: str) -> Caller | Refusal:
         """Somebody with a browser, perhaps: never over a WebSocket, which any page may open."""
         if site.is_open(scope):
-            return Caller(address, logged_in=False)
+            return Caller(address)
         session = site.admit(scope)
         if isinstance(session, Refusal):
             return session
-        return Caller(address, logged_in=True, session=session) if session else _unauthorised("this needs the token")
+        return Caller(address, Rights.ADMIN, session=session) if session else _unauthorised("this needs the token")
 
     def _wrong_token(self, address: str, what: str = "token") -> Refusal:
         if self._failed.exceeded(address):
@@ -284,7 +302,8 @@ class Gate:
         return _unauthorised("this is not the token") if what == "token" else _unauthorised(_NO_KEY, _KEY_HINT)
 
 
-_NAME_HINT = "use http://127.0.0.1:PORT, or add the name to `allowed_hosts` in config.yaml"
+_NAME_HINT = "use http://127.0.0.1:PORT, or add the name to `allowed_hosts` in config.yaml; then omni config reload"
+_NOT_FOR_CLIENTS = Refusal(403, "this key opens WebSocket, /mcp, and what can be read under /api/", RIGHTS_HINT)
 _ONLY_METRICS = Refusal(403, "this key opens /metrics and nothing else")
 _NO_KEY = "this is no model key of ours"
 _KEY_HINT = "send `Authorization: Bearer KEY`, or `x-api-key: KEY`; `omni token model NAME` prints one"
@@ -306,6 +325,11 @@ async def refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -
         headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
+
+
+def _is_for_clients(scope: Scope) -> bool:
+    reads = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"].startswith("/api/")
+    return scope["type"] == "websocket" or scope["path"] == "/mcp" or reads
 
 
 def wants_page(scope: Scope) -> bool:
