@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MODEL_ADAPTERS = ("probes", "local", "port")
+LAST_ANSWERS_S = 0.5
 EXIT_FAILED = 1  # the service manager starts us again, and the log brings everything back
 
 
@@ -167,6 +168,7 @@ class Daemon:
         await asyncio.wait(waits, timeout=self.config.limits.drain_s, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
+        await self.desk.calm(LAST_ANSWERS_S)  # what has just ended is on its way to whoever waits for it
 
     async def stop(self, reason: str) -> None:
         """Take no more requests, end executors and actors, and leave a snapshot and a word in the log."""

@@ -132,6 +132,11 @@ class Desk:
         elif pending := self._open.pop(message.request, None):
             self._settle(pending, message.payload)
 
+    async def calm(self, within_s: float) -> None:
+        """Return once all who wait have their answer, or the time is up."""
+        if waiting := [each.future for each in self._open.values()]:
+            await asyncio.wait(waiting, timeout=within_s)
+
     # --- what callers ask -----------------------------------------------------------------------------------------
 
     async def submit(self, spec: TaskSpec, *, client: str, wait_s: float | None) -> Task:

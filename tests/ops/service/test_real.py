@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from omni.ops.service import Launchd, make_plan
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 GATE_RESTARTS, RESTARTS = 2, 30
 DRY = {"dry": {"url": "null:", "types": ["general"]}}
-SLOW_S = 1.0
+SLOW_S = 4.0
 
 
 @pytest.fixture
@@ -195,14 +196,21 @@ def test_short_work_ends_by_itself_at_a_stop_and_what_comes_meanwhile_waits(daem
     daemon.start().ready()
     task = running(daemon, "rest")
     assert daemon.process is not None
-    with calling(daemon) as caller:
+    with calling(daemon) as caller, calling(daemon) as patient, ThreadPoolExecutor() as threads:
+        waits = threads.submit(patient.submit, "rest", executor="runbook", wait_s=20)
+        until(lambda: _executing(daemon) == 2, 20, "both have begun")
         daemon.process.send_signal(signal.SIGTERM)
         until(lambda: not _is_ready(daemon), 10, "it says that it is being stopped")
         late = caller.submit("say hello", wait_s=0)["result"]["task_id"]
+        assert waits.result()["result"]["state"] == "completed"
     assert daemon.wait(20) == 0
     assert told(daemon, "task", "show", task)["task"]["state"] == "completed"
     assert told(daemon, "task", "show", late)["task"]["state"] == "idle"
     assert told(daemon, "verify")["ok"]
+
+
+def _executing(daemon: DaemonProcess) -> int:
+    return sum(each["state"] == "executing" for each in told(daemon, "tasks")["tasks"])
 
 
 def _is_ready(daemon: DaemonProcess) -> bool:
