@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from omni.config import Config, json_schema, load
-from omni.config.problems import dotted
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
@@ -44,30 +43,6 @@ def test_the_example_shows_the_defaults_where_it_does_not_say_example(tmp_path: 
         assert getattr(example, section) == getattr(plain, section), section
     assert example.brainstem.model == "qwen2.5:7b"
     assert [each.name for each in example.tiers] == [each.name for each in plain.model_tiers]
-
-
-def test_the_example_fits_the_schema_it_is_checked_with() -> None:
-    import yaml
-
-    definitions = json_schema()["$defs"]
-
-    def unknown(value: object, schema: dict[str, object], path: tuple[str | int, ...]) -> Iterator[str]:
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            schema = definitions[reference.rpartition("/")[2]]
-        properties = schema.get("properties", {})
-        extra = schema.get("additionalProperties", {})
-        assert isinstance(properties, dict)
-        if isinstance(value, dict) and schema.get("type") == "object":
-            for key, each in value.items():
-                if key not in properties and extra is False:
-                    yield dotted((*path, key))
-                inner = properties.get(key, extra)
-                yield from unknown(each, inner if isinstance(inner, dict) else {}, (*path, key))
-
-    document = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    assert list(unknown(document, {"$ref": "#/$defs/Config"}, ())) == []
-    assert list(unknown({"limits": {"x": 1}}, {"$ref": "#/$defs/Config"}, ())) == ["limits.x"]
 
 
 def test_importing_the_configuration_brings_in_no_parser_and_no_heavy_library() -> None:
