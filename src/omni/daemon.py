@@ -60,10 +60,13 @@ from omni.server.model_port import LateModels
 from omni.server.readings import Sources
 from omni.server.tally import Tally
 from omni.server.tokens import TokenFile
+from omni.telemetry.context import Parents
+from omni.telemetry.switch import traces
 from omni.web.dashboard import Dashboard
 
 if TYPE_CHECKING:
     from omni.llm.models import Models
+    from omni.telemetry.traces import Traces
 
 log = structlog.get_logger()
 
@@ -128,6 +131,7 @@ class Daemon:
         self.faults = Faults(call_paths(self.config), self.clock, self.post)
         self.desk = Desk(self.post, self.ids, self.clock, LogArchive(self.store), self.faults)
         self.metrics = self._metrics()
+        self._traces: Traces | None = None
         self._sites: list[Dashboard] = []
         self.door = make_door(
             self.config, self.desk, data_dir, models=self._late_port, make_site=self._dashboard, metrics=self.metrics
@@ -142,6 +146,7 @@ class Daemon:
         for kernel in self._kernels():
             self._supervisor.start(kernel)
         self.metrics.tally.begin(self._supervisor.state("router"))
+        await self._trace()
         self._announce_boot()
         self._announced = True
         await self.door.start()
@@ -184,6 +189,8 @@ class Daemon:
             self.post.send("brainstem", "daemon", (cmd.DaemonDown(reason),))
         try:
             await asyncio.to_thread(self._supervisor.stop)
+            if self._traces:
+                await asyncio.to_thread(self._traces.stop)
         finally:
             self.store.close()
         log.info("daemon.stopped", reason=reason)
@@ -232,6 +239,19 @@ class Daemon:
             now=self.clock.wall_ms,
         )
         return Metrics(self.desk, tally, sources)
+
+    async def _trace(self) -> None:
+        """Make traces, where the environment names a collector."""
+        parents = Parents()
+        self._traces = await asyncio.to_thread(traces, os.environ, parents, self._tool_of)
+        if self._traces:
+            self._traces.start(self._supervisor.state("router"))
+            self.store.observe(self._traces.take)
+            self.desk.adopt, self.hands.meta = parents.adopt, parents.meta
+
+    def _tool_of(self, executor: str) -> str:
+        found = self.config.executors.get(executor)
+        return (found.tool or found.adapter or "") if found else ""
 
     def _facts(self, after: int, until: int) -> Iterator[Fact]:
         return self.store.facts(after, (), until=until)

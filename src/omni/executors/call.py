@@ -65,6 +65,7 @@ class Order:
     handle: str
     ends_at: float
     idle_s: float
+    meta: dict[str, Any] | None = None
 
 
 class Call:
@@ -116,8 +117,13 @@ class Call:
 
     async def _ask(self) -> types.CallToolResult:
         return await self._session.client.call_tool(
-            self._config.tool, self._order.arguments, progress_callback=self._heard
+            self._config.tool, self._order.arguments, progress_callback=self._heard, meta=self._meta
         )
+
+    @property
+    def _meta(self) -> Any:
+        """What goes along in `_meta`; a copy, for the SDK adds to it."""
+        return dict(self._order.meta) if self._order.meta else None
 
     async def _heard(self, progress: float, total: float | None, message: str | None) -> None:
         self._heard_at = self._loop.time()

@@ -47,6 +47,7 @@ PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
 NOTED_ADAPTERS = RESUMING_ADAPTERS | {"model"}
 
 _Key = tuple[str, int]
+Meta: TypeAlias = Callable[[str, int], dict[str, str]]
 ModelAccess: TypeAlias = Callable[[str, int, bool], tuple[str, str]]
 
 
@@ -133,6 +134,7 @@ class Hands:
         self._memory: Memory | None = None
         self._plug: Plug | None = None
         self._keepers: set[asyncio.Task[None]] = set()  # of memories
+        self.meta: Meta | None = None  # what goes along with the call of an attempt, where traces are wanted
         self._attempts: dict[_Key, _Running] = {}
         self._pauses: set[asyncio.Task[None]] = set()
         self._loaded = asyncio.Event()
@@ -392,6 +394,7 @@ class Hands:
         order = Order(
             message.task_id, message.n, arguments, message.key, message.handle,
             began + message.timeout_ms / 1000, message.idle_timeout_ms / 1000,
+            self.meta(message.task_id, message.n) if self.meta else None,
         )  # fmt: skip
         on_sent, on_progress = self._starter_of(message, running, config, session), self._progress_of(message)
         call = Call(config, session, order, running.stop, on_sent, on_progress, self._say)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -47,6 +48,9 @@ from omni.server.refusals import TurnedDown, as_error, not_found
 ANSWER_WITHIN_S = 30.0  # longer than a restart of the actors behind the post takes
 FOLLOWER_BACKLOG = 1024
 GATEWAY, DOOR = "gateway", "door"
+
+Adopt: TypeAlias = Callable[[str, str], None]  # a task's id, and the trace that its client came with
+TRACEPARENT: ContextVar[str] = ContextVar("traceparent", default="")  # of the call that is being answered
 
 News: TypeAlias = Task | ProgressMade
 EventViews: TypeAlias = list[dict[str, Any]]
@@ -106,6 +110,8 @@ def settled(task: Task) -> bool:
 class Desk:
     """Asks the Gateway, for every dialect. All methods run on the loop; refusals are raised as Refused or NotFound."""
 
+    adopt: Adopt | None = None  # where traces are wanted
+
     def __init__(self, post: Post, ids: Ids, clock: Clock, archive: Archive, drills: Drills | None = None) -> None:
         self._post = post
         self._drills = drills
@@ -155,6 +161,8 @@ class Desk:
     def begin_submit(self, spec: TaskSpec, client: str, wait_s: float, repeat_within_ms: int = 0) -> Pending:
         """Post the task and return at once; the quick path of the plain dialect."""
         request, task_id = self._request(), self._ids.task_id()
+        if self.adopt is not None and (given := TRACEPARENT.get()):
+            self.adopt(task_id, given)
         submit = Submit(request, task_id, spec, client, wait_s > 0, repeat_within_ms)
         return self._ask(submit, task_id, wait_s or ANSWER_WITHIN_S)
 

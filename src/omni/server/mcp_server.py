@@ -26,7 +26,7 @@ from omni import __version__
 from omni.domain.errors import OmniError
 from omni.server.auth import Caller, Receive, Scope, Send
 from omni.server.call_log import Answering, answering
-from omni.server.desk import Desk
+from omni.server.desk import TRACEPARENT, Desk
 from omni.server.frames import NOT_JSON, text_of, too_deep, why_not_json
 from omni.server.limits import RequestRate
 from omni.server.mcp_resources import Resources
@@ -117,6 +117,8 @@ class McpServer:
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Any:
         call = self._call(ctx)
+        if self._desk.adopt is not None:
+            TRACEPARENT.set(_trace_of(ctx))
         with answering(self._desk.clock, params.name, call.client) as answered:
             tool = TOOLS.get(params.name)
             if tool is None:
@@ -146,6 +148,11 @@ class McpServer:
         client = labelled(f"mcp:{info.client_info.name[:80]}" if info else "mcp", visitor.get())
         wanted = ctx.meta is not None and "progress_token" in ctx.meta
         return Call(self._desk, self._make_spec, client, _progress(ctx) if wanted else None)
+
+
+def _trace_of(ctx: Context) -> str:
+    given = (ctx.meta or {}).get("traceparent")
+    return given if isinstance(given, str) else ""
 
 
 def _progress(ctx: Context) -> Progress:
