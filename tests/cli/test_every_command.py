@@ -67,6 +67,7 @@ ALIVE: dict[str, Try] = {
     "token show": Try("token show"),
     "token rotate": Try("token rotate --data-dir other-{state}"),
     "token model": Try("token model cursor"),
+    "token new": Try("token new phone"),
     "token metrics": Try("token metrics"),
     "config check": Try("config check"),
     "config show": Try("config show"),

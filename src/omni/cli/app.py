@@ -9,8 +9,9 @@ import typer
 
 from omni.cli import replay_app, service_app
 from omni.cli.context import Context
+from omni.cli.examples import help_of
 from omni.cli.exits import INTERRUPTED, MEANINGS
-from omni.cli.usage import usage_error
+from omni.cli.usage import usage_error, walk
 
 EPILOG = (
     "Before or after any command: --json, --data-dir, --config, --host, --port. Environment: OMNI_DATA_DIR, "
@@ -104,6 +105,13 @@ class Fault(StrEnum):
     none = "none"
 
 
+class Scope(StrEnum):
+    """What a client's key opens."""
+
+    read = "read"
+    submit = "submit"
+
+
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -129,6 +137,8 @@ def command_tree() -> Any:
     command = typer.main.get_command(app)
     # Typer brings the answering side of shell completion only together with two options that we do not offer.
     command.params = [p for p in command.params if p.name not in {"install_completion", "show_completion"}]
+    for path, found in walk(command):
+        found.epilog = help_of(path)
     return command
 
 
@@ -379,6 +389,18 @@ def token_model(
     from omni.cli import admin
 
     return admin.token_model(_context(ctx), name)
+
+
+@token_app.command("new")
+def token_new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
+    scope: Annotated[Scope, typer.Option(help="read: look; submit: look, and hand in tasks.")] = Scope.submit,
+) -> int:
+    """Print a key for a client that needs less than the token opens."""
+    from omni.cli import admin
+
+    return admin.token_new(_context(ctx), name, str(scope))
 
 
 @token_app.command("metrics")
