@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from tests.server.house import until
 from tests.web.browsing import PAGE, Town, in_town
 
 from omni.domain.errors import NotFound
 from omni.web import pages
-from omni.web.room import READERS, Room
+from omni.web.room import READERS, Left, Room
 
 
 def test_a_page_that_nobody_waits_for_any_more_is_not_made(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_a_page_that_nobody_waits_for_any_more_is_not_made(tmp_path: Path) -> No
         await until(lambda: not reading._waiters)
         for _ in range(READERS):
             reading.release()
-        assert (await town.ask("GET", "/costs", {**PAGE, **cookie})).status == 200
+        assert (await town.ask("GET", "/tasks?log=1", {**PAGE, **cookie})).status == 200
         assert not reading.locked()
 
     in_town(tmp_path, test)
@@ -44,7 +45,7 @@ def test_whoever_waits_gets_the_page_when_it_is_their_turn(tmp_path: Path) -> No
         reading = town.site._room.reading
         for _ in range(READERS):
             await reading.acquire()
-        waiting = asyncio.create_task(town.ask("GET", "/costs", {**PAGE, **cookie}))
+        waiting = asyncio.create_task(town.ask("GET", "/tasks?log=1", {**PAGE, **cookie}))
         await until(lambda: bool(reading._waiters))
         reading.release()
         assert (await waiting).status == 200
@@ -69,6 +70,36 @@ def test_a_reader_who_is_cancelled_keeps_no_place(tmp_path: Path) -> None:
         assert room.reading._value == READERS
 
     in_town(tmp_path, test)
+
+
+def test_one_page_at_a_time_folds_the_log_and_what_is_quick_does_not_wait_for_it(tmp_path: Path) -> None:
+    running, most, go_on = 0, 0, threading.Event()
+
+    def fold(_: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        assert go_on.wait(10)
+        running -= 1
+
+    async def test(town: Town) -> None:
+        room: Room = town.site._room
+        folds = [asyncio.create_task(room.fold(fold)) for _ in range(3)]
+        await until(lambda: running == 1)
+        assert await asyncio.wait_for(room.read(lambda _: "quick"), 10) == "quick"
+        gone = asyncio.create_task(replace(room, left=_at_once).fold(fold))
+        with pytest.raises(Left):
+            await gone
+        go_on.set()
+        await asyncio.gather(*folds)
+        assert most == 1
+        assert (room.folding._value, room.reading._value) == (1, READERS)
+
+    in_town(tmp_path, test)
+
+
+async def _at_once() -> None:
+    """A browser that has gone."""
 
 
 def test_no_full_collection_stops_everybody_while_pages_are_read(tmp_path: Path) -> None:
@@ -132,6 +163,6 @@ def test_a_page_is_shown_to_those_too_who_ask_while_it_is_loaded(
 async def asked(town: Town, cookie: dict[str, str]) -> asyncio.StreamWriter:
     _, writer = await asyncio.open_connection("127.0.0.1", town.house.door.port)
     headers = {"Host": f"127.0.0.1:{town.house.door.port}", **PAGE, **cookie}
-    lines = ["GET /costs HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = ["GET /tasks?log=1 HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
     return writer

@@ -29,7 +29,7 @@ async def page(request: Request, room: Room) -> str:
     kind = asked["kind"] if asked.get("kind") in KINDS else KINDS[0]
     now = room.clock.wall_ms()
     status = system_view(await room.desk.status())
-    table = await room.read(lambda history: cost_table(history, now - days * DAY_MS, now=now).view())
+    table = await room.fold(lambda history: cost_table(history, now - days * DAY_MS, now=now).view())
     shown = view(table, days, kind)
     chart = bars("costs", chart_days(table, kind), Words(room.language)) if shown["days"] else None
     return show("costs.html", room, "costs", status["position"], chart=chart, spend=spend(status["spend"]), **shown)

@@ -24,7 +24,7 @@ async def page(request: Request, room: Room) -> str:
     asked = request.query_params.get("days", "")
     days = int(asked) if asked.isdigit() and int(asked) in WINDOWS else WINDOW_DAYS
     now = room.clock.wall_ms()
-    position, figures = await room.read(
+    position, figures = await room.fold(
         lambda history: (history.reader.head.position, rolling(history, days, now).view())
     )
     title = say(room.language, "levels.title", {})

@@ -77,7 +77,7 @@ async def page(request: Request, room: Room) -> str:
     """The rows, their picture, and the state where one is asked for. Raises NoSuchMoment, NotFound, Ambiguous."""
     question = asked(request.query_params)
     report, looked = await asyncio.gather(
-        room.desk.status(), room.read(lambda history: look(history, question, room.language, room.clock.wall_ms()))
+        room.desk.status(), room.fold(lambda history: look(history, question, room.language, room.clock.wall_ms()))
     )
     executors = [each.spec.name for each in report.executors]
     return show("timeline.html", room, "timeline", looked.head, **view(question, looked, executors))
