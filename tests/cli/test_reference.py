@@ -11,6 +11,7 @@ from omni.cli.exits import MEANINGS
 from omni.cli.reference import page
 from omni.cli.usage import runs, walk
 
+SRC = Path(__file__).parents[2] / "src" / "omni"
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
@@ -31,6 +32,14 @@ def test_every_example_is_of_its_own_command_and_is_read_by_its_parser() -> None
         named = path.split()
         assert words[: len(named)] == named
         commands[path].make_context(path, words[len(named) :])  # raises where an option or argument is not one
+
+
+def test_the_page_names_every_variable_that_a_person_can_set() -> None:
+    between_our_processes = {"CHILD", "OPTIONS", "OWNER", "RUN", "RUNBOOK", "SERVICE", "STATE"}
+    sources = "".join(file.read_text(encoding="utf-8") for file in SRC.rglob("*.py"))
+    named = {f"OMNI_{name}" for name in set(re.findall(r'"OMNI_([A-Z_]+)"', sources)) - between_our_processes}
+    text = PAGE.read_text(encoding="utf-8")
+    assert {name for name in named if f"`{name}`" not in text} == set()
 
 
 def test_the_page_names_every_exit_code_and_every_option_of_the_parser() -> None:
