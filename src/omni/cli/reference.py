@@ -36,8 +36,7 @@ _ENVIRONMENT: dict[str, str] = {
     "LITELLM_URL": "replaces `lite_llm_url` of the configuration",
     "GITHUB_LITELLM_KEY": "stands in for `github_key` where the configuration has none",
     "OMNI_ENV_FILE": "a private file with `NAME=value` lines, read before the configuration; a service has one",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "with the extra `omni[otel]`: where traces go; the other `OTEL_` variables mean what "
-    "OpenTelemetry says",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "with the extra `otel`: where traces go; see [traces](traces.md)",
     "NO_COLOR": "anything in it: no colours",
     "TERM": "`dumb`: no colours, and no line that is drawn over",
 }
