@@ -187,3 +187,14 @@ def test_a_stretch_costs_the_same_whether_its_beginning_is_read_or_known(tmp_pat
             read.close()
             found = incident(history, after, None, check=False)
             assert (found.costs_by_day, found.costs) == (read.cells, read.total), after
+
+
+def test_a_crash_loop_is_part_of_the_story(tmp_path: Path) -> None:
+    paused, resumed = ev.DispatchPaused(6, AT_MS, AT_MS + 600_000), ev.DispatchResumed("owner")
+    rows = [(ev.ROUTER_STREAM, event) for event in (ev.RouterStarted("b"), paused, resumed)]
+    found = told(write(tmp_path, *beginning(), *rows))
+    kinds = [each.type for each in found.moments]
+    assert [kind for kind in kinds if kind.startswith("router.")] == [
+        "router.dispatch_paused",
+        "router.dispatch_resumed",
+    ]

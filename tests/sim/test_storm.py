@@ -236,7 +236,7 @@ class Storm(RuleBasedStateMachine):
 
     @rule(pick=Pick)
     def stop_in_good_order(self, pick: int) -> None:
-        self.world.stop(pick)
+        self.world.stop_in_order(pick)
         self.world.everyone_ready()
 
     @rule()

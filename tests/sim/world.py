@@ -257,7 +257,7 @@ class World:
         self._die(survivors)
         self._try(self._boot)
 
-    def stop(self, pick: int) -> None:
+    def stop_in_order(self, pick: int) -> None:
         """Somebody asks the daemon to stop, and it does after what it is told meanwhile; a new one starts."""
         self._try(self.post.send, "router", "daemon", (cmd.DaemonDown("SIGTERM"),))
         self.settle(pick)

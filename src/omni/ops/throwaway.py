@@ -224,7 +224,7 @@ def configuration(stage: str, pace: Pace) -> dict[str, Any]:
         ],
         "brainstem": {"api_base": f"{stage}/ollama", "model": LOCAL},
         "fault_handler": {"dwell_s": pace.dwell_s, "check_interval": pace.check_interval_s},
-        "limits": {"crash_loop_starts": 0},  # it is killed on purpose
+        "limits": {"crash_loop_starts": 0, "drain_s": 0.2},  # it is killed on purpose, and its end is not the drill
         "mcp_servers": {"worker": {"adapter": "model", "types": ["general"], "max_concurrency": 8}},
     }
 

@@ -39,7 +39,7 @@ _MOMENTS = frozenset({
     ev.DaemonStarted, ev.DaemonStopped, ev.ConfigLoaded, ev.LossAccepted, ev.DrillBegun, ev.ProxyChanged,
     ev.CloudChanged, ev.KeyChanged, ev.BreakerChanged, ev.ExecutorHealthChanged, ev.ClockJumped, ev.ModeForced,
     ev.ModeChanged, ev.Suspended, ev.Restored, ev.LocalModelChanged, ev.NoticeQueued, ev.NoticeDropped,
-    ev.RepairStarted, ev.RepairEnded, ev.RepairGivenUp,
+    ev.RepairStarted, ev.RepairEnded, ev.RepairGivenUp, ev.DispatchPaused, ev.DispatchResumed,
 })  # fmt: skip
 _COUNTED: dict[type[Any], str] = {
     ev.TaskCreated: "created", ev.TaskCompleted: "completed", ev.TaskFailed: "failed", ev.TaskCancelled: "cancelled",
