@@ -1,10 +1,13 @@
 """The page says what the code says, every finding is made somewhere, and every finding is planted somewhere."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
+from omni.cli.app import command_tree
+from omni.cli.usage import walk
 from omni.ops.doctor.catalogue import KINDS, exit_code, found
 from omni.ops.doctor.page import table
 
@@ -27,6 +30,36 @@ def test_every_finding_can_be_made() -> None:
     by_kind = {f"mcp.argument_{kind}" for kind in re.findall(r'Misfit\("([a-z]+)"', code)}
     assert by_kind == {name for name in KINDS if name.startswith("mcp.argument_")}
     assert KINDS.keys() - made - by_kind == set()
+
+
+def test_every_command_that_is_named_exists() -> None:
+    """In what is said to people: all texts of the code but the docstrings."""
+    known = {"", *dict(walk(command_tree()))}
+    for text in _said():
+        for words, options in _COMMAND.findall(text):
+            path = words.split()
+            named = next((" ".join(path[:n]) for n in (2, 1) if " ".join(path[:n]) in known), None)
+            assert named is not None, text
+            taken = (
+                {name for each in dict(walk(command_tree()))[named].params for name in each.opts} if named else set()
+            )
+            assert set(options.split()) <= taken | _GLOBAL, text
+
+
+_COMMAND = re.compile(r"(?<![-/.\w])omni((?: [a-z][a-z-]*\b(?![.:/]))+)((?: --[a-z-]+)*)")
+_GLOBAL = {"--json", "--data-dir", "--config", "--host", "--port"}
+_NOT_COMMANDS = re.compile(r"\bomni \{|\bomni daemon")
+
+
+def _said() -> list[str]:
+    texts = []
+    for file in sorted(CODE.glob("*.py")):
+        tree = ast.parse(file.read_text())
+        docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        nodes = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docs)
+        texts += [n.value for n in nodes if isinstance(n.value, str) and "omni " in n.value]
+    assert len(texts) > 20
+    return [text for text in texts if not _NOT_COMMANDS.search(text)]
 
 
 def test_at_least_twenty_five_faults_are_planted() -> None:

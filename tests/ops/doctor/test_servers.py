@@ -92,12 +92,20 @@ def test_a_remote_server_that_is_away_is_found(home: Home) -> None:
 
 
 def test_a_memory_without_its_tools_is_found(home: Home) -> None:
-    home.server({"recall": SCHEMA, "add_message": SCHEMA})
+    home.server({"recall": typed(query="string"), "add_message": typed(messages="array")})
     entry = home.config["mcp_servers"].pop("peer")
     home.config["mcp_servers"]["memos"] = {key: entry[key] for key in ("command", "args")}
     found = home.finding("mcp.memory_unfit")
     assert "'search_memory'" in found.says
     assert "options.search_tool" in found.mend
+
+
+def test_a_memory_whose_tool_wants_something_else_is_found(home: Home) -> None:
+    wants = {**typed(query="string", licence="string"), "required": ["licence"]}
+    home.server({"search_memory": wants, "add_message": typed(messages="array")})
+    entry = home.config["mcp_servers"].pop("peer")
+    home.config["mcp_servers"]["memos"] = {key: entry[key] for key in ("command", "args")}
+    assert "'licence'" in home.finding("mcp.memory_unfit").says
 
 
 def test_an_absent_claude_is_found(home: Home) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from omni.config.adapters import ClaudeCodeOptions, MemoryOptions
 from omni.domain.errors import ExecutorUnavailable
 from omni.executors.bundled import completed
 from omni.executors.children import environment
+from omni.executors.forms import ADD, SEARCH, Purpose, Unfit, fit
 from omni.ops.doctor.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
@@ -71,7 +72,7 @@ def dry_run(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
 def server(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     """Connect, list the tools, and hold the template against the tool's schema."""
     try:
-        tools = _offer(scene, executor)
+        executor, tools = _offer(scene, executor)
     except ExecutorUnavailable as error:
         yield found("mcp.unreachable", f"{executor.name}: {error.message}", _reach(executor))
         return
@@ -79,8 +80,11 @@ def server(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     yield from trouble or [fine(f"executor.{executor.name}", _offers(executor, tools))]
 
 
-def _offer(scene: Scene, executor: ExecutorConfig) -> dict[str, dict[str, Any]]:
-    """The server's tools with their schemas. Its child lives in a directory and under an owner of this look alone."""
+def _offer(scene: Scene, executor: ExecutorConfig) -> tuple[ExecutorConfig, dict[str, dict[str, Any]]]:
+    """The executor as it is called, and its tools with their schemas.
+
+    Its child lives in a directory and under an owner of this look alone.
+    """
     from omni.executors.offer import offered
     from omni.executors.plug import Plug
 
@@ -88,7 +92,7 @@ def _offer(scene: Scene, executor: ExecutorConfig) -> dict[str, dict[str, Any]]:
         plug = Plug(Path(scratch), f"doctor-{uuid.uuid4().hex}", Redactor(scene.loaded.secrets))
         whole = completed(executor, scene.config.runbook_commands, Path(scratch))
         tools = asyncio.run(offered(plug.wire(whole), ANSWER_S))
-    return {each.name: each.schema for each in tools}
+    return whole, {each.name: each.schema for each in tools}
 
 
 def _reach(executor: ExecutorConfig) -> str:
@@ -114,8 +118,7 @@ def _fit(executor: ExecutorConfig, tools: dict[str, dict[str, Any]]) -> Iterator
         near = _nearest(executor.tool, tools)
         yield found("mcp.tool_absent", says, f"set {where}.tool: {near or 'TOOL'}; then {_CHANGE}")
         return
-    template = executor.arguments if executor.arguments is not None else {"description": "{description}"}
-    for misfit in misfits(template, tools.get(executor.tool, {})):
+    for misfit in misfits(executor.arguments, tools.get(executor.tool, {})):
         says = f"{executor.name}, tool {executor.tool}: {misfit.says}"
         yield found(f"mcp.argument_{misfit.kind}", says, f"correct {where}.arguments; then {_CHANGE}")
 
@@ -129,11 +132,30 @@ def _nearest(word: str, known: dict[str, Any]) -> str:
 
 def _memory(executor: ExecutorConfig, tools: dict[str, dict[str, Any]]) -> Iterator[Finding]:
     options = msgspec.convert(executor.options, MemoryOptions)
-    for key in ("search_tool", "add_tool"):
-        if (wanted := getattr(options, key)) not in tools:
-            says = f"the memory {executor.name} has no tool {wanted!r}; its tools are: {', '.join(tools) or 'none'}"
+    for key, (purposes, vital) in _WANTED.items():
+        wanted = getattr(options, key)
+        if why := _unfit(wanted, tools, purposes, vital):
             mend = f"set mcp_servers.{executor.name}.options.{key}; then {_CHANGE}"
-            yield found("mcp.memory_unfit", says, mend)
+            yield found("mcp.memory_unfit", f"the memory {executor.name}: {why}", mend)
+
+
+_WANTED: dict[str, tuple[Mapping[Purpose, bool], tuple[Purpose, ...]]] = {
+    "search_tool": (SEARCH, ("query",)),
+    "add_tool": (ADD, ("messages", "content")),
+}
+
+
+def _unfit(
+    wanted: str, tools: dict[str, dict[str, Any]], purposes: Mapping[Purpose, bool], vital: tuple[Purpose, ...]
+) -> str:
+    """Why a tool of the memory cannot be called; empty when it can."""
+    if wanted not in tools:
+        return f"there is no tool {wanted!r}; its tools are: {', '.join(tools) or 'none'}"
+    try:
+        fit(wanted, tools[wanted], purposes, vital)
+    except Unfit as error:
+        return error.message
+    return ""
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------
