@@ -74,6 +74,19 @@ def token_model(context: Context, name: str) -> int:
     return OK
 
 
+def token_new(context: Context, name: str, scope: str) -> int:
+    """Print a client's key for less than the token opens; it ends with the token (`omni token rotate`)."""
+    from omni.config import token_path
+    from omni.server.rights import Rights
+    from omni.server.tokens import TokenFile
+
+    key = TokenFile(token_path(context.data_dir)).client_key(name, Rights[scope.upper()])
+    context.out.show("client_key", {"name": name, "scope": scope, "key": key}, [key])
+    can = "look, and hand in tasks" if scope == "submit" else "look"
+    context.out.note(f"{name} can {can}, and change nothing; send it as the token is sent. omni token rotate voids it")
+    return OK
+
+
 def token_metrics(context: Context) -> int:
     """Print the key that opens /metrics alone; it ends with the token, when `omni token rotate` makes a new one."""
     from omni.config import token_path

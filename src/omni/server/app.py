@@ -71,7 +71,7 @@ class McpOverHttp:
         self._frame_bytes = frame_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._rates.of(scope[CALLER].address).allows():
+        if not self._rates.of(scope[CALLER].counted_as).allows():
             await refuse(scope, receive, send, Refusal(429, "too many requests a minute", "slow down"))
             return
         try:

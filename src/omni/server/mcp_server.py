@@ -35,6 +35,7 @@ from omni.server.names import labelled, visitor
 from omni.server.plain import UNAUTHORISED
 from omni.server.refusals import did_you_mean, error_view, kind_of
 from omni.server.requests import SpecMaker
+from omni.server.rights import Rights, demand, rights
 from omni.server.schemas import schema_of
 from omni.server.tools import TOOLS, Call, Progress, Said, Tool
 
@@ -76,7 +77,10 @@ class McpServer:
         )
         self.server.middleware.clear()  # traces are not ours to make, and each message pays for them
         self._tasks.join(self.server)
-        self._tools = types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values()])
+        self._tools = {
+            each: types.ListToolsResult(tools=[_described(tool) for tool in TOOLS.values() if tool.needs <= each])
+            for each in Rights
+        }
         self._http = StreamableHTTPSessionManager(self.server, max_request_body_size=frame_bytes)
         self._lifespan: Any = None
 
@@ -113,7 +117,7 @@ class McpServer:
     # --- tools ----------------------------------------------------------------------------------------------------
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return self._tools
+        return self._tools[rights.get()]
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> Any:
         call = self._call(ctx)
@@ -134,6 +138,7 @@ class McpServer:
     async def _answer(
         self, ctx: Context, tool: Tool, call: Call, params: types.CallToolRequestParams, answered: Answering
     ) -> Any:
+        demand(tool.needs, tool.name)
         asked = tool.arguments.values(params.arguments)
         if self._tasks.wanted(ctx, tool.name):
             handle = await self._tasks.begin(call, asked)

@@ -17,12 +17,13 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from omni.domain.errors import NotFound, OmniError
+from omni.domain.errors import NotAuthorised, NotFound, OmniError
 from omni.domain.task import Task
 from omni.domain.values import TaskState
 from omni.domain.view import task_view, timestamp
 from omni.server.call_log import LONGEST_NAME, answering
 from omni.server.requests import CreateTask
+from omni.server.rights import Rights, demand
 from omni.server.tools import Call, Said, hand_in, task_sentence
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -97,12 +98,14 @@ class TaskExtension:
         return {**self._handle(task), **self._details(task), "resultType": "complete"}
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
+        _demand(ctx)
         task = await self._desk.get(params.task_id)
         if not task.ended:
             await self._try(self._desk.cancel(task.id, self._call(ctx).client))
         return {"resultType": "complete"}
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Any]:
+        _demand(ctx)
         task = await self._desk.get(params.task_id)
         choice = _choice(params.input_responses.get(DECISION))
         if task.held is not None and choice is not None:
@@ -139,6 +142,13 @@ class TaskExtension:
         if _status(task) == "input_required":
             return {"inputRequests": {DECISION: _question(task)}}
         return {}
+
+
+def _demand(ctx: Context) -> None:
+    try:
+        demand(Rights.ADMIN, ctx.method)
+    except NotAuthorised as error:
+        raise MCPError(types.INVALID_REQUEST, error.message, {"hint": error.hint}) from None
 
 
 def declared(ctx: Context) -> bool:

@@ -24,6 +24,7 @@ from omni.server.frames import NOT_JSON, text_of, too_deep, why_not_json
 from omni.server.limits import RequestRate
 from omni.server.refusals import BadArgument, as_error, kind_of
 from omni.server.requests import OneTask, PlainCreateTask, Reader, SpecMaker
+from omni.server.rights import HINT, Rights
 
 log = structlog.get_logger()
 
@@ -64,8 +65,8 @@ class PlainSession:
     """One connection that speaks the plain dialect, until it closes. Slots, because many of them sit idle."""
 
     __slots__ = (
-        "_client", "_desk", "_line", "_logged_in", "_make_spec", "_nesting", "_now", "_rate", "_receive", "_room",
-        "_send", "_wake",
+        "_client", "_desk", "_line", "_make_spec", "_nesting", "_now", "_rate", "_receive", "_rights", "_room", "_send",
+        "_wake",
     )  # fmt: skip
 
     def __init__(
@@ -76,7 +77,7 @@ class PlainSession:
         send: Send,
         *,
         client: str,
-        logged_in: bool,
+        rights: Rights,
         rate: RequestRate,
         nesting: int,
     ) -> None:
@@ -85,7 +86,7 @@ class PlainSession:
         self._receive = receive
         self._send = send
         self._client = client
-        self._logged_in = logged_in
+        self._rights = rights
         self._rate = rate
         self._nesting = nesting
         self._line: list[Slot] = []  # a deque takes 600 bytes when empty, and 256 places are quickly moved up
@@ -138,11 +139,13 @@ class PlainSession:
         method = request.method
         if not isinstance(method, str):
             return Answer(error="Missing method" if method is UNSET else "method must be a text")
-        if method != "ping" and not self._logged_in:
+        if method != "ping" and self._rights is Rights.NONE:
             return Answer(error=UNAUTHORISED)
         handle = _METHODS.get(method)
         if handle is None:
             return Answer(error=f"Unknown method: {method[:200]}")
+        if method == "create_task" and self._rights < Rights.SUBMIT:
+            return Answer(error="this key does not open create_task: it is for read", kind="unauthorised", hint=HINT)
         if not self._rate.allows():
             return Answer(error="too many requests a minute; slow down", kind="rate_limited")
         try:

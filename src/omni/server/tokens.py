@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from omni.domain.errors import ConfigError
+from omni.server.rights import Client, Rights, claim, client_of
 
 TOKEN_BYTES = 32
 SCRAPE_KEYS = "omni-scrape-"  # how the keys of scrapers begin
@@ -45,6 +46,18 @@ class TokenFile:
         """The key of a scraper; always the same for the same token, empty while there is none."""
         seal = self.seal("scrape")
         return f"{SCRAPE_KEYS}{seal}" if seal else ""
+
+    def client_key(self, name: str, given: Rights) -> str:
+        """A client's key, for less than the token opens; always the same for one token. Raises ConfigError."""
+        said = claim(name, given)
+        return f"{said}-{seal}" if (seal := self.seal(said)) else ""
+
+    def client(self, candidate: str) -> Client | None:
+        """Whom a key of ours is for; None for any other."""
+        found = client_of(candidate)
+        if found is None or not (key := self.client_key(found.name, found.rights)):
+            return None
+        return found if hmac.compare_digest(candidate.encode(), key.encode()) else None
 
     def refresh(self) -> None:
         """Look at the file again."""

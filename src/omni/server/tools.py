@@ -17,6 +17,7 @@ from omni.server import requests as rq
 from omni.server import schemas as sh
 from omni.server.desk import Desk, News, settled
 from omni.server.requests import Reader, SpecMaker
+from omni.server.rights import Rights
 from omni.server.views import executor_view, page_view, system_view
 
 REPEATED = (
@@ -52,7 +53,11 @@ Handler: TypeAlias = Callable[[Call, Any], Awaitable[Said]]
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """One tool. `reads`: changes nothing; `destroys`: ends work; `repeats`: a second call adds nothing."""
+    """One tool.
+
+    `reads`: changes nothing; `submits`: hands in work and changes none that is there; `destroys`: ends work;
+    `repeats`: a second call adds nothing.
+    """
 
     name: str
     title: str
@@ -63,6 +68,14 @@ class Tool(msgspec.Struct, frozen=True):
     reads: bool = False
     destroys: bool = False
     repeats: bool = True
+    submits: bool = False
+
+    @property
+    def needs(self) -> Rights:
+        """What a caller must be allowed to."""
+        if self.reads:
+            return Rights.READ
+        return Rights.SUBMIT if self.submits else Rights.ADMIN
 
 
 # --- tasks ----------------------------------------------------------------------------------------------------------
@@ -207,6 +220,7 @@ TOOLS: dict[str, Tool] = {
             sh.CreatedShape,
             _create_task,
             repeats=False,
+            submits=True,
         ),
         Tool(
             "get_task_status",

@@ -56,7 +56,7 @@ class WebSocketDoor:
     async def _serve(self, mcp: bool, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: FBT001
         first = None if mcp else await self._first(receive, send)
         if mcp or (first is not None and speaks_mcp(first)):
-            await self._mcp.serve_socket(first, receive, send, caller, self._rates.of(caller.address))
+            await self._mcp.serve_socket(first, receive, send, caller, self._rates.of(caller.counted_as))
         elif first is not None:
             await self._plain(first, caller, scope, receive, send)
 
@@ -92,8 +92,8 @@ class WebSocketDoor:
             unanswered.receive,
             unanswered.send,
             client=labelled(f"plain@{caller.address}", caller.visitor),
-            logged_in=caller.logged_in,
-            rate=self._rates.of(caller.address),
+            rights=caller.rights,
+            rate=self._rates.of(caller.counted_as),
             nesting=self._nesting,
         )
         await session.run(first)

@@ -28,6 +28,7 @@ from starlette.routing import Route
 from omni.notify.texts import Language
 from omni.server.auth import CALLER, Caller, Refusal, Scope, values
 from omni.server.limits import PerMinute
+from omni.server.rights import Rights
 from omni.web.answers import NEVER_KEPT, form, html, moved, small, trouble
 from omni.web.forms import BadForm, fields_of
 from omni.web.sessions import LINK_S, SESSION_S, Links, Sessions
@@ -111,7 +112,7 @@ class Login:
 
     def _shows_csrf(self, scope: Scope, name: str) -> bool:
         given = values(scope["headers"], CSRF_HEADER)
-        return len(given) == 1 and self.allows(Caller("", logged_in=True, session=name), given[0])
+        return len(given) == 1 and self.allows(Caller("", Rights.ADMIN, session=name), given[0])
 
     # --- pages ----------------------------------------------------------------------------------------------------
 
