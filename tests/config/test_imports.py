@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni.config import Provider, load
+from omni.config import Config, Provider, load
 from omni.config.addition import kept, missing, spelt_out
 from omni.config.imports import Plan, read
 from omni.config.insert import dumped
@@ -23,7 +23,7 @@ def taken(tmp_path: Path, document: Any, name: str = ".mcp.json", known: dict[st
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(document if isinstance(document, str) else json.dumps(document))
-    return read(file, known or {})
+    return read(file, Config(providers=known or {}))
 
 
 def left(plan: Plan) -> dict[str, str]:
@@ -318,6 +318,21 @@ def test_only_what_is_missing_is_added_and_what_differs_stays() -> None:
     said = {"mcp_servers": {"a": {"command": "other"}}, "router": None}
     assert missing(add, said) == {"mcp_servers": {"b": {"command": "y"}}, "router": {"lightweight_model": "m"}}
     assert kept(add, said) == ["mcp_servers.a"]
+
+
+def test_tiers_do_not_silence_the_models_of_the_router() -> None:
+    add = {"tiers": [{"name": "P1"}]}
+    said = {"router": {"lightweight_model": "mine"}}
+    assert (missing(add, said), kept(add, said)) == ({}, ["router"])
+    assert missing(add, {"router": {"complexity_threshold": 40}}) == add
+
+
+def test_a_proxy_that_is_named_already_is_not_proposed(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text(PROXY)
+    proposed = [any("lite_llm_url" in note for note in read(file, each).notes) for each in (
+        Config(), Config(lite_llm_url="http://127.0.0.1:4000"))]  # fmt: skip
+    assert proposed == [True, False]
 
 
 def test_providers_that_were_there_by_their_keys_alone_are_named_with_the_first(tmp_path: Path) -> None:

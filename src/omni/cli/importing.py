@@ -23,7 +23,7 @@ def run(context: Context, file: str, *, apply: bool) -> int:
     from omni.config.insert import dumped
 
     loaded = context.loaded
-    plan = read(Path(file).expanduser().resolve(), loaded.config.providers)
+    plan = read(Path(file).expanduser().resolve(), loaded.config)
     said = parse_document(_text(loaded.path), str(loaded.path))[0] if loaded.path else {}
     add = spelt_out(missing(plan.add, said), said, loaded.config)
     changed = apply and bool(add)

@@ -18,10 +18,18 @@ def missing(add: Mapping[str, Any], said: Mapping[str, Any], path: tuple[str, ..
     for name, value in add.items():
         there = said.get(name)
         if there is None:
-            found[name] = value
+            if path or name not in _outdone(said):
+                found[name] = value
         elif _goes_on(value, there, path) and (more := missing(value, there, (*path, name))):
             found[name] = more
     return found
+
+
+def _outdone(said: Mapping[str, Any]) -> frozenset[str]:
+    """Keys that would silence what the file says elsewhere."""
+    router = said.get("router")
+    names = isinstance(router, dict) and (router.get("lightweight_model") or router.get("heavyweight_model"))
+    return frozenset({"tiers"} if names else ())
 
 
 def kept(add: Mapping[str, Any], said: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[str]:
@@ -29,6 +37,8 @@ def kept(add: Mapping[str, Any], said: Mapping[str, Any], path: tuple[str, ...] 
     places: list[str] = []
     for name, value in add.items():
         there = said.get(name)
+        if path == () and there is None and name in _outdone(said):
+            places.append("router")
         if there is None or there == value:
             continue
         inner = kept(value, there, (*path, name)) if _goes_on(value, there, path) else [dotted((*path, name))]

@@ -6,23 +6,21 @@ a file becomes a variable, which is named, and its value is shown nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from omni.config.document import MAX_BYTES, parse_document, without_comments
 from omni.config.imports import litellm, servers
 from omni.config.imports.plan import LeftOut, Plan, Secret
-from omni.config.model import Provider
+from omni.config.model import Config
 from omni.domain.errors import ConfigError
 
 __all__ = ["LeftOut", "Plan", "Secret", "read"]
 _KNOWN = "an mcpServers block (.mcp.json, Claude Desktop, Cursor), servers (VS Code), or model_list (LiteLLM)"
 
 
-def read(file: Path, known: Mapping[str, Provider] = MappingProxyType({})) -> Plan:
-    """What a file brings along, beside the providers that are known already.
+def read(file: Path, config: Config | None = None) -> Plan:
+    """What a file brings along, beside what a configuration has already.
 
     Raises ConfigError where it cannot be read, or has nothing that can be imported.
     """
@@ -32,7 +30,7 @@ def read(file: Path, known: Mapping[str, Provider] = MappingProxyType({})) -> Pl
     if not listed and not any(servers.blocks(document)):
         raise ConfigError(f"{file} has none of what can be imported: {_KNOWN}", hint="omni config import FILE")
     if listed:
-        litellm.take(plan, document, known)
+        litellm.take(plan, document, config or Config())
     servers.take(plan, document, file)
     return plan
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omni.config.imports.plan import Plan, is_written_out
 from omni.config.listed import LOCAL, Deployment, deployment, name_for
-from omni.config.model import PUBLIC_API_BASES, BrainstemConfig, Provider
+from omni.config.model import PUBLIC_API_BASES, BrainstemConfig, Config, Provider
 from omni.config.prices import Price, on_channel, read_list
 from omni.domain.values import Usage
 
@@ -24,13 +24,16 @@ _OWN = {
 }
 
 
-def take(plan: Plan, document: Mapping[str, Any], known: Mapping[str, Provider]) -> None:
+def take(plan: Plan, document: Mapping[str, Any], config: Config) -> None:
     """Add a proxy's models, keys and cap to the plan, or say why something does not come along."""
-    reader = _Reader(plan, _aliases(document), known)
+    reader = _Reader(plan, _aliases(document), config.providers)
     for index, entry in enumerate(document["model_list"]):
         reader.entry(index, entry)
     reader.finish()
     _settings(plan, document)
+    if not config.lite_llm_url:
+        where = f"lite_llm_url: {DEFAULT_PROXY}, lite_llm_key: its master key"
+        plan.notes.append(f"if the proxy goes on running, name it: {where}")
 
 
 def _aliases(document: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -189,9 +192,5 @@ def _settings(plan: Plan, document: Mapping[str, Any]) -> None:
             if key not in taken_from.get(section, ()):
                 plan.leave(f"{section}.{key}", why)
     for key in document.keys() - {"model_list", *_OWN, "mcpServers", "servers"}:
-        plan.leave(
-            str(key), "import the files that it names one by one" if key == "include" else "Omni has nothing like it"
-        )
-    plan.notes.append(
-        f"if the proxy goes on running, name it: lite_llm_url: {DEFAULT_PROXY}, lite_llm_key: its master key"
-    )
+        why = "import the files that it names one by one" if key == "include" else "Omni has nothing like it"
+        plan.leave(str(key), why)
