@@ -203,7 +203,7 @@ class House:
         return f"{scheme}://127.0.0.1:{self.door.port}{path}"
 
 
-async def until(condition: Callable[[], Any], within_s: float = 5.0) -> Any:
+async def until(condition: Callable[[], Any], within_s: float = 30.0) -> Any:
     """Wait for a condition, with a bound."""
     async with asyncio.timeout(within_s):
         while not (value := condition()):  # noqa: ASYNC110 - what is waited for has no event of its own
