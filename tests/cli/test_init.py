@@ -151,6 +151,7 @@ def test_keys_of_the_environment_are_named_and_never_shown(fresh: Omni) -> None:
     }
     for canary in CANARIES.values():
         assert canary not in done.stdout + done.stderr + written(fresh).read_text() + json.dumps(document)
+    assert "omni service install --env ANTHROPIC_API_KEY --env OPENROUTER_API_KEY" in done.stderr
     assert document["found"]["keys"] == ["ANTHROPIC_API_KEY", "OPENROUTER_API_KEY"]
 
 

@@ -154,7 +154,7 @@ def _server_line(server: Server) -> str:
 
 def _say(context: Context, found: Surroundings, outcome: Outcome) -> int:
     known = clients(way_of(outcome.loaded))
-    steps = _next(context, outcome)
+    steps = _next(context, found, outcome)
     body = {
         "found": msgspec.to_builtins(found), "path": str(outcome.path), "written": outcome.written,
         "existing": outcome.there, "config": "" if outcome.there else outcome.said,
@@ -192,13 +192,14 @@ def _client_body(client: Client) -> dict[str, Any]:
     return {"command": client.command, "file": client.file, "entry": client.entry, "note": client.note}
 
 
-def _next(context: Context, outcome: Outcome) -> list[tuple[str, str]]:
+def _next(context: Context, found: Surroundings, outcome: Outcome) -> list[tuple[str, str]]:
     named = f" --config {shlex.quote(str(outcome.path))}" if context.options.config else ""
     if not (outcome.written or outcome.there):
         return [(f"omni init --yes{named}", "writes it")]
+    kept = "".join(f" --env {name}" for name in found.keys if f"${{{name}}}" in outcome.said)
     return [
         (f"omni doctor{named}", "checks all that it needs"),
         (f"omni serve{named}", "runs the daemon in this terminal"),
-        (f"omni service install{named}", "or from now on, at every login"),
+        (f"omni service install{named}{kept}", "or from now on, at every login"),
         (f"omni submit{named} 'show a system report' --wait", "a first task, in another terminal"),
     ]
