@@ -24,6 +24,7 @@ def test_there_are_configurations_to_check() -> None:
 def test_a_configuration_is_one(fence: Fence, with_keys: bool, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(fence.text, encoding="utf-8")
+    (tmp_path / ".mcp.json").write_text('{"mcpServers": {}}')  # a page may include one
     named = [name for name in VARIABLE.findall(fence.text) if with_keys or not name.endswith("_KEY")]
     loaded = load(file, environ={"HOME": str(tmp_path), **dict.fromkeys(named, "made-up")})
     assert loaded.path == file

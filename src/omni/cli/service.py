@@ -73,7 +73,7 @@ def _alone(context: Context, manager: Manager) -> None:
     if not manager.state().running and _answers(context):
         host, port = context.address
         said = f"a daemon answers at {host}:{port} already, and it is not this service"
-        raise BadUsage(said, hint="end it (Ctrl-C where it runs), and again")
+        raise BadUsage(said, hint="end it (Ctrl-C where it runs), then omni service start")
 
 
 def _answers(context: Context) -> bool:

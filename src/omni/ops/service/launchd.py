@@ -204,7 +204,7 @@ class Launchd:
         if ran.code == NO_SESSION:
             raise ServiceError(
                 "nobody is logged in at the screen of this machine, so that there is nothing to start an agent in",
-                hint="log in there once, or install it as a daemon: docs/service.md",
+                hint="log in there once, then omni service install; or as a daemon: docs/service.md",
             )
         raise ServiceError(f"launchctl: {ran.said or f'exit code {ran.code}'}", hint=f"launchctl print {self._target}")
 
