@@ -58,7 +58,10 @@ def _variables(text: str, path: Path) -> list[tuple[str, str]]:
             continue
         match = _LINE.fullmatch(said)
         if match is None:
-            raise ConfigError(f"{path}, line {number}: not NAME=value", hint=f"$EDITOR {path}: one variable a line, # begins a comment")
+            raise ConfigError(
+                f"{path}, line {number}: not NAME=value",
+                hint=f"$EDITOR {path}: one variable a line, # begins a comment",
+            )
         found.append((match[1], _unquoted(match[2].strip())))
     return found
 

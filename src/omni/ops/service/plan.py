@@ -66,7 +66,9 @@ def make_plan(
     ConfigError for a name that cannot be one.
     """
     if not name.isascii() or not name.replace("-", "").isalnum() or name.startswith("-"):
-        raise ConfigError(f"{name!r} is no name for a service", hint="omni service install --name NAME, of letters, digits and - only")
+        raise ConfigError(
+            f"{name!r} is no name for a service", hint="omni service install --name NAME, of letters, digits and - only"
+        )
     data_dir = Path(config.data_dir)
     where = ["--data-dir", str(data_dir), *(("--config", str(file.absolute())) if file else ())]
     return Plan(
