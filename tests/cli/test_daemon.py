@@ -4,6 +4,8 @@ import json
 import signal
 import stat
 import threading
+import urllib.error
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -239,6 +241,24 @@ def test_the_calls_of_a_task_in_and_out_are_found_by_it(served: Omni) -> None:
     assert mine["call.answered"]["outcome"] == "ok"
     out = mine["tool.called"]
     assert (out["executor"], out["attempt"], out["outcome"], out["error"]) == ("runbook", 1, "succeeded", None)
+
+
+def test_the_key_for_scrapers_opens_the_metrics_alone(served: Omni) -> None:
+    given = served.json("token", "metrics")
+    assert served.json("token", "metrics") == given
+    assert answered(given["url"], given["key"]) == 200
+    assert answered(given["url"].replace("/metrics", "/api/status"), given["key"]) == 403
+
+
+def answered(url: str, key: str) -> int:
+    """The status of a GET with this key."""
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - loopback
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def test_logs_are_followed(served: Omni) -> None:
