@@ -40,3 +40,27 @@ def test_commands_that_call_the_daemon_do_without_the_mcp_sdk(omni: Omni) -> Non
         [sys.executable, "-c", probe], env=omni.environ, cwd=omni.home, capture_output=True, text=True, check=True
     )
     assert done.stderr.splitlines()[-1] == "3 []", done.stderr
+
+
+# What a quick command costs is mostly what it imports. Times differ from machine to machine; counts do not.
+COUNT = """
+import sys
+from omni.cli.main import main
+try:
+    main({words!r})
+except SystemExit:
+    print(len(sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("words", "most"), [(["--help"], 215), (["status"], 235)])
+def test_help_and_status_import_few_modules(omni: Omni, words: list[str], most: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT.format(words=words)],
+        env=omni.environ,
+        cwd=omni.home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 100 < int(done.stderr.splitlines()[-1]) < most
