@@ -13,6 +13,7 @@ from omni.cli.output import one_line
 from omni.domain.errors import ConfigError
 
 if TYPE_CHECKING:
+    from omni.config import Config
     from omni.ops.doctor.finding import Finding
     from omni.ops.doctor.looking import Seen
     from omni.ops.doctor.mending import Mended
@@ -43,13 +44,29 @@ def run(context: Context, *, fix: bool) -> int:
 def scene_of(context: Context) -> Scene:
     """What is looked at; with a configuration that cannot be used, the rest all the same."""
     from omni.cli.service import options_of
-    from omni.config import data_dir
     from omni.ops.doctor.scene import Scene, refused
 
     try:
         return Scene(context.loaded, options=tuple(options_of(context)))
     except ConfigError as error:
-        return refused(error, data_dir(context.options.data_dir or "", base=Path()))
+        return refused(error, _without_file(context))
+
+
+def _without_file(context: Context) -> Config:
+    """What the command line and the environment say, beside a file that says nothing."""
+    import tempfile
+
+    from omni.config import load
+
+    options = context.options
+    said = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
+    try:
+        with tempfile.NamedTemporaryFile(prefix="omni-") as empty:
+            return load(Path(empty.name), overrides=said).config
+    except ConfigError:  # it is the options themselves that cannot be used
+        from omni.config import Config, data_dir
+
+        return Config(data_dir=str(data_dir(options.data_dir or "", base=Path())))
 
 
 def look_at(context: Context, scene: Scene, *, live_only: bool = False) -> list[Seen]:

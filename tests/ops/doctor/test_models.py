@@ -69,6 +69,12 @@ def test_a_model_that_the_proxy_does_not_have_is_found(models: Home) -> None:
     assert "model_list" in found.mend
 
 
+def test_a_name_that_the_proxy_takes_by_a_pattern_is_well(models: Home, upstream: Upstream) -> None:
+    models.config["router"]["heavyweight_model"] = "anthropic/claude-opus"
+    upstream.answers["/proxy/v1/models"] = (200, {"data": [{"id": "light"}, {"id": "anthropic/*"}]})
+    assert "proxy.model_unknown" not in {each.name for each in models.findings()}
+
+
 def test_a_proxy_without_a_list_is_told(models: Home, upstream: Upstream) -> None:
     upstream.answers["/proxy/v1/models"] = (404, {})
     assert models.finding("proxy.not_checked").level == "note"

@@ -24,6 +24,8 @@ def test_a_configuration_that_cannot_be_used_is_found_and_the_rest_is_looked_at(
     assert "did you mean 'port'" in named["config.invalid"]["says"]
     assert "omni config check" in named["config.invalid"]["mend"]
     assert {"install", "disk", "limits"} <= named.keys()
+    assert str(home.port) in named["port"]["says"]
+    assert str(home.data) in named["daemon.none"]["says"]
 
 
 def test_no_configuration_is_told_with_the_way_to_one(home: Home) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 
 from omni.config import Provider
 from omni.config.model import KEY_ROLES, KeyRole
@@ -66,7 +67,7 @@ def _proxy_models(scene: Scene, listed: Answer | str) -> Iterator[Finding]:
             "proxy.not_checked", "the model proxy lists no models, so the names were not compared", "omni status"
         )
         return
-    absent = [each for each in _named(scene) if each not in models and "*" not in models]
+    absent = [each for each in _named(scene) if not any(fnmatchcase(each, known) for known in models)]
     for name in absent:
         known = ", ".join(models[:_SHOWN]) or "none"
         says = f"the model proxy has no model {name!r}; it has: {known}"

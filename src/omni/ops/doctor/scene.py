@@ -129,7 +129,9 @@ class Scene:
         return shutil.which(name, path=path or self.environ.get("PATH", "")) or ""
 
 
-def refused(error: ConfigError, data_dir: Path) -> Scene:
-    """The scene where the configuration cannot be used: what does not depend on it is looked at all the same."""
-    loaded = Loaded(config=Config(data_dir=str(data_dir)), path=None, warnings=[], secrets=frozenset())
-    return Scene(loaded, error)
+def refused(error: ConfigError, config: Config) -> Scene:
+    """The scene where the configuration cannot be used: what does not depend on it is looked at all the same.
+
+    `config` is what the command line and the environment say without the file.
+    """
+    return Scene(Loaded(config=config, path=None, warnings=[], secrets=frozenset()), error)
