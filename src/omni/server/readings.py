@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias, get_args
 
 import msgspec
-import psutil
 
 from omni import __version__
 from omni.domain.commands import ComponentReport, SystemReport
@@ -129,6 +128,8 @@ def of_daemon(sources: Sources) -> Iterator[Sample]:
 
 def of_process() -> Iterator[Sample]:
     """This process, under the names that every Prometheus client has for these figures."""
+    import psutil  # not before somebody looks: the daemon is to be ready quickly
+
     process = psutil.Process()
     with process.oneshot():
         times = process.cpu_times()
