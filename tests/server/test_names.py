@@ -15,6 +15,7 @@ from tests.server.clients import values
 from tests.server.conftest import InHouse
 from tests.server.house import House
 from tests.server.test_gate import bearer, get
+from tests.server.test_rights import key
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -22,6 +23,7 @@ from omni.domain import events as ev
 from omni.domain.errors import ConfigError
 from omni.server.intake import Intake
 from omni.server.names import Names, labelled, unlabelled, visitor_of
+from omni.server.rights import Rights
 
 NAME = "mac-mini.tail1234.ts.net"
 ALICE = "alice@example.com"
@@ -126,6 +128,18 @@ def test_whom_serve_names_stands_in_the_log_beside_the_client(in_house: InHouse)
     async def test(house: House) -> None:
         assert (await submit(house, [bearer(house), BY_SERVE]))["result"]["state"] == "completed"
         assert clients_of(house) == [f"plain@127.0.0.1 via tailscale:{ALICE}"]
+
+    in_house(test, allowed_hosts=(NAME,))
+
+
+def test_a_key_for_less_brings_the_label_along_and_the_label_no_rights(in_house: InHouse) -> None:
+    async def test(house: House) -> None:
+        given = ("Authorization", f"Bearer {key(house, Rights.SUBMIT)}")
+        assert (await submit(house, [given, BY_SERVE]))["result"]["state"] == "completed"
+        assert clients_of(house) == [f"plain@127.0.0.1 via tailscale:{ALICE}"]
+        reads = ("Authorization", f"Bearer {key(house, Rights.READ)}")
+        assert "error" in await submit(house, [reads, BY_SERVE])
+        assert len(clients_of(house)) == 1
 
     in_house(test, allowed_hosts=(NAME,))
 

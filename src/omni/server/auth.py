@@ -254,7 +254,9 @@ class Gate:
         if self._tokens.opens_metrics(token.strip()):
             return Caller(address, Rights.READ) if scope["path"] == METRICS_PATH else _ONLY_METRICS
         if client := self._tokens.client(token.strip()):
-            return Caller(address, client.rights, client=client.name) if _is_for_clients(scope) else _NOT_FOR_CLIENTS
+            told = self._visitor_name(headers, address)
+            known = Caller(address, client.rights, client=client.name, visitor=told)
+            return known if _is_for_clients(scope) else _NOT_FOR_CLIENTS
         if self._models is not None and self._models.holder(token.strip()) is not None:
             return Refusal(403, "this key opens the model port (/v1/…) and nothing else")
         return self._wrong_token(address)
