@@ -13,7 +13,7 @@ from omni.cli.output import one_line
 from omni.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from omni.config import Config
+    from omni.config import Config, Loaded
     from omni.ops.doctor.finding import Finding
     from omni.ops.doctor.looking import Seen
     from omni.ops.doctor.mending import Mended
@@ -47,26 +47,36 @@ def scene_of(context: Context) -> Scene:
     from omni.ops.doctor.scene import Scene, refused
 
     try:
-        return Scene(context.loaded, options=tuple(options_of(context)))
+        return Scene(as_the_service(context), options=tuple(options_of(context)))
     except ConfigError as error:
         return refused(error, _without_file(context))
 
 
-def _without_file(context: Context) -> Config:
-    """What the command line and the environment say, beside a file that says nothing."""
-    import tempfile
-
+def as_the_service(context: Context) -> Loaded:
+    """The configuration with the variables that the service has, where there is one: its daemon has no others."""
     from omni.config import load
+    from omni.config.environment import VARIABLE
+    from omni.ops.service.plan import ENV_FILE
 
-    options = context.options
-    said = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
+    file = context.data_dir / ENV_FILE
+    if VARIABLE in os.environ or not file.exists():
+        return context.loaded
+    environ = {**os.environ, VARIABLE: str(file)}
     try:
-        with tempfile.NamedTemporaryFile(prefix="omni-") as empty:
-            return load(Path(empty.name), overrides=said).config
-    except ConfigError:  # it is the options themselves that cannot be used
-        from omni.config import Config, data_dir
+        return load(context.loaded.path, overrides=context.loaded.overrides, environ=environ)
+    except ConfigError:  # the file is unfit, which is a finding of its own
+        return context.loaded
 
-        return Config(data_dir=str(data_dir(options.data_dir or "", base=Path())))
+
+def _without_file(context: Context) -> Config:
+    """Where the daemon is, as far as the command line, the environment and a broken file say it."""
+    from omni.config import Config, data_dir
+
+    context.forgiving = True
+    try:
+        return Config(host=context.address[0], port=context.address[1], data_dir=str(context.data_dir))
+    except ConfigError:  # not even that
+        return Config(data_dir=str(data_dir(context.options.data_dir or "", base=Path())))
 
 
 def look_at(context: Context, scene: Scene, *, live_only: bool = False) -> list[Seen]:

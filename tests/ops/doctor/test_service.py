@@ -10,6 +10,7 @@ from tests.fakes.services import systemd as fake_systemd
 from tests.fakes.services.server import Served
 from tests.ops.doctor.conftest import Home
 
+from omni.config.environment import keep
 from omni.ops.doctor import service
 from omni.ops.doctor.finding import Finding
 from omni.ops.service import Launchd, Manager, Systemd, make_plan
@@ -84,6 +85,26 @@ def test_a_service_that_ends_at_logout_is_found(managed: Serviced) -> None:
     managed.fake.linger = False
     managed.manager().install()
     assert managed.finds()["service.ends_at_logout"].mend == "loginctl enable-linger"
+
+
+def test_the_service_s_variables_count(home: Home) -> None:
+    home.config["lite_llm_key"] = "${KEY_OF_THE_SERVICE}"
+    home.lived()
+    keep(home.data / "service.env", {"KEY_OF_THE_SERVICE": "made-up-key"})
+    names = {each["name"] for each in home.omni.json("doctor")["findings"]}
+    assert "service.env" in names
+    assert "config.secret_absent" not in names
+
+
+def test_variables_that_others_can_read_are_found_and_closed(home: Home) -> None:
+    home.lived()
+    file = home.data / "service.env"
+    keep(file, {"KEY_OF_THE_SERVICE": "made-up-key"})
+    file.chmod(0o644)
+    assert home.finding("service.variables").mend == f"chmod 600 {file}"
+    told = home.omni.json("doctor", "--fix")
+    assert [each["name"] for each in told["mended"]] == ["service.variables"]
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_manager_that_cannot_be_asked_is_told(home: Home, tmp_path: Path) -> None:

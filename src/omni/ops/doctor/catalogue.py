@@ -83,6 +83,12 @@ _ALL: tuple[Kind, ...] = (
     Kind("service.outdated", "warning", "the service's file is not the one that this version writes"),
     Kind("service.beside", "note", "a daemon runs that the service has not started"),
     Kind("service.ends_at_logout", "warning", "the service ends when you log out"),
+    Kind(
+        "service.variables",
+        "error",
+        "the service's file of variables cannot be used, or others can read it",
+        fixed=True,
+    ),
     Kind("service.unknown", "note", "nothing can be said about the service"),
     # --- machine
     Kind("limits.files", "warning", "the limit of open files is low"),

@@ -46,7 +46,7 @@ def _readable_token(path: Path, mode: int) -> Finding:
     except ConfigError as error:
         if mode & _OTHERS:
             mend = f"chmod 600 {quoted(path)}, then omni token rotate: it may have been read"
-            return found("token.open_to_others", error.message, mend, lambda: _closed(path, 0o600))
+            return found("token.open_to_others", error.message, mend, lambda: closed(path, 0o600))
         return found("token.unusable", error.message, error.hint)
     return fine("token", f"{path}: mode {mode:04o}")
 
@@ -65,7 +65,7 @@ def config_file(scene: Scene) -> Iterator[Finding]:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
         says = f"others can read {path} (mode {mode:04o}); it may hold keys"
-        yield found("config.open_to_others", says, f"chmod 600 {quoted(path)}", lambda: _closed(path, 0o600))
+        yield found("config.open_to_others", says, f"chmod 600 {quoted(path)}", lambda: closed(path, 0o600))
     else:
         yield fine("config.file", f"{path}: mode {mode:04o}")
 
@@ -92,7 +92,7 @@ def _access(path: Path) -> Iterator[Finding]:
         yield found("data.not_writable", f"nothing can be written into {path}", f"chmod 700 {quoted(path)}")
     if (mode := stat.S_IMODE(status.st_mode)) & _OTHERS:
         says = f"others can look into {path} (mode {mode:04o})"
-        yield found("data.open_to_others", says, f"chmod 700 {quoted(path)}", lambda: _closed(path, 0o700))
+        yield found("data.open_to_others", says, f"chmod 700 {quoted(path)}", lambda: closed(path, 0o700))
 
 
 def _file_system(scene: Scene) -> Iterator[Finding]:
@@ -180,7 +180,8 @@ def _existing(path: Path) -> Path:
 # --- mending ----------------------------------------------------------------------------------------------------------
 
 
-def _closed(path: Path, mode: int) -> str:
+def closed(path: Path, mode: int) -> str:
+    """Give a file or directory this mode; says so."""
     path.chmod(mode)
     return f"set the mode of {path} to {mode:04o}"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from omni.domain.errors import OmniError
+from omni.config.environment import read_env_file
+from omni.domain.errors import ConfigError, OmniError
 from omni.ops.doctor.catalogue import fine, found
-from omni.ops.doctor.finding import Finding
+from omni.ops.doctor.files import closed
+from omni.ops.doctor.finding import Finding, Mend
 from omni.ops.doctor.log import holder
 from omni.ops.doctor.scene import Scene
 from omni.ops.service import Launchd, Manager, State, Systemd, make_plan
+from omni.ops.service.plan import ENV_FILE
 from omni.ops.service.systemd import LINGER
 
 _AGAIN = "omni service install"
@@ -25,6 +28,23 @@ def service(scene: Scene) -> Iterator[Finding]:
         return
     trouble = list(_state(scene, state))
     yield from trouble or [fine("service", f"{state.manager} keeps the daemon up, pid {state.pid}")]
+
+
+def variables(scene: Scene) -> Iterator[Finding]:
+    """The private file of variables: the service's daemon does not start when it is unfit."""
+    file = scene.data_dir / ENV_FILE
+    if not file.exists():
+        return
+    try:
+        names = read_env_file(file)
+        yield fine("service.env", f"{file}: {len(names)} variables, yours alone to read")
+    except ConfigError as error:
+        open_to_others = file.stat().st_mode & 0o077
+        yield found("service.variables", error.message, error.hint, _closer(file) if open_to_others else None)
+
+
+def _closer(file: Path) -> Mend:
+    return lambda: closed(file, 0o600)
 
 
 def _manager(scene: Scene) -> Manager:

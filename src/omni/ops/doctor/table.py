@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     Check("daemon", "starts", log.crash_loop),
     Check("daemon", "left processes", files.children),
     Check("daemon", "service", service.service, 20.0),
+    Check("daemon", "service's variables", service.variables),
     Check("machine", "open files", machine.files),
     Check("machine", "sleep", machine.sleep),
     Check("executors", "work directories", files.workdirs, live=True),
