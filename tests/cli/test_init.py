@@ -297,14 +297,16 @@ def test_at_a_terminal_it_asks(fresh: Omni, answer: bytes, there: bool) -> None:
     )
     os.close(slave)
     try:
-        _read_until(master, b"[Y/n] ")
+        seen = _read_until(master, b"[Y/n] ")
         os.write(master, answer)
-        _read_until(master, b"")
+        seen += _read_until(master, b"")
         assert process.wait(30) == 0
     finally:
         process.kill()
         os.close(master)
     assert written(fresh).exists() is there
+    assert seen.count(b"runbook:") == 1
+    assert (b"Nothing is written" in seen) is not there
 
 
 def test_a_directory_that_cannot_be_written_is_told(fresh: Omni) -> None:

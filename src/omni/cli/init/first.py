@@ -41,6 +41,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     loaded: Loaded
     written: bool = False
     there: bool = False
+    shown: bool = False  # the file was seen before the question
 
 
 def run(context: Context, *, yes: bool, targets: Targets | None = None) -> int:
@@ -87,11 +88,12 @@ def _made(context: Context, found: Surroundings, target: Path, *, yes: bool) -> 
     keys = wanted(found, {"host": options.host, "port": options.port, "data_dir": options.data_dir})
     said = text.rendered(keys, found)
     loaded = _checked(said, {"host": options.host, "port": options.port, "data_dir": options.data_dir})
-    write = yes or _agreed(context, said, target)
+    asks = _at_a_terminal(context) and not yes
+    write = yes or (asks and _agreed(context, said, target))
     if write:
         _create(target, said)
         loaded = msgspec.structs.replace(loaded, path=target)
-    return Outcome(path=target, said=said, to_do=text.to_do(keys, found), loaded=loaded, written=write)
+    return Outcome(path=target, said=said, to_do=text.to_do(keys, found), loaded=loaded, written=write, shown=asks)
 
 
 def _checked(said: str, overrides: dict[str, Any]) -> Loaded:
@@ -104,10 +106,12 @@ def _checked(said: str, overrides: dict[str, Any]) -> Loaded:
         return msgspec.structs.replace(load(file, overrides=overrides), path=None)
 
 
+def _at_a_terminal(context: Context) -> bool:
+    return sys.stdin.isatty() and context.out.live and not context.out.as_json
+
+
 def _agreed(context: Context, said: str, target: Path) -> bool:
-    """Whether a person at a terminal says yes to the file; off a terminal nobody does."""
-    if context.out.as_json or not (sys.stdin.isatty() and context.out.live):
-        return False
+    """Whether a person says yes to the file."""
     context.out.text(f"\n{said}")
     sys.stderr.write(f"Write this to {target}? [Y/n] ")
     sys.stderr.flush()
@@ -173,6 +177,8 @@ def _outcome_lines(outcome: Outcome) -> list[str]:
     to_do = ["", "Left for you:", *(f"  {each}" for each in outcome.to_do)] if outcome.to_do else []
     if outcome.written:
         return ["", f"Written: {outcome.path}", *to_do]
+    if outcome.shown:
+        return ["", "Nothing is written.", *to_do]
     if not outcome.there:
         return ["", f"Nothing is written; omni init --yes writes this to {outcome.path}:", "", outcome.said, *to_do]
     if not outcome.said:
