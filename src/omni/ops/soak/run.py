@@ -157,6 +157,8 @@ async def _faults(scene: Scene, seed: int, tempo: Tempo, stop: asyncio.Event) ->
         await asyncio.gather(raging, stopped, telling, return_exceptions=True)
         if scene.daemon.exit_code is not None:  # stopped between a kill and the start after it
             await scene.daemon.start()
+        with contextlib.suppress(OmniError):  # what was under way when somebody stopped it is over too
+            await scene.load.drill("none", 1)
 
 
 async def _tell(scene: Scene) -> None:
