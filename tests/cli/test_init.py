@@ -114,9 +114,10 @@ def test_the_file_of_this_directory_counts_as_there(fresh: Omni) -> None:
 
 def test_another_file_can_be_named_and_the_next_commands_name_it_too(fresh: Omni) -> None:
     file = fresh.home / "my folder" / "omni.yaml"
-    document = fresh.json("init", "--yes", "--config", str(file), "--port", "19191")
+    document = fresh.json("init", "--yes", "--config", str(file), "--port", "19191", "--data-dir", "here")
     assert file.stat().st_mode & 0o777 == 0o600
     assert yaml.safe_load(file.read_text())["port"] == 19191
+    assert yaml.safe_load(file.read_text())["data_dir"] == str(fresh.home / "here")
     assert f"omni serve --config '{file}'" in document["next"]
     assert "ws://127.0.0.1:19191/ws" in document["clients"]["claude_code"]["command"]
 

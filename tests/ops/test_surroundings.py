@@ -127,6 +127,13 @@ def test_whatever_else_answers_there_is_not_taken_for_it(nowhere: str, stack: Ex
     assert [(each.found, each.problem) for each in servers] == [(False, "something else answers there")] * 4
 
 
+@pytest.mark.parametrize("name", ["fast\\nport: 1", "\\u001b[2J", "", "x" * 201, "a\\u2028b"])
+def test_a_name_that_is_more_than_a_word_is_not_taken(nowhere: str, stack: ExitStack, name: str) -> None:
+    models = f'{{"data": [{{"id": "{name}"}}, {{"id": "good one"}}]}}'
+    house = stack.enter_context(serving(House({"/health/liveliness": ALIVE, "/v1/models": models})))
+    assert found(nowhere, litellm=house.url).litellm.models == ("good one",)
+
+
 def test_a_proxy_that_wants_a_key_is_shown_the_one_of_the_environment(nowhere: str, stack: ExitStack) -> None:
     answers = {"/health/liveliness": ALIVE, "/v1/models": '{"data": [{"id": "fast"}]}'}
     house = stack.enter_context(serving(House(answers, key="sk-canary")))

@@ -24,6 +24,7 @@ from omni.executors.children import close_pipes, signal_group
 from omni.llm.fresh import ask, explain
 
 MAX_ANSWER_BYTES = 1024 * 1024
+MAX_NAME = 200
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
 _PACKAGE_LEVELS = 4  # from a program's real file up to the package.json of its package
 
@@ -318,4 +319,9 @@ def _member(body: bytes, name: str) -> Any:
 def _names(body: bytes, member: str, key: str) -> tuple[str, ...]:
     listed = _member(body, member)
     entries = (each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()
-    return tuple(each[key] for each in entries if isinstance(each.get(key), str))
+    return tuple(each[key] for each in entries if _is_name(each.get(key)))
+
+
+def _is_name(said: Any) -> bool:
+    """Whether a word of a server may be shown and written: a line end in it could say anything in a file."""
+    return isinstance(said, str) and 0 < len(said) <= MAX_NAME and said.isprintable()

@@ -85,9 +85,11 @@ def _left_alone(context: Context, found: Surroundings, there: Path) -> Outcome:
 
 def _made(context: Context, found: Surroundings, target: Path, *, yes: bool) -> Outcome:
     options = context.options
-    keys = wanted(found, {"host": options.host, "port": options.port, "data_dir": options.data_dir})
+    data_dir = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else None
+    told = {"host": options.host, "port": options.port, "data_dir": data_dir}
+    keys = wanted(found, told)
     said = text.rendered(keys, found)
-    loaded = _checked(said, {"host": options.host, "port": options.port, "data_dir": options.data_dir})
+    loaded = _checked(said, told)
     asks = _at_a_terminal(context) and not yes
     write = yes or (asks and _agreed(context, said, target))
     if write:
