@@ -12,6 +12,7 @@ import msgspec
 
 from omni.cli.context import Context
 from omni.cli.exits import OK, BadUsage
+from omni.cli.output import one_line
 from omni.config.imports import Plan, read
 from omni.domain.errors import ConfigError, OmniError
 
@@ -104,7 +105,7 @@ def _told(plan: Plan, body: Mapping[str, Any], file: str) -> list[str]:
 
 
 def _list(head: str, rows: Sequence[str]) -> list[str]:
-    return [f"{head}:", *(f"  {row}" for row in rows)] if rows else []
+    return [f"{head}:", *(f"  {one_line(row)}" for row in rows)] if rows else []
 
 
 def _next(body: Mapping[str, Any], file: str) -> str:
