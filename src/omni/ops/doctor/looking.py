@@ -27,7 +27,7 @@ class Check(NamedTuple):
     room: str  # the heading that its findings stand under
     what: str
     look: Look
-    within_s: float = 8.0
+    within_s: float = 10.0
     live: bool = False
 
 
