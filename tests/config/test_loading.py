@@ -311,6 +311,20 @@ def test_servers_of_another_programs_file_are_used_only_where_a_tool_is_named(
     assert config.mcp_servers["notes"].command == "notes"
 
 
+def test_another_programs_file_is_read_as_its_editor_takes_it_and_keeps_its_lines(
+    configure: Configure, tmp_path: Path
+) -> None:
+    file = tmp_path / "mcp.json"
+    text = '{\n\t/* two\n\tlines */\n\t"mcpServers": { // mine\n\t\t"git": {"command": "uvx"},\n\t},\n}\n'
+    file.write_text(text)
+    named = "include_mcp_servers: [mcp.json]"
+    assert configure(named).config.mcp_servers["git"].command == "uvx"
+
+    file.write_text(text.replace('"uvx"', '["uvx"]'))
+    with pytest.raises(ConfigError, match=r"mcp\.json line 5: mcp_servers\.git\.command"):
+        configure(named)
+
+
 def test_anchors_and_merge_keys_work(configure: Configure) -> None:
     config = configure("""
         mcp_servers:

@@ -21,8 +21,18 @@ _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IG
 
 def without_comments(text: str) -> str:
     """JSON as people write it (comments, trailing commas, tabs) as YAML, of which the rest of it is a part."""
-    bare = _STRING_OR_COMMENT.sub(lambda found: found[1] or " ", text).replace("\t", " ")
+    bare = _STRING_OR_COMMENT.sub(lambda found: found[1] or _blank(found[0]), text).replace("\t", " ")
     return _SURROGATES.sub(lambda found: f"\\U{_joined(found[1], found[2]):08x}", bare)
+
+
+def parse_foreign(text: str, origin: str) -> tuple[dict[str, Any], Marks]:
+    """The same as `parse_document` for a file of another program: JSON as editors take it, or YAML."""
+    return parse_document(without_comments(text) if text.lstrip()[:1] in {"{", "/"} else text, origin)
+
+
+def _blank(comment: str) -> str:
+    """Nothing, on as many lines."""
+    return " " + "\n" * comment.count("\n")
 
 
 def _joined(high: str, low: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omni.config.document import parse_document
+from omni.config.document import parse_foreign
 from omni.config.paths import expand
 from omni.config.problems import HINT, Marks, mark_of
 from omni.domain.errors import ConfigError
@@ -32,7 +32,7 @@ def _servers(path: Path, asked_by: str) -> tuple[dict[str, Any], Marks]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{asked_by}: include_mcp_servers: {path} cannot be read: {error}", hint=HINT) from None
-    document, marks = parse_document(text, str(path))
+    document, marks = parse_foreign(text, str(path))
     servers = document.get("mcpServers")
     if not isinstance(servers, dict):
         raise ConfigError(f"{asked_by}: include_mcp_servers: {path} has no 'mcpServers' block", hint=HINT)

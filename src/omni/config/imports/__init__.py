@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from omni.config.document import MAX_BYTES, parse_document, without_comments
+from omni.config.document import MAX_BYTES, parse_foreign
 from omni.config.imports import litellm, servers
 from omni.config.imports.plan import LeftOut, Plan, Secret
 from omni.config.model import Config
@@ -36,7 +36,6 @@ def read(file: Path, config: Config | None = None) -> Plan:
 
 
 def _document(file: Path) -> dict[str, Any]:
-    """JSON as editors take it, with comments and trailing commas, or YAML."""
     try:
         if file.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{file} is larger than {MAX_BYTES // 1024} KiB", hint="omni config import FILE")
@@ -45,4 +44,4 @@ def _document(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not UTF-8 text (byte {error.start})", hint=f"file {file}") from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", hint=f"ls -l {file}") from None
-    return parse_document(without_comments(text) if text.lstrip()[:1] in {"{", "/"} else text, str(file))[0]
+    return parse_foreign(text, str(file))[0]
