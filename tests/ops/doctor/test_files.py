@@ -1,6 +1,8 @@
 """Faults in files, directories and the room that is left."""
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,28 @@ def test_a_missing_work_directory_is_made(home: Home) -> None:
 def test_a_disk_nearly_full_is_found(home: Home, free: int, name: str) -> None:
     home.lived()
     assert home.finding(name, space=lambda _: Space(free, 100 * GIB)).mend.startswith(f"df -h {home.data}")
+
+
+@pytest.fixture
+def small_disk(home: Home) -> Iterator[Path]:
+    """A disk of 24 MiB as the data directory."""
+    home.data.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(home.data)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield home.data
+    subprocess.run(["umount", "--lazy", str(home.data)], check=True)
+
+
+def test_a_real_disk_that_fills_up_is_found_under_a_daemon(home: Home, small_disk: Path) -> None:
+    home.write()
+    home.daemon.start()
+    assert home.finding("disk.low").mend == f"df -h {small_disk}, then free some space"
+    (small_disk / "somebody-else").write_bytes(bytes(6 * 1024 * 1024))
+    found = home.finding("disk.full")
+    home.daemon.stop()
+    assert (found.level, f"df -h {small_disk}" in found.mend) == ("error", True)
+    assert home.omni("doctor").returncode == 8
 
 
 def test_a_missing_ballast_is_found_and_taken_again(home: Home) -> None:
