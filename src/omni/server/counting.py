@@ -121,16 +121,14 @@ class Counts:
 
     def fold(self, entries: Iterable[Entry]) -> None:
         """Count what was appended."""
+        events, handlers = self.events, _HANDLERS
         for entry in entries:
-            self.one(entry.stream, entry.event, entry.at_ms)
-
-    def one(self, stream: str, event: Any, at: Millis) -> None:
-        """Count one recorded event."""
-        kind = type(event)
-        self.events[kind] += 1
-        handle = _HANDLERS.get(kind)
-        if handle is not None:
-            handle(self, stream, event, at)
+            event = entry.event
+            kind = type(event)
+            events[kind] += 1
+            handle = handlers.get(kind)
+            if handle is not None:
+                handle(self, entry.stream, event, entry.at_ms)
 
     def begin(self, board: Board) -> None:
         """Know the tasks and calls that are open on a board."""

@@ -86,8 +86,7 @@ class Tally:
         if self._position < until:
             missed = list(self._read(self._position, until))  # where that fails, the next append tries again
             self._position = until
-            for _, stream, at, event in missed:
-                self._counts.one(stream, event, at)
+            self._counts.fold(Entry(stream, 0, event, at, 0, "", "") for _, stream, at, event in missed)
 
 
 def _counters(counts: Counts) -> Counters:
