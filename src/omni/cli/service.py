@@ -90,6 +90,8 @@ def _up(context: Context, plan: Plan, state: State, note: str) -> int:
     """Tell that it runs once its port answers. Raises DaemonUnreachable where it never does."""
     from omni.ops.service.manager import until
 
+    if not state.current:  # it may listen elsewhere: with the options that it was installed with
+        return _said(context, state, note)
     if not until(lambda: _answers(context), ANSWERS_WITHIN_S):
         host, port = context.address
         said = f"{state.label} was started, and nothing answers at {host}:{port}"

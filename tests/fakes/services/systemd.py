@@ -162,7 +162,7 @@ def _one(unit: Unit, name: str, otherwise: str = "") -> str:
 
 def _parse(file: Path) -> Unit:
     unit: Unit = {}
-    for line in file.read_text("utf-8").splitlines():
+    for line in file.read_text("utf-8", "replace").splitlines():
         if line and line[0] not in "#;[":
             name, _, value = line.partition("=")
             unit.setdefault(name, []).append(value)

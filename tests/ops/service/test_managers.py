@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -79,11 +80,33 @@ def test_a_restart_ends_the_one_and_starts_another(scene: Scene) -> None:
     until(lambda: scene.alive == [second.pid])
 
 
-def test_a_restart_takes_over_a_definition_that_has_changed(scene: Scene) -> None:
+def test_a_restart_leaves_what_is_installed_as_it_is_and_says_that_it_would_be_another(scene: Scene) -> None:
+    first = scene.manager(scene.plan()).install()
+    written = Path(first.file).read_bytes()
+    other = scene.manager(scene.plan(environment={"MORE": "x"}))
+    state = other.restart()
+    assert (state.running, state.current) == (True, False)
+    assert state.pid != first.pid
+    assert Path(first.file).read_bytes() == written
+
+
+def test_another_path_in_another_shell_is_no_change(scene: Scene) -> None:
     scene.manager(scene.plan()).install()
-    changed = scene.manager(scene.plan(environment={"MORE": "x"}))
-    assert changed.restart().current
-    assert b"MORE" in changed.definition()
+    elsewhere = scene.manager(scene.plan(path=("/opt/other tools/bin", "/bin")))
+    assert elsewhere.state().current
+    assert b"other tools" in elsewhere.definition()
+    assert b"other tools" in Path(elsewhere.install().file).read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"<plist>", b"\xff\xfe"])
+def test_a_definition_that_is_broken_is_not_current_and_is_written_anew(scene: Scene, content: bytes) -> None:
+    manager = scene.manager(scene.plan())
+    file = Path(manager.state().file)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    assert not manager.state().current
+    state = manager.install()
+    assert (state.current, state.running) == (True, True)
 
 
 def test_a_stop_lasts_and_a_start_ends_it(scene: Scene) -> None:

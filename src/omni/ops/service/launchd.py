@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from omni.ops.service.manager import (
     FIRST_LOOK_S,
@@ -117,8 +118,9 @@ class Launchd:
         """Ask it to end and wait for that, which is its drain; then kick it."""
         wanted(self._file)
         before = self._print()
-        if before is None or read(self._file) != self.definition():
-            return self.install()
+        if before is None:
+            self._bring_up()
+            return self.state()
         if pid := _number(before, "pid"):
             self._launchctl("kill", "SIGTERM", self._target)
             until(lambda: _number(self._print() or {}, "pid") != pid, self._plan.stop_within_s)
@@ -138,7 +140,7 @@ class Launchd:
             label=self._label,
             file=str(self._file),
             installed=on_disk is not None,
-            current=on_disk == self.definition(),
+            current=_settled(on_disk) == _settled(self.definition()),
             loaded=said is not None,
             running=pid is not None,
             pid=pid,
@@ -207,6 +209,16 @@ class Launchd:
                 hint="log in there once, then omni service install; or as a daemon: docs/service.md",
             )
         raise ServiceError(f"launchctl: {ran.said or f'exit code {ran.code}'}", hint=f"launchctl print {self._target}")
+
+
+def _settled(content: bytes | None) -> dict[str, Any] | None:
+    """What a definition says but for its PATH, which is another in each shell; None for what is none."""
+    try:
+        body: dict[str, Any] = plistlib.loads(content or b"")
+        body["EnvironmentVariables"].pop("PATH")
+    except (plistlib.InvalidFileException, ValueError, KeyError, AttributeError, TypeError, ExpatError):
+        return None
+    return body
 
 
 def _fields(text: str) -> dict[str, str]:

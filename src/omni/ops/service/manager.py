@@ -41,8 +41,9 @@ class Ran(NamedTuple):
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """A service as its manager sees it.
 
-    `installed`: the definition is on disk; `current`: and it says what it would say if it were written now; `loaded`:
-    the manager knows it; `last_exit`: of the process before, None when nobody knows.
+    `installed`: the definition is on disk; `current`: and it says what it would say if it were written now, but for
+    the PATH, which is another in each shell; `loaded`: the manager knows it; `last_exit`: of the process before, None
+    when nobody knows.
     """
 
     manager: str
@@ -80,7 +81,7 @@ class Manager(Protocol):
         ...
 
     def restart(self) -> State:
-        """End it in order and start it anew."""
+        """End it in order and start it anew, as it is installed: what has changed since is taken over by `install`."""
         ...
 
     def state(self) -> State:

@@ -106,10 +106,8 @@ class Systemd:
         return self.state()
 
     def restart(self) -> State:
-        """Stop it in order and start it; a unit that would be written differently now is written first."""
+        """Stop it in order and start it, as it is installed."""
         wanted(self._file)
-        if read(self._file) != self.definition():
-            return self.install()
         self._systemctl("restart", self._unit)
         self._running()
         return self.state()
@@ -127,7 +125,7 @@ class Systemd:
             label=self._unit,
             file=str(self._file),
             installed=on_disk is not None,
-            current=on_disk == self.definition(),
+            current=on_disk is not None and _settled(on_disk) == _settled(self.definition()),
             loaded=loaded,
             running=running,
             pid=pid or None,
@@ -161,6 +159,11 @@ class Systemd:
         if ran.code and fails:
             raise ServiceError(f"systemctl: {ran.said or f'exit code {ran.code}'}", hint=_hint(ran, self._unit))
         return ran
+
+
+def _settled(content: bytes) -> list[bytes]:
+    """What a unit says but for its PATH, which is another in each shell."""
+    return [line for line in content.splitlines() if not line.startswith((b"Environment=PATH=", b'Environment="PATH='))]
 
 
 def _hint(ran: Ran, unit: str) -> str:
