@@ -16,8 +16,9 @@ from omni.cli.usage import walk
 SRC = Path(__file__).parents[2] / "src" / "omni"
 # What a person can type where Omni itself cannot help.
 PROGRAMS = """
-omni git df ls rm tail file export mkdir chmod chown fuser pgrep ps kill lsof ulimit sudo mount iconv python pip uvx node npm brew
-apt ollama openclaw claude docker tailscale launchctl systemctl loginctl pmset timedatectl sntp sysctl xattr [$]EDITOR
+omni git df ls rm tail file export mkdir chmod chown fuser pgrep ps kill lsof ulimit sudo mount iconv python pip uvx
+node npm brew apt ollama openclaw claude docker tailscale
+launchctl systemctl loginctl pmset timedatectl sntp sysctl xattr [$]EDITOR
 """
 COMMAND = re.compile(r"(?:^|[\s`(])(" + "|".join(PROGRAMS.split()) + r")(?=$|[\s,`])")
 OMNI = re.compile(r"(?:^|`|\(|, |; |then |or |with |run )omni((?: [a-z][a-z-]*(?![\w.]))+|(?= --))((?: --?[a-z-]+\b)*)")

@@ -70,11 +70,20 @@ class Stage:
             "NO_COLOR": "1",
         }
         self._said = 0
+        self.config = Path(omni.environ["OMNI_CONFIG"])
+        self._said_first = self.config.read_text()
 
     def _program(self, name: str, text: str) -> None:
         file = self.bin / name
         file.write_text(text)
         file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+    def restore(self) -> None:
+        """Undo what a page may have changed for the pages after it."""
+        if self.config.read_text() != self._said_first:
+            self.config.write_text(self._said_first)
+            assert self.omni("config", "reload").returncode == 0
+        assert self.omni("mode", "auto").returncode == 0
 
     def task(self, text: str, executor: str, *more: str) -> str:
         """Hand in a task; gives its id."""
@@ -176,6 +185,5 @@ def test_the_commands_of_a_fence_run(fence: Fence, stage: Stage, tmp_path: Path)
         timeout=100,
         check=False,
     )
-    if "mode brainstem" in script:
-        assert stage.omni("mode", "auto").returncode == 0
+    stage.restore()
     assert done.returncode == 0, f"{script}\n---\n{done.stdout[-2000:]}\n---\n{done.stderr[-2000:]}"
