@@ -145,7 +145,7 @@ def test_what_ends_without_being_asked_is_started_again(scene: Scene) -> None:
 
 
 def test_what_does_not_end_when_asked_is_ended_by_force_after_its_time(scene: Scene) -> None:
-    manager = scene.manager(scene.plan(DEAF, stop_within_s=40))  # 0.2 s here
+    manager = scene.manager(scene.plan(DEAF, stop_within_s=200))  # 1 s here
     manager.install()
     until(lambda: scene.alive)
     manager.uninstall()
