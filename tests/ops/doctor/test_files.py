@@ -35,6 +35,12 @@ def test_a_token_that_others_can_read_is_found_and_closed(home: Home) -> None:
     assert "token.open_to_others" not in {each["name"] for each in done["findings"]}
 
 
+def test_no_token_is_missed_where_none_is_wanted(home: Home) -> None:
+    assert home.finding("token.none").level == "note"
+    home.config["auth"] = "none"
+    assert home.finding("token").level == "ok"
+
+
 def test_a_token_that_is_too_short_is_found(home: Home) -> None:
     home.lived()
     (home.data / "token").write_text("short\n")

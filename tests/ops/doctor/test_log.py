@@ -5,8 +5,10 @@ import sqlite3
 import struct
 from pathlib import Path
 
+import pytest
 from tests.ops.doctor.conftest import Home
 
+from omni.ops.doctor import log
 from omni.ops.doctor.finding import Finding
 from omni.runtime.ports import SystemClock
 
@@ -53,6 +55,19 @@ def test_a_log_that_cannot_be_opened_is_found(home: Home) -> None:
     found = home.finding("log.unreadable")
     assert found.mend.startswith("ls -l")
     assert home.omni("doctor").returncode == 8
+
+
+def test_no_log_yet_is_told(home: Home) -> None:
+    assert home.finding("log.none").mend == "omni serve, which makes it"
+
+
+def test_a_log_too_large_for_the_quick_check_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As large as five seconds are long; here the time is short in place of it."""
+    home.lived()
+    monkeypatch.setattr(log, "QUICK_S", 0.0)
+    monkeypatch.setattr(log, "STEPS", 1)
+    found = home.finding("log.partly_checked")
+    assert (found.level, found.mend) == ("note", "omni verify")
 
 
 def test_a_lost_tail_is_found(home: Home) -> None:

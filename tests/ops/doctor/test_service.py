@@ -72,6 +72,15 @@ def test_a_service_that_was_stopped_is_found(managed: Serviced) -> None:
     assert found.mend.startswith("omni service start")
 
 
+def test_a_daemon_beside_the_service_is_told(managed: Serviced) -> None:
+    managed.manager().install()
+    managed.manager().stop()
+    managed.home.daemon.start()
+    assert managed.home.daemon.process
+    found = managed.finds()["service.beside"]
+    assert found.mend == f"kill {managed.home.daemon.process.pid}, then omni service start"
+
+
 def test_a_definition_that_is_not_ours_any_more_is_found(managed: Serviced) -> None:
     state = managed.manager().install()
     file = Path(state.file)

@@ -33,6 +33,9 @@ def quoted(path: Path | str) -> str:
 def token(scene: Scene) -> Iterator[Finding]:
     """The login token: there, usable, and nobody else's to read."""
     path = token_path(scene.data_dir)
+    if scene.config.auth == "none":
+        yield fine("token", "none is wanted: auth is none, on this machine only")
+        return
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         yield _readable_token(path, mode)
