@@ -41,7 +41,6 @@ def submit(context: Context, source: str, wait: str | None, options: dict[str, A
         "workdir": os.path.abspath(os.path.expanduser(workdir)) if workdir else None,  # noqa: PTH100, PTH111 — keeps links
         **options,
     }  # fmt: skip
-    client = context.client()
     try:
         task = _send(context, client, arguments)
     except OmniError as error:

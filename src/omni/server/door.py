@@ -95,12 +95,13 @@ class Door:
     def _cannot_bind(self, error: OSError) -> OmniError:
         where = f"{self._host}:{self.port}"
         if error.errno == errno.EADDRINUSE:
-            return OmniError(f"{where} is in use", hint="omni doctor, which says who has it; or omni serve --port OTHER")
+            return OmniError(
+                f"{where} is in use", hint="omni doctor, which says who has it; or omni serve --port OTHER"
+            )
         return OmniError(f"cannot listen on {where}: {error.strerror or error}", hint="omni doctor")
 
     def _settings(self) -> uvicorn.Config:
         limits = self._limits
-        patience = Patience(limits.connections + MODEL_CALLS, limits.open_timeout_s)
         settings: dict[str, Any] = {
             "http": http_protocol(self._patience),
             "ws": ws_protocol(limits.frame_queue),
