@@ -1,15 +1,20 @@
-"""An MCP server over stdio whose one tool answers with a mark once a file is there: `slow_server.py FILE MARK`."""
+"""An MCP server over stdio whose one tool answers with a mark once a file is there: `slow_server.py FILE MARK`.
+
+It leaves the file `began-MARK` beside the other one as soon as it runs.
+"""
 
 import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
-import mcp_types as types
-from mcp.server.lowlevel import Server
-from mcp.server.stdio import stdio_server
-
 GATE, MARK = Path(sys.argv[1]), sys.argv[2]
+GATE.with_name(f"began-{MARK}").touch()  # before the slow imports
+
+import mcp_types as types  # noqa: E402
+from mcp.server.lowlevel import Server  # noqa: E402
+from mcp.server.stdio import stdio_server  # noqa: E402
+
 SCHEMA = {"type": "object", "properties": {"description": {"type": "string"}}}
 
 
@@ -18,7 +23,7 @@ async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
 
 
 async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-    while not await asyncio.to_thread(GATE.exists):
+    while not await asyncio.to_thread(GATE.exists):  # noqa: ASYNC110 - another process makes it
         await asyncio.sleep(0.05)
     return types.CallToolResult(content=[types.TextContent(type="text", text=MARK)])
 

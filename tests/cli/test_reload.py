@@ -238,3 +238,20 @@ def state(omni: Omni, task_id: str) -> str:
 
 def result(omni: Omni, task_id: str) -> str:
     return str(shown(omni, task_id)["result"]["content"]).strip()
+
+
+def test_reloads_go_one_after_the_other_and_a_crash_after_one_starts_with_the_file(own_daemon: Daemon) -> None:
+    omni = own_daemon.omni
+    write(omni, CONFIG + "budget: {daily_usd: 4}\n")
+    both = [omni.start("config", "reload", "--json") for _ in range(3)]
+    said = [json.loads(each.communicate(timeout=60)[0])["outcome"] for each in both]
+    assert sorted(said) == ["applied", "unchanged", "unchanged"]
+    assert loaded(omni) == 2
+    own_daemon.stop(signal.SIGKILL)
+    own_daemon.start()
+    assert omni.json("status")["spend"]["caps"]["daily_usd"] == 4.0
+    assert loaded(omni) == 2  # it is the one that was in force
+    own_daemon.stop(signal.SIGKILL)
+    write(omni, CONFIG)
+    own_daemon.start()
+    assert loaded(omni) == 3

@@ -59,6 +59,9 @@ class Pool:
     def connected(self) -> int:
         return sum(each.ok for each in self.of(cmd.ExecutorObserved))
 
+    def ready(self, name: str) -> int:
+        return sum(each.ok for each in self.of(cmd.ExecutorObserved) if each.executor == name)
+
     def begun(self) -> int:
         return len(self.of(cmd.ReportStarted))
 
@@ -107,14 +110,17 @@ def test_the_successor_of_one_that_keeps_a_record_begins_when_it_has_gone(tmp_pa
         async with pool(tmp_path, executor(gate, "old", adapter="claude_code")) as here:
             here.start("a")
             await until(lambda: here.begun() == 1, 20)
-            here.change(executor(tmp_path, "new", adapter="claude_code"))
+            (tmp_path / "open").touch()
+            beside = replace(executor(tmp_path / "open", "beside"), name="two")
+            here.change(executor(tmp_path / "open", "new", adapter="claude_code"), beside)
             line = here.hands._roster.find("one")
             assert line is not None
             assert line.connection is not None
             await until(lambda: "1 attempts to end" in line.connection.trouble)  # type: ignore[union-attr]
-            assert here.connected() == 1
+            await until(lambda: here.ready("two"), 20)  # it was begun after the other would have been
+            assert not (tmp_path / "began-new").exists()
             gate.touch()
-            await until(lambda: here.connected() == 2, 20)
+            await until(lambda: here.ready("one") == 2, 20)
             assert here.results == {"a": "old"}
 
     run(scene)
