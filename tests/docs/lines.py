@@ -67,14 +67,18 @@ def strangers(line: Line) -> set[str]:
     """Programs in a line that a fence may not begin without a word."""
     if line.kind != RUN:
         return set()
-    bare = _ASSIGNED.sub("", _without_text(line.text)).strip()
-    begun = [part.split()[0] for part in re.split(r"\||&&|;", bare) if part.strip()]
+    words = _ASSIGNED.sub("", _without_text(line.text)).strip()
+    begun = [part.split()[0] for part in re.split(r"\||&&|;", words) if part.strip()]
     return set(begun) - _PROGRAMS
 
 
+def bare(line: str) -> str:
+    """A line without the comment behind it."""
+    return re.sub(r"\s+#.*$", "", line)
+
+
 def _without_text(line: str) -> str:
-    line = re.sub(r"\s#.*$", "", line)
-    return re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", line)
+    return re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", bare(line))
 
 
 def commands(text: str) -> Iterator[list[str]]:
