@@ -63,7 +63,7 @@ class Stage:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Stage]:
         """Serve on a free port until the block ends."""
-        listening = socket.socket()
+        listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio then sends each packet at once
         listening.bind(("127.0.0.1", 0))
         listening.listen(512)
         listening.setblocking(False)  # noqa: FBT003 - the socket module's own way
