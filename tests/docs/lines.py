@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from omni.cli.app import command_tree
 from omni.cli.arguments import split
+from omni.cli.usage import runs
 
 # What is not simply run, and why. The first pattern that fits decides.
 RUN, ENDLESS, PARSED, DRY = "run", "endless", "parsed", "dry"
@@ -107,4 +108,6 @@ def require_parsed(words: list[str]) -> None:
         path, rest = f"{path} {rest[0]}", rest[1:]
     if rest in (["--help"], ["-h"]):
         return
+    assert not (hasattr(command, "commands") and rest and rest[0][0] != "-"), f"there is no command {path} {rest[0]}"
+    assert rest or runs(command), f"{path} needs a command"
     command.make_context(path, rest)

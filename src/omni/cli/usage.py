@@ -19,7 +19,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
     "run": ("submit",), "add": ("submit",), "create": ("submit",), "up": ("serve",), "start": ("serve",),
     "log": ("logs",), "kill": ("task cancel",), "approve": ("task resolve",), "check": ("config check", "verify"),
     "explain": ("why",), "history": ("replay",), "login": ("dashboard", "token show"), "ui": ("dashboard",),
-    "web": ("dashboard",), "restore": ("replay import",), "reload": ("config check",),
+    "web": ("dashboard",), "restore": ("replay import",),
 }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _meant(word: str, group: str, known: list[str]) -> list[str]:
     usual = [each for each in _USUAL.get(word, ()) if each in known]
     far = difflib.get_close_matches(word, [each.rpartition(" ")[2] for each in known], n=1, cutoff=0.75)
     others = [each for each in known if each.rpartition(" ")[2] in far]
-    found = [*elsewhere, *usual, *(f"{group} {slip}".strip() for slip in slips)] or others
+    found = [*elsewhere, *usual] or [f"{group} {slip}".strip() for slip in slips] or others
     return list(dict.fromkeys(found))[:MOST_MEANT]
 
 
