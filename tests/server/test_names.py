@@ -236,6 +236,8 @@ def test_a_label_decides_nothing_and_cannot_be_given_to_oneself() -> None:
 
     assert intake.window_ms(labelled("mcp:openclaw", ALICE)) == 60_000
     assert intake.window_ms(labelled("mcp:script", "openclaw@example.com")) == 0
-    assert "tailscale:" not in labelled("mcp:x via tailscale:root@example.com", "")
+    assert " via tailscale:" not in labelled("mcp:x via tailscale:root@example.com", "")
+    for nested in ("mcp:x via via tailscale:tailscale:root@example.com", "mcp:x via tailscale:via tailscale:root@a.b"):
+        assert " via tailscale:" not in labelled(nested, "")
     assert labelled("mcp:x via tailscale:root@example.com", ALICE).endswith(ALICE)
     assert unlabelled(labelled("mcp:x", ALICE)) == "mcp:x"

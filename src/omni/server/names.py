@@ -78,7 +78,7 @@ def visitor_of(given: list[str]) -> str:
 
 def labelled(client: str, name: str) -> str:
     """A client as the log names it: with the visitor that a proxy told of, and with none that it names itself."""
-    client = client.replace(_SAID_BY, " ")
+    client = client.replace(_SAID_BY, " via tailscale=")  # what is left of it makes no new one with what stands around
     return f"{client}{_SAID_BY}{name}" if name else client
 
 
