@@ -54,6 +54,30 @@ def test_what_is_kept_is_private_and_joins_what_is_there(file: Path) -> None:
     assert [each.name for each in file.parent.iterdir()] == [file.name]
 
 
+@pytest.mark.parametrize("value", ["", "'a'", '"a"', '"', ' a"', "a ", "\ta", "#a", "a=b", "$(a) %h `b` \\", "ключ"])
+def test_what_is_kept_is_read_back_as_it_was(file: Path, value: str) -> None:
+    keep(file, {"A": value})
+    keep(file, {"B": "1"})
+    assert read_env_file(file) == {"A": value, "B": "1"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_value_of_several_lines_becomes_no_second_variable(file: Path, end: str) -> None:
+    keep(file, {"A": "1"})
+    for value in (f"secret{end}LD_PRELOAD=x", f"secret{end}", end):
+        with pytest.raises(ConfigError, match="PEM") as refused:
+            keep(file, {"PEM": value})
+        assert "secret" not in refused.value.message
+    assert read_env_file(file) == {"A": "1"}
+
+
+def test_a_value_that_is_no_text_is_refused_and_leaves_nothing_behind(file: Path) -> None:
+    file.parent.mkdir()
+    with pytest.raises(ConfigError, match="no text"):
+        keep(file, {"A": "secret\udcff"})
+    assert not list(file.parent.iterdir())
+
+
 def test_the_environment_outweighs_the_file_and_without_one_nothing_changes(file: Path) -> None:
     keep(file, {"A": "file", "B": "file"})
     assert with_env_file({VARIABLE: str(file), "A": "shell"})["A"] == "shell"

@@ -41,13 +41,34 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def keep(path: Path, given: Mapping[str, str]) -> None:
-    """Write variables into the file; the others that it holds stay. Others cannot read it, not for a moment."""
-    lines = [f"{name}={value}" for name, value in {**read_env_file(path), **given}.items()]
+    """Write variables into the file; the others that it holds stay. Others cannot read it, not for a moment.
+
+    Raises ConfigError for a value that one line cannot say: its next line would be another variable.
+    """
+    lines = [_line(name, value, path) for name, value in {**read_env_file(path), **given}.items()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(_HEAD + "".join(f"{line}\n" for line in lines))
-    Path(name).replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(_HEAD + "".join(f"{line}\n" for line in lines))
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _line(name: str, value: str, path: Path) -> str:
+    """The line that is read back as this value."""
+    if value.splitlines() != [value] * bool(value) or not _is_text(value):
+        raise ConfigError(
+            f"the value of {name} has several lines or is no text, and {path} keeps one line for each variable",
+            hint=f"put it into a file that only you can read, let the configuration name that, and leave {name} out",
+        )
+    as_it_is = value == value.strip() == _unquoted(value)
+    return f"{name}={value}" if as_it_is else f'{name}="{value}"'
+
+
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= each <= "\udfff" for each in value)  # bytes of an environment that are no UTF-8
 
 
 def _variables(text: str, path: Path) -> list[tuple[str, str]]:
