@@ -153,6 +153,21 @@ def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
         make_plan(Config(data_dir="/x"), None, {}, name=name)
 
 
+@pytest.mark.parametrize("evil", ["a\nExecStartPre=/bin/evil", "a\r", "a\x00b", "a\u2028b", "a\\"])
+def test_a_word_that_would_be_a_directive_of_its_own_is_refused(evil: str) -> None:
+    for where, file, options in (("/x", Path("/c") / evil, []), (f"/{evil}", None, []), ("/x", None, ["--host", evil])):
+        with pytest.raises(ConfigError, match="no service can be told"):
+            make_plan(Config(data_dir=where), file, {}, options=options)
+
+
+def test_a_folder_that_would_be_a_directive_of_its_own_is_not_searched(tmp_path: Path) -> None:
+    folder = tmp_path / "a\nExecStartPre=evil"
+    folder.mkdir()
+    (folder / "claude").write_text("#!/bin/sh\n")
+    (folder / "claude").chmod(stat.S_IRWXU)
+    assert not any("\n" in each for each in search_path({"PATH": f"{folder}:/usr/bin"}))
+
+
 def test_a_platform_without_a_manager_that_we_know_says_so(plan: Plan) -> None:
     assert isinstance(manager_here(plan, "darwin"), Launchd)
     assert isinstance(manager_here(plan, "linux"), Systemd)

@@ -73,12 +73,22 @@ def make_plan(
     where = ["--data-dir", str(data_dir), *(("--config", str(file.absolute())) if file else ())]
     return Plan(
         name=name,
-        program=(*_omni(), "serve", *where, *options),
+        program=_in_a_line((*_omni(), "serve", *where, *options)),
         data_dir=data_dir,
         env_file=data_dir / ENV_FILE,
         path=search_path(environ, _commands(config)),
         stop_within_s=stop_within_s(config),
     )
+
+
+def _in_a_line(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words, where a definition can hold them: behind a line break the rest would be a directive of its own."""
+    for word in words:
+        if not word.isprintable() or word.endswith("\\"):
+            raise ConfigError(
+                f"no service can be told of {word!r}", hint="rename it without control characters, then install again"
+            )
+    return words
 
 
 def stop_within_s(config: Config) -> int:
@@ -98,7 +108,7 @@ def search_path(environ: Mapping[str, str], commands: Iterable[str] = ()) -> tup
 
 
 def _fit(folder: str) -> bool:
-    if not folder.startswith("/") or ":" in folder:
+    if not folder.startswith("/") or ":" in folder or not folder.isprintable():
         return False
     try:
         mode = Path(folder).stat().st_mode
