@@ -144,6 +144,13 @@ def test_a_daemon_that_dies_again_and_again_is_found(home: Home) -> None:
     assert "daemon.crash_loop" not in _names(home.findings())
 
 
+def test_where_starts_are_not_counted_none_is_too_many(home: Home) -> None:
+    home.config["limits"] = {"crash_loop_starts": 0}
+    home.write()
+    home.daemon.start()
+    assert "daemon.crash_loop" not in _names(home.findings())
+
+
 def test_a_start_that_others_can_see_changes_nothing(home: Home) -> None:
     home.lived()
     marker, before = home.data / "omni.db.head", home.log.read_bytes()

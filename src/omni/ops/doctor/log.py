@@ -223,7 +223,7 @@ def set_clock(platform: str) -> str:
 
 def crash_loop(scene: Scene) -> Iterator[Finding]:
     """Whether the daemon was started again and again a short while ago; a stop in good order takes the count back."""
-    if not scene.log.exists():
+    if not scene.log.exists() or not scene.config.limits.crash_loop_starts:
         return
     most, since = scene.config.limits.crash_loop_starts, scene.machine.wall_ms() - STARTS_MS
     with translated(scene.log), contextlib.closing(connect_reader(scene.log)) as connection:
