@@ -35,7 +35,8 @@ from omni.domain.errors import ConfigError, OmniError
 from omni.domain.template import compile_template
 from omni.domain.values import Telling
 from omni.domain.view import timestamp
-from omni.executors.hands import Hands, Staff
+from omni.executors.hands import Hands
+from omni.executors.roster import Staff
 from omni.llm.faults import Faults
 from omni.notify.notifier import Notifier
 from omni.notify.plan import make_sinks, telling

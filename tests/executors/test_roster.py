@@ -16,8 +16,8 @@ from tests.server.house import until
 from omni.config import ExecutorConfig
 from omni.domain import commands as cmd
 from omni.domain.values import Route
-from omni.executors.hands import Hands, Staff
-from omni.executors.roster import Line, Roster, entries_of
+from omni.executors.hands import Hands
+from omni.executors.roster import Line, Roster, Staff, entries_of
 from omni.runtime.ports import SystemClock
 from omni.runtime.post import Post
 

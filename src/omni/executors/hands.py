@@ -12,18 +12,18 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import structlog
 
-from omni.config import Config, ExecutorConfig, RunbookCommand
+from omni.config import ExecutorConfig, RunbookCommand
 from omni.domain import commands as cmd
 from omni.domain.errors import ConfigError, ExecutorUnavailable
 from omni.domain.template import values_for
-from omni.executors.bundled import RESUMING_ADAPTERS, completed
+from omni.executors.bundled import RESUMING_ADAPTERS
 from omni.executors.contract import Answer, Report, brief, failure
-from omni.executors.roster import Entry, Line, Roster, entries_of
+from omni.executors.roster import Entry, Line, Roster, Staff, completed_entries
 from omni.redact import Redactor
 from omni.runtime.ports import Clock
 from omni.runtime.post import Post
@@ -68,31 +68,6 @@ class _Running:
     notes: int = 0
 
 
-class Staff(NamedTuple):
-    """What a configuration wants of the hands: executors, and a memory where there is one."""
-
-    entries: dict[str, Entry]
-    memory: ExecutorConfig | None = None
-
-    @classmethod
-    def of(cls, config: Config, data_dir: Path) -> Staff:
-        """Raises ConfigError for arguments that are no template."""
-        executors = list(config.executors.values())
-        runbook, reachable = config.runbook_commands, config.models.reachable
-        return cls(_entries(executors, runbook, data_dir, models_reachable=reachable), config.memory)
-
-
-def _entries(
-    executors: Sequence[ExecutorConfig],
-    runbook: Mapping[str, RunbookCommand],
-    data_dir: Path,
-    *,
-    models_reachable: bool,
-) -> dict[str, Entry]:
-    used = [each for each in executors if each.enabled and each.transport != "null"]
-    return entries_of(completed(each, runbook, data_dir, models_reachable=models_reachable) for each in used)
-
-
 def no_models(task_id: str, n: int, direct: bool) -> tuple[str, str]:  # noqa: FBT001 - a callback's place
     """The model access of hands whose executors get none: neither address nor key."""
     return "", ""
@@ -120,7 +95,7 @@ class Hands:
         memory: ExecutorConfig | None = None,
         models_reachable: bool = False,
     ) -> None:
-        entries = _entries(executors, runbook or {}, data_dir, models_reachable=models_reachable)
+        entries = completed_entries(executors, runbook or {}, data_dir, models_reachable=models_reachable)
         self._roster = Roster(entries, self._observe)
         self._expected: tuple[Staff, asyncio.Event] | None = None
         self._post = post

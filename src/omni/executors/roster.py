@@ -11,16 +11,17 @@ a one begins when its predecessor has gone; others begin at once, unless the pre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import structlog
 
-from omni.config import ExecutorConfig
+from omni.config import Config, ExecutorConfig, RunbookCommand
 from omni.domain.commands import ExecutorObserved
 from omni.domain.template import Template, compile_template
-from omni.executors.bundled import RESUMING_ADAPTERS
+from omni.executors.bundled import RESUMING_ADAPTERS, completed
 
 if TYPE_CHECKING:
     from omni.executors.connection import Connection
@@ -76,6 +77,32 @@ class Line:
 def entries_of(executors: Iterable[ExecutorConfig]) -> dict[str, Entry]:
     """The entries by name. Raises ConfigError for arguments that are no template."""
     return {each.name: Entry(each, compile_template(each.arguments)) for each in executors}
+
+
+class Staff(NamedTuple):
+    """What a configuration wants of the hands: executors, and a memory where there is one."""
+
+    entries: dict[str, Entry]
+    memory: ExecutorConfig | None = None
+
+    @classmethod
+    def of(cls, config: Config, data_dir: Path) -> Staff:
+        """Raises ConfigError for arguments that are no template."""
+        executors = list(config.executors.values())
+        runbook, reachable = config.runbook_commands, config.models.reachable
+        return cls(completed_entries(executors, runbook, data_dir, models_reachable=reachable), config.memory)
+
+
+def completed_entries(
+    executors: Sequence[ExecutorConfig],
+    runbook: Mapping[str, RunbookCommand],
+    data_dir: Path,
+    *,
+    models_reachable: bool,
+) -> dict[str, Entry]:
+    """The entries of those that are reached by the hands, with what a bundled adapter brings along."""
+    used = [each for each in executors if each.enabled and each.transport != "null"]
+    return entries_of(completed(each, runbook, data_dir, models_reachable=models_reachable) for each in used)
 
 
 def reached_alike(one: ExecutorConfig, other: ExecutorConfig) -> bool:
