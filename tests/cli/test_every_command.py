@@ -202,6 +202,12 @@ def test_its_help_fits_a_hundred_columns(path: str, columns: int, line: Any, mon
     assert line(*path.split(), "-h") == done
 
 
+@pytest.mark.parametrize("group", [path for path, each in EVERYTHING.items() if hasattr(each, "commands")])
+def test_no_sentence_of_a_list_of_commands_is_cut_off(group: str, line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [each for each in line(*group.split(), "--help").out.splitlines()[1:] if each.endswith("...")] == []
+
+
 @pytest.mark.parametrize("path", EVERYTHING)
 def test_it_and_all_its_parameters_are_explained(path: str) -> None:
     command = EVERYTHING[path]

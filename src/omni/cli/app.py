@@ -281,7 +281,7 @@ def why(
     task: TaskId,
     at: Annotated[str | None, typer.Option(metavar="P|T", help="As of a position, a time, or 2h ago.")] = None,
 ) -> int:
-    """Say why a task went to its executor, why not to others, and what would have led elsewhere."""
+    """Say why a task went where it went. Also why not to others, and what would have led elsewhere."""
     from omni.cli import looking
 
     return looking.why(_context(ctx), task, at)
@@ -344,7 +344,7 @@ def what_if(
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="P|T", help="And up to then.")] = None,
 ) -> int:
-    """Show what another configuration (--config FILE) would have done to the recorded history."""
+    """Try another configuration (--config FILE) on the record. Nothing is sent, and nothing changes."""
     from omni.cli import what_if as room
 
     return room.run(_context(ctx), since, to)
@@ -385,7 +385,7 @@ def token_model(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose calls they are, in logs and costs.")],
 ) -> int:
-    """Print a lasting key for the model port, for a client that can take none for each task."""
+    """Print a lasting key for the model port. It is for a client that can take none for each task."""
     from omni.cli import admin
 
     return admin.token_model(_context(ctx), name)
@@ -437,7 +437,7 @@ def config_reload(
     ctx: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would change, and change nothing.")] = False,
 ) -> int:
-    """Let the running daemon read its configuration again, and take it up as a whole or not at all."""
+    """Let the daemon read its configuration again. It is taken up as a whole or not at all."""
     from omni.cli import reload
 
     return reload.run(_context(ctx), dry_run=dry_run)
@@ -445,7 +445,7 @@ def config_reload(
 
 @config_app.command("diff")
 def config_diff(ctx: typer.Context) -> int:
-    """Show what differs between the configuration in force and the file, secrets masked: reload --dry-run."""
+    """Show what a reload would change, secrets masked. The same as reload --dry-run."""
     from omni.cli import reload
 
     return reload.run(_context(ctx), dry_run=True)
@@ -469,7 +469,7 @@ def config_import(
         bool, typer.Option("--apply", "--write", help="Add it to the configuration file; without this it is printed.")
     ] = False,
 ) -> int:
-    """Turn what another program's configuration lists into keys of ours: MCP servers, and the models of LiteLLM."""
+    """Take servers or models from another program's file. MCP servers, and the models of LiteLLM."""
     from omni.cli import importing
 
     return importing.run(_context(ctx), file, apply=apply)
@@ -486,7 +486,7 @@ def init(
     apply: Annotated[bool, typer.Option("--apply", help="Do it; without this the command for it is printed.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --apply: replace another entry of the name.")] = False,
 ) -> int:
-    """Look around, write a first configuration, and print the lines that make Omni known to its clients."""
+    """Look around and write a first configuration. Prints the lines that make Omni known to its clients."""
     from omni.cli import init as room
 
     return room.run(_context(ctx), yes=yes, openclaw=openclaw, stdio=stdio, apply=apply, force=force)
@@ -505,7 +505,7 @@ def doctor(
 
 @app.command()
 def mcp(ctx: typer.Context) -> int:
-    """Speak MCP on stdin and stdout, for clients that know nothing else."""
+    """Speak MCP on stdin and stdout. For clients that know nothing else; outlives restarts of the daemon."""
     from omni.cli import admin
 
     return admin.mcp(_context(ctx))
@@ -518,7 +518,7 @@ def verify(
         bool, typer.Option("--all", help="Also decide again what an earlier check has decided again.")
     ] = False,
 ) -> int:
-    """Check the whole event log: hashes, order, the rules of every task, and every decision by deciding it again."""
+    """Check the whole event log. Hashes, order, the rules of every task, and every decision by deciding it again."""
     from omni.cli import admin
 
     return admin.verify(_context(ctx), everything=everything)
@@ -558,7 +558,7 @@ def drill(
         int | None, typer.Option(min=0, metavar="S", help="With soak: draw the same faults as another soak did.")
     ] = None,
 ) -> int:
-    """Break something on purpose, and measure what that does to the work."""
+    """Break something on purpose, and measure it. The work goes on meanwhile, and figures say what it felt."""
     from omni.cli import drill as room
     from omni.cli import soak
 

@@ -104,7 +104,7 @@ def _usage(path: str, command: Any) -> str:
 
 
 def _first(command: Any) -> str:
-    return str(command.help or "").strip().splitlines()[0].rstrip(".")
+    return str(command.get_short_help_str(limit=200)).rstrip(".")
 
 
 def _records(command: Any, path: str, kind: str) -> str:

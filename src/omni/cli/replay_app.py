@@ -22,7 +22,7 @@ class Lang(StrEnum):
 
 def add_to(app: typer.Typer, options: dict[str, Any]) -> None:
     """Make `replay` a command of this program."""
-    group = typer.Typer(help="Look back: what happened, when, in which mode, and in whose hands.", **options)
+    group = typer.Typer(help="Look back: what happened, when, and in whose hands.", **options)
     group.callback(invoke_without_command=True)(replay)
     group.command("at")(at)
     group.command("diff")(diff)
@@ -80,7 +80,7 @@ def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="What --jsonl wrote; - is stdin.")],
 ) -> int:
-    """Make a log of exported JSON lines, in a data directory that has none."""
+    """Make a log of exported JSON lines. It wants a data directory that has none."""
     from omni.cli import replay as room
 
     return room.take_in(_context(ctx), file)

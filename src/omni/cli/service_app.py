@@ -36,7 +36,7 @@ def install(
     ] = None,
     shown: Annotated[bool, typer.Option("--print", help="Only print the definition.")] = False,
 ) -> int:
-    """Let the daemon start at login, and again after a crash; again: take over what has changed."""
+    """Let the daemon start at login and after a crash. Again: takes over what has changed."""
     from omni.cli import service
 
     return service.install(_context(ctx), name, env or [], shown=shown)
