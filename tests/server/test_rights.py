@@ -140,6 +140,26 @@ def test_a_new_token_voids_all_keys_and_ends_their_connections(in_house: InHouse
     in_house(test)
 
 
+def test_a_new_token_ends_streams_of_mcp_over_http(in_house: InHouse) -> None:
+    async def test(house: House) -> None:
+        held = {**Holding(house, Rights.READ).headers, **ACCEPTED}
+        url = house.url("/mcp", "http")
+        async with httpx2.AsyncClient(timeout=30) as client:
+            begun = await client.post(url, headers=held, json=INITIALIZE)
+            session = {"mcp-session-id": begun.headers["mcp-session-id"]}
+            await client.post(url, headers={**held, **session}, json=INITIALIZED)
+            async with client.stream("GET", url, headers={**held, **session}) as stream:
+                assert stream.status_code == 200
+                rotate_token(house.data_dir / "token")
+                with pytest.raises((httpx2.NetworkError, httpx2.RemoteProtocolError)):
+                    async for _ in stream.aiter_raw():
+                        pass
+            again = await client.get(house.url("/api/status", "http"), headers=house.headers)
+            assert again.status_code == 200
+
+    in_house(test)
+
+
 @pytest.mark.parametrize("change", [("read", "submit"), ("submit", "admin"), ("bot", "bob"), ("-", "_")])
 def test_a_key_that_was_changed_opens_nothing(in_house: InHouse, change: tuple[str, str]) -> None:
     async def test(house: House) -> None:

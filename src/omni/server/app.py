@@ -18,6 +18,7 @@ from omni.server.intake import Intake
 from omni.server.limits import PerMinute, RequestRates
 from omni.server.mcp_door import McpDoor
 from omni.server.metrics import Metrics
+from omni.server.protocols import ABORT
 from omni.server.requests import SpecMaker
 from omni.server.tokens import TokenFile
 from omni.server.ws import WebSocketDoor
@@ -69,8 +70,21 @@ class McpOverHttp:
         self._mcp = mcp
         self._rates = rates
         self._frame_bytes = frame_bytes
+        self._open: set[Callable[[], None]] = set()
+
+    def log_out(self) -> None:
+        """Cut every request that showed the token which is no longer it: answers may be streams without an end."""
+        for abort in list(self._open):
+            abort()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._open.add(scope[ABORT])
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._open.discard(scope[ABORT])
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._rates.of(scope[CALLER].counted_as).allows():
             await refuse(scope, receive, send, Refusal(429, "too many requests a minute", "slow down"))
             return
@@ -131,17 +145,18 @@ def build_app(
     make_spec = SpecMaker(config.allowed_workdirs, Intake.of(config))
     mcp = McpDoor(desk, make_spec, limits.nesting, limits.frame_bytes)
     sockets = WebSocketDoor(desk, make_spec, mcp, rates, limits.nesting, limits.frame_bytes)
+    over_http = McpOverHttp(mcp, rates, limits.frame_bytes)
     failed = PerMinute(limits.failed_logins_per_minute, now)
     site = make_site(auth, failed) if make_site else None
     router = Starlette(
         routes=[
             *(site.routes if site else ()),
-            Route("/mcp", McpOverHttp(mcp, rates, limits.frame_bytes)),
+            Route("/mcp", over_http),
             *api.routes(desk, readiness),
             *((metrics.route,) if metrics else ()),
             *(model_port.routes(models, call_rates, limits.nesting) if models else ()),
         ],
-        lifespan=lambda _: _alive(mcp, sockets, auth, site),
+        lifespan=lambda _: _alive(mcp, sockets, over_http, auth, site),
     )
     inside = _Fork(sockets, router)
     gate = Gate(
@@ -169,10 +184,10 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def _alive(
-    mcp: McpDoor, sockets: WebSocketDoor, auth: TokenFile | None, site: Site | None
+    mcp: McpDoor, sockets: WebSocketDoor, over_http: McpOverHttp, auth: TokenFile | None, site: Site | None
 ) -> AsyncIterator[None]:
     mcp.start()
-    watch = asyncio.create_task(_watch_token(sockets, auth, site)) if auth else None
+    watch = asyncio.create_task(_watch_token(sockets, over_http, auth, site)) if auth else None
     try:
         yield
     finally:
@@ -181,7 +196,7 @@ async def _alive(
         await mcp.stop()
 
 
-async def _watch_token(sockets: WebSocketDoor, auth: TokenFile, site: Site | None) -> None:
+async def _watch_token(sockets: WebSocketDoor, over_http: McpOverHttp, auth: TokenFile, site: Site | None) -> None:
     generation = auth.generation
     while True:
         await asyncio.sleep(TOKEN_LOOK_S)
@@ -190,6 +205,7 @@ async def _watch_token(sockets: WebSocketDoor, auth: TokenFile, site: Site | Non
             generation = auth.generation
             if site:
                 site.log_out()
+            over_http.log_out()
             await sockets.log_out()
 
 
