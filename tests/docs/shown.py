@@ -20,5 +20,6 @@ def require_alike(page: list[str], printed: list[str]) -> None:
             assert len(printed) > at
             return
         whole = printed[at] if at < len(printed) else "(nothing)"
-        assert whole.startswith(line[:-1]) if line.endswith("…") else whole == line
+        alike = whole.startswith(line[:-1]) if line.endswith("…") else whole == line
+        assert alike, f"the page shows {line!r}, and this is printed: {whole!r}"
     assert len(page) == len(printed)
