@@ -36,7 +36,7 @@ class Holding:
 
 
 def key(house: House, given: Rights, name: str = "bot") -> str:
-    return TokenFile(house.data_dir / "token").client_key(name, given)
+    return TokenFile(house.data_dir / "token").scoped_key(name, given)
 
 
 def test_every_tool_wants_rights_and_nothing_is_open_without() -> None:
@@ -176,12 +176,12 @@ def test_a_key_that_was_changed_opens_nothing(in_house: InHouse, change: tuple[s
 @pytest.mark.parametrize("name", ["", "-", "a b", "a/b", "é", "x" * 65])
 def test_a_name_that_could_not_stand_in_a_key_is_refused(tmp_path: Any, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name"):
-        TokenFile(tmp_path / "token").client_key(name, Rights.READ)
+        TokenFile(tmp_path / "token").scoped_key(name, Rights.READ)
 
 
 def test_a_key_says_whom_it_is_for(tmp_path: Any) -> None:
     tokens = TokenFile(tmp_path / "token")
-    made = tokens.client_key("open-claw.1", Rights.SUBMIT)
+    made = tokens.scoped_key("open-claw.1", Rights.SUBMIT)
     assert tokens.client(made) == client_of(made)
     assert client_of(made) is not None
     assert tokens.client(made[:-1] + ("0" if made[-1] != "0" else "1")) is None

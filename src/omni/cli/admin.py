@@ -80,8 +80,8 @@ def token_new(context: Context, name: str, scope: str) -> int:
     from omni.server.rights import Rights
     from omni.server.tokens import TokenFile
 
-    key = TokenFile(token_path(context.data_dir)).client_key(name, Rights[scope.upper()])
-    context.out.show("client_key", {"name": name, "scope": scope, "key": key}, [key])
+    key = TokenFile(token_path(context.data_dir)).scoped_key(name, Rights[scope.upper()])
+    context.out.show("scoped_key", {"name": name, "scope": scope, "key": key}, [key])
     can = "look, and hand in tasks" if scope == "submit" else "look"
     context.out.note(f"{name} can {can}, and change nothing; send it as the token is sent. omni token rotate voids it")
     return OK

@@ -62,7 +62,7 @@ EXAMPLES: dict[str, Example] = {
     "token show": Example("omni token show", "for a client's `Authorization: Bearer` header", "token"),
     "token rotate": Example("omni token rotate", "all clients need the new one", "token"),
     "token model": Example("omni token model cursor", "a key for a program called cursor", "model_key"),
-    "token new": Example("omni token new phone --scope read", "for a client that shall only look", "client_key"),
+    "token new": Example("omni token new phone --scope read", "for a client that shall only look", "scoped_key"),
     "token metrics": Example("omni token metrics", "what Prometheus needs, and nothing more", "metrics_key"),
     "config check": Example("omni config check", "before the daemon says it", "config_check"),
     "config show": Example("omni config show --config other.yaml", "a file as Omni understands it", "config"),

@@ -47,7 +47,7 @@ class TokenFile:
         seal = self.seal("scrape")
         return f"{SCRAPE_KEYS}{seal}" if seal else ""
 
-    def client_key(self, name: str, given: Rights) -> str:
+    def scoped_key(self, name: str, given: Rights) -> str:
         """A client's key, for less than the token opens; always the same for one token. Raises ConfigError."""
         said = claim(name, given)
         return f"{said}-{seal}" if (seal := self.seal(said)) else ""
@@ -55,7 +55,7 @@ class TokenFile:
     def client(self, candidate: str) -> Client | None:
         """Whom a key of ours is for; None for any other."""
         found = client_of(candidate)
-        if found is None or not (key := self.client_key(found.name, found.rights)):
+        if found is None or not (key := self.scoped_key(found.name, found.rights)):
             return None
         return found if hmac.compare_digest(candidate.encode(), key.encode()) else None
 
