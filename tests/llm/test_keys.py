@@ -101,10 +101,3 @@ def test_a_damaged_secret_is_refused(tmp_path: Path, content: str) -> None:
     path.chmod(0o600)
     with pytest.raises(ConfigError, match="no usable secret"):
         read_secret(path)
-
-
-def test_a_leftover_of_a_start_that_died_is_in_nobodys_way(tmp_path: Path) -> None:
-    import os
-
-    (tmp_path / f"{FILE_NAME}.{os.getpid()}.new").write_text("half")
-    assert len(read_secret(tmp_path / FILE_NAME)) == 32

@@ -48,7 +48,7 @@ def _open(data_dir: Path, url: str) -> str:
         return reason
     import webbrowser
 
-    from omni.server.tokens import replace_private
+    from omni.drafts import replace_private
 
     file = data_dir / FILE
     target = escape(url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,17 +56,12 @@ def _apply(path: Path | None, add: Mapping[str, Any]) -> None:
 
 def _replace(path: Path, new: str) -> None:
     """The new text in the file's place, with the file's own mode, once the loader has taken it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(new)
-            file.flush()
-            os.fsync(file.fileno())
-        _check(Path(name), path)
-        Path(name).chmod(path.stat().st_mode & 0o777)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    from omni.drafts import draft
+
+    with draft(path, new) as fresh:
+        _check(fresh, path)
+        fresh.chmod(path.stat().st_mode & 0o777)
+        fresh.replace(path)
 
 
 def _check(file: Path, path: Path) -> None:

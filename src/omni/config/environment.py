@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,15 +44,11 @@ def keep(path: Path, given: Mapping[str, str]) -> None:
 
     Raises ConfigError for a value that one line cannot say: its next line would be another variable.
     """
+    from omni.drafts import replace_private
+
     lines = [_line(name, value, path) for name, value in {**read_env_file(path), **given}.items()]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(_HEAD + "".join(f"{line}\n" for line in lines))
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    replace_private(path, _HEAD + "".join(f"{line}\n" for line in lines))
 
 
 def _line(name: str, value: str, path: Path) -> str:

@@ -11,6 +11,7 @@ business: the Router turns down calls of attempts that have ended.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from omni.domain.errors import ConfigError
+from omni.drafts import draft
 
 FILE_NAME = "model.key"
 SECRET_BYTES = 32
@@ -104,16 +106,5 @@ def read_secret(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     """Write a new secret in one step; a process that dies over it leaves none, never half of one."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(SECRET_BYTES) + "\n")
-        file.flush()
-        os.fsync(descriptor)
-    try:
-        os.link(fresh, path)
-    except FileExistsError:  # somebody was quicker; theirs counts
-        pass
-    finally:
-        fresh.unlink()
+    with draft(path, secrets.token_hex(SECRET_BYTES) + "\n") as fresh, contextlib.suppress(FileExistsError):
+        os.link(fresh, path)  # where somebody was quicker, theirs counts

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from omni.domain.errors import ConfigError
+from omni.drafts import replace_private
 from omni.server.rights import Client, Rights, claim, client_of
 
 TOKEN_BYTES = 32
@@ -100,18 +101,6 @@ def rotate_token(path: Path) -> str:
     token = secrets.token_urlsafe(TOKEN_BYTES)
     replace_private(path, token + "\n")
     return token
-
-
-def replace_private(path: Path, content: str) -> None:
-    """Write a file that its owner alone can read, in one step: whoever looks finds the old content or the new."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.replace(path)
 
 
 def _checked(path: Path, status: os.stat_result) -> bytes:

@@ -16,8 +16,9 @@ import msgspec
 import structlog
 
 from omni.domain.values import Millis
+from omni.drafts import replace_private
 from omni.runtime.ports import Clock
-from omni.server.tokens import TokenFile, replace_private
+from omni.server.tokens import TokenFile
 
 log = structlog.get_logger()
 

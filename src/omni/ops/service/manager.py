@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from omni.domain.errors import NotFound, OmniError
+from omni.drafts import draft
 from omni.ops.service.plan import Plan
 
 ANSWER_S = 60.0  # a manager that says nothing for so long will say nothing more
@@ -133,16 +131,9 @@ def write(file: Path, content: bytes, mode: int) -> bool:
         file.chmod(mode)
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    try:
-        with os.fdopen(handle, "wb") as new:
-            new.write(content)
-        Path(name).chmod(mode)
-        Path(name).replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    with draft(file, content) as fresh:
+        fresh.chmod(mode)
+        fresh.replace(file)
     return True
 
 
