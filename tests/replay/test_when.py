@@ -88,7 +88,8 @@ def test_a_date_and_a_time_without_an_offset_are_local() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kolkata", "America/St_Johns"])
 def test_a_time_of_day_is_the_last_one_that_the_clock_showed(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     def local(*parts: int) -> int:
-        return int(time.mktime((*parts, *[0] * (8 - len(parts)), -1))) * 1000
+        year, month, day, hour, minute, second = (*parts, *[0] * (6 - len(parts)))
+        return int(time.mktime((year, month, day, hour, minute, second, 0, 0, -1))) * 1000
 
     monkeypatch.setenv("TZ", zone)
     time.tzset()

@@ -161,7 +161,7 @@ def test_a_port_in_use_is_said_with_the_next_command(home: Home) -> None:
             _, errors = await asyncio.wait_for(process.communicate(), 20)
             assert process.returncode != 0
             assert f"127.0.0.1:{home.port} is in use" in errors.decode()
-            assert "omni status" in errors.decode()
+            assert "omni doctor, which says who has it" in errors.decode()
 
     asyncio.run(test())
 
