@@ -21,9 +21,10 @@ import msgspec
 from msgspec import Struct
 
 from omni.executors.children import close_pipes, signal_group
-from omni.llm.fresh import ask, explain
+from omni.llm.fresh import explain
+from omni.ops.asking import Answer, whole
 
-MAX_ANSWER_BYTES = 1024 * 1024
+MAX_SAID_BYTES = 64 * 1024
 MAX_NAME = 200
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
 _PACKAGE_LEVELS = 4  # from a program's real file up to the package.json of its package
@@ -229,7 +230,7 @@ async def _told_version(path: str, environ: Mapping[str, str], within_s: float) 
     try:
         async with asyncio.timeout(within_s):
             assert process.stdout
-            said = await process.stdout.read(MAX_ANSWER_BYTES)
+            said = await process.stdout.read(MAX_SAID_BYTES)
             code = await process.wait()
     except TimeoutError:
         return "", f"did not tell its version within {within_s:g} s"
@@ -258,66 +259,48 @@ async def _server(name: str, url: str, look: Look, environ: Mapping[str, str], w
 
 
 async def _litellm(server: Server, environ: Mapping[str, str]) -> Server:
-    status, body = await _get(f"{server.url}/health/liveliness")
-    if status != 200 or b"alive" not in body[:100].lower():
+    answer = await whole(f"{server.url}/health/liveliness")
+    if answer.status != 200 or b"alive" not in answer.body[:100].lower():
         return _not(server, "something else answers there")
     return await _with_models(server, next((environ[name] for name in PROXY_KEYS if environ.get(name)), ""))
 
 
 async def _cliproxyapi(server: Server, environ: Mapping[str, str]) -> Server:
-    status, body = await _get(f"{server.url}/healthz")
-    if status != 200 or _member(body, "status") != "ok":
+    answer = await whole(f"{server.url}/healthz")
+    if answer.status != 200 or answer.member("status") != "ok":
         return _not(server, "something else answers there")
     return await _with_models(server, next((environ[name] for name in CLIPROXY_KEYS if environ.get(name)), ""))
 
 
 async def _ollama(server: Server, environ: Mapping[str, str]) -> Server:
     del environ
-    status, body = await _get(f"{server.url}/api/tags")
-    if status != 200 or not isinstance(_member(body, "models"), list):
+    answer = await whole(f"{server.url}/api/tags")
+    if answer.status != 200 or not isinstance(answer.member("models"), list):
         return _not(server, "something else answers there")
-    return msgspec.structs.replace(server, found=True, models=_names(body, "models", "name"))
+    return msgspec.structs.replace(server, found=True, models=_names(answer, "models", "name"))
 
 
 async def _openclaw(server: Server, environ: Mapping[str, str]) -> Server:
     del environ
-    status, body = await _get(f"{server.url}/healthz")
-    if status != 200 or _member(body, "ok") is not True:
+    answer = await whole(f"{server.url}/healthz")
+    if answer.status != 200 or answer.member("ok") is not True:
         return _not(server, "something else answers there")
     return msgspec.structs.replace(server, found=True)
 
 
 async def _with_models(server: Server, key: str) -> Server:
     """The server with the models that it lists, which costs nothing; with the key that a configuration would use."""
-    status, body = await _get(f"{server.url}/v1/models", {"Authorization": f"Bearer {key}"} if key else {})
-    locked = status in (400, 401, 403)
-    return msgspec.structs.replace(server, found=True, models=_names(body, "data", "id"), locked=locked)
-
-
-async def _get(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    body = bytearray()
-    async with ask("GET", url, headers=headers) as answer:
-        async for chunk in answer.aiter_raw():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                break
-        return answer.status_code, bytes(body)
+    answer = await whole(f"{server.url}/v1/models", {"Authorization": f"Bearer {key}"} if key else {})
+    locked = answer.status in (400, 401, 403)
+    return msgspec.structs.replace(server, found=True, models=_names(answer, "data", "id"), locked=locked)
 
 
 def _not(server: Server, problem: str) -> Server:
     return msgspec.structs.replace(server, problem=problem)
 
 
-def _member(body: bytes, name: str) -> Any:
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return found.get(name) if isinstance(found, dict) else None
-
-
-def _names(body: bytes, member: str, key: str) -> tuple[str, ...]:
-    listed = _member(body, member)
+def _names(answer: Answer, member: str, key: str) -> tuple[str, ...]:
+    listed = answer.member(member)
     entries = (each for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()
     return tuple(each[key] for each in entries if _is_name(each.get(key)))
 

@@ -12,7 +12,7 @@ import psutil
 
 from omni import __version__
 from omni.config import token_path
-from omni.ops.doctor.asking import Answer, get
+from omni.ops.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.files import quoted
 from omni.ops.doctor.finding import Finding

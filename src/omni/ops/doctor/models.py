@@ -15,7 +15,7 @@ from omni.domain.hops import LITELLM
 from omni.domain.verdict import Verdict
 from omni.llm.classify import of_cloud_answer
 from omni.llm.probes import ping_headers, ping_url, proxy_url
-from omni.ops.doctor.asking import Answer, get
+from omni.ops.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.log import set_clock

@@ -23,7 +23,7 @@ from omni.domain.errors import ExecutorUnavailable
 from omni.executors.bundled import completed
 from omni.executors.children import environment
 from omni.executors.forms import ADD, SEARCH, Purpose, Unfit, fit
-from omni.ops.doctor.asking import Answer, get
+from omni.ops.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.looking import Check

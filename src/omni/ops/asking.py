@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 
-from omni.llm.fresh import Failure, ask, explain
+from omni.llm.fresh import ask, explain
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
@@ -43,15 +43,18 @@ def get(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> 
 async def _bounded(url: str, within_s: float, headers: Mapping[str, str] | None) -> Answer | str:
     try:
         async with asyncio.timeout(within_s):
-            return await _whole(url, headers)
+            return await whole(url, headers)
     except TimeoutError:
         return f"no answer within {within_s:g} s"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        failure: Failure = explain(error)
-        return failure.detail
+        return explain(error).detail
 
 
-async def _whole(url: str, headers: Mapping[str, str] | None) -> Answer:
+async def whole(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """The whole answer, or as much of it as the bound allows. Time is the caller's to limit.
+
+    Raises httpx.HTTPError, httpx.InvalidURL.
+    """
     body = bytearray()
     async with ask("GET", url, headers=headers) as answer:
         async for chunk in answer.aiter_bytes():
