@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,24 +117,39 @@ def test_it_is_paused_again_at_once_when_it_ends_again_after_that_word(desk: Des
 def test_the_pause_ends_by_itself_after_ten_minutes_of_life(desk: Desk) -> None:
     looping(desk)
     desk.create("a")
-    (wake,) = [each for each in sent_at_boot(desk) if each.key == starts.TIMER]
-    desk.at = wake.at - 1
-    assert desk.put(cmd.TimerFired(starts.TIMER)) == []
-    assert sent(desk, cmd.WakeAt) == [wake]
-    desk.at = wake.at
-    assert desk.put(cmd.TimerFired(starts.TIMER))[0] == ev.DispatchResumed()
+    woken, ends = live_on(desk, cmd.WakeIn("router", 0, starts.TIMER), lambda ran_ms: ran_ms)
+    assert (ends, woken) == (10 * MINUTE, 11)
     assert desk.started == [("a", 1)]
 
 
-def sent_at_boot(desk: Desk) -> list[Any]:
-    """What a Router that lost its memory says again."""
-    return [each.message for each in starts.owed(desk.board) if isinstance(each.message, cmd.WakeAt)]
+@pytest.mark.parametrize("back_ms", [MINUTE, 9 * MINUTE, 600 * MINUTE])
+@pytest.mark.parametrize("more", [0, 40])
+def test_a_clock_that_was_set_back_ends_the_pause_or_prolongs_it_by_no_more_than_one(
+    desk: Desk, back_ms: int, more: int
+) -> None:
+    looping(desk, 6 + more)
+    (wake,) = sent(desk, cmd.WakeIn)  # by running time: nothing that waits for a time of day would ring now
+    _, ends = live_on(desk, wake, lambda ran_ms: ran_ms - back_ms if ran_ms > 3 * MINUTE else ran_ms)
+    assert ends <= 20 * MINUTE
 
 
-def test_a_clock_that_was_set_back_prolongs_no_pause(desk: Desk) -> None:
+def test_a_machine_that_slept_through_the_pause_goes_on_within_a_minute(desk: Desk) -> None:
     looping(desk)
-    desk.at -= 600 * MINUTE
-    assert desk.put(cmd.TimerFired(starts.TIMER)) == [ev.DispatchResumed()]
+    (wake,) = sent(desk, cmd.WakeIn)
+    _, ends = live_on(desk, wake, lambda ran_ms: ran_ms + (60 * MINUTE if ran_ms > 3 * MINUTE else 0))
+    assert ends <= 4 * MINUTE
+
+
+def live_on(desk: Desk, wake: Any, shown: Callable[[int], int]) -> tuple[int, int]:
+    """How often it is woken until the pause ends, and after how much running time; `shown` is what the clock adds."""
+    began, ran_ms = desk.at, 0
+    for woken in range(1, 100):
+        ran_ms += wake.delay_ms
+        desk.at = began + shown(ran_ms)
+        if desk.put(cmd.TimerFired(starts.TIMER)):
+            return woken, ran_ms
+        (wake,) = sent(desk, cmd.WakeIn)
+    raise AssertionError("it never ends")
 
 
 def test_a_loop_that_goes_on_is_one_pause_and_one_notice(desk: Desk) -> None:
@@ -158,6 +174,16 @@ def test_a_stop_begins_nothing_more_and_the_next_start_does(desk: Desk) -> None:
     assert desk.task("a").state is TaskState.DISPATCHING
 
 
+def test_a_pause_that_ends_while_it_is_being_stopped_opens_nothing(desk: Desk) -> None:
+    looping(desk)
+    desk.put(DOWN)
+    desk.at += 10 * MINUTE
+    for message in (cmd.TimerFired(starts.TIMER), cmd.ResumeDispatch("owner")):
+        assert desk.put(message) == []
+        assert desk.sends == []
+    assert starts.report(desk.board).state == "stopping"
+
+
 def test_a_guard_that_is_off_counts_nothing(desk: Desk) -> None:
     for n in range(50):
         assert boot(desk, f"b-{n}", after_ms=1, guard=StartGuard(0))[0] == ev.RouterStarted(f"b-{n}")
@@ -178,7 +204,8 @@ def test_a_board_from_a_snapshot_or_from_the_log_is_paused_alike(desk: Desk) -> 
     assert boards.restore(desk.board.snapshot()).stopping
 
 
-def test_a_router_that_lost_its_memory_shows_the_pause_again(desk: Desk) -> None:
-    assert starts.owed(desk.board) == []
+def test_a_router_that_lost_its_memory_shows_again_whether_anything_begins_and_looks_at_the_pause(desk: Desk) -> None:
+    assert [each.message for each in starts.owed(desk.board)] == [cmd.DispatchReport()]  # the door may show a pause
     looping(desk)
-    assert starts.report(desk.board) in [each.message for each in starts.owed(desk.board)]
+    again = [each.message for each in starts.owed(desk.board)]
+    assert again == [starts.report(desk.board), cmd.WakeIn("router", 0, starts.TIMER)]

@@ -35,7 +35,7 @@ def begun(board: Board, message: cmd.Boot, at: Millis) -> Outcome:
     facts = {"starts": str(len(starts)), "minutes": str(message.guard.within_ms // MINUTE_MS)}
     told = Send(BRAINSTEM, cmd.Tell("crash_loop", facts, f"crash_loop:{since}"))
     paused = [(ev.ROUTER_STREAM, event) for event in (started, pause)]
-    return Outcome(paused, [Send(DOOR, _paused(pause)), told, _wake(pause)])
+    return Outcome(paused, [Send(DOOR, _paused(pause)), told, _wake(message.guard.within_ms)])
 
 
 def stopping(board: Board, message: cmd.DaemonDown, at: Millis) -> Outcome:
@@ -47,22 +47,20 @@ def stopping(board: Board, message: cmd.DaemonDown, at: Millis) -> Outcome:
 
 def resumed(board: Board, message: cmd.ResumeDispatch, at: Millis) -> Outcome:
     """Go on by a person's word. The starts still count: should it end again at once, it is paused again at once."""
-    return _resume(message.by) if board.pause else NOTHING
+    return _resume(message.by) if board.pause and not board.stopping else NOTHING
 
 
 def rung(board: Board, at: Millis) -> Outcome:
-    """Go on where it has lived long enough; a time that is further away than any pause: the clock was set."""
-    if board.pause is None:
+    """Go on where it has lived long enough; a time that is further away than any pause lasts: the clock was set."""
+    if board.pause is None or board.stopping:
         return NOTHING
-    left = board.pause.until_ms - at
-    return Outcome((), [_wake(board.pause)]) if 0 < left <= board.pause.until_ms - board.pause.since_ms else _resume("")
+    left, whole = board.pause.until_ms - at, board.pause.until_ms - board.starts[-1]
+    return Outcome((), [_wake(left)]) if 0 < left <= whole else _resume("")
 
 
 def owed(board: Board) -> list[Send]:
     """What the door shows and what ends the pause, for a Router that lost its memory."""
-    said = report(board)
-    told = [Send(DOOR, said)] if said.state != "open" else []
-    return [*told, *([_wake(board.pause)] if board.pause else ())]
+    return [Send(DOOR, report(board)), *([_wake(0)] if board.pause else ())]
 
 
 def report(board: Board) -> cmd.DispatchReport:
@@ -87,5 +85,6 @@ def _paused(pause: ev.DispatchPaused) -> cmd.DispatchReport:
     return cmd.DispatchReport("paused", pause.since_ms, pause.until_ms, pause.starts)
 
 
-def _wake(pause: ev.DispatchPaused) -> Send:
-    return Send(TIMERS, cmd.WakeAt(ROUTER, pause.until_ms, TIMER))
+def _wake(left_ms: Millis) -> Send:
+    """Look again, by a clock that nobody sets, and often: a machine that sleeps stops that one."""
+    return Send(TIMERS, cmd.WakeIn(ROUTER, min(left_ms, MINUTE_MS), TIMER))
