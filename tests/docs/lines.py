@@ -2,7 +2,7 @@
 
 Placeholders, as pages use them: `ID` is a task that is done (for `cancel` one that runs, for `resolve` one that is
 held); `TOKEN` the login token; `DIR` an empty directory; port 18765 the daemon's own, 18766 a free one; any date and
-time, and any time of day, is now, and so is whatever stands behind `--at`; a stretch of positions is 2 to 5.
+time, and any time of day, is now, and so is whatever stands behind `--at`; positions are 2 and 5.
 `log.jsonl`, `other.yaml` and `.mcp.json` are there, and the directory is a git repository with a branch
 `omni/01a2b3c4-d5e6`, as a task leaves it.
 """

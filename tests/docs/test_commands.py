@@ -127,6 +127,7 @@ class Stage:
         now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
         filled = re.sub(r"--at \S+", "--at 0s", text)
         filled = re.sub(r"--from \d+ --to \d+", "--from 2 --to 5", filled)
+        filled = re.sub(r"replay at \d+(?= |$)", "replay at 5", filled)
         filled = re.sub(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z?", f"{now:%Y-%m-%dT%H:%M:%S}", filled)
         filled = re.sub(r"(?<![\w:-])[012]\d:[0-5]\d(?![\w:])", f"{now:%H:%M:%S}", filled)
         filled = filled.replace("18765", str(self.omni.port)).replace("18766", str(free_port()))
