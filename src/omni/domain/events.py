@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 import msgspec
 
 from omni.domain.values import (
+    AttemptState,
     BreakerState,
     Candidate,
     Capped,
@@ -40,6 +41,7 @@ from omni.domain.values import (
     RoutingSettings,
     TaskError,
     TaskSpec,
+    TaskState,
     Telling,
     Usage,
 )
@@ -523,6 +525,19 @@ class RepairGivenUp(Event, frozen=True, tag="system.repair_given_up"):
 
     attempts: int
 
+
+# The events that end a task or an attempt, and what it is then.
+TASK_ENDS: dict[type[Any], TaskState] = {
+    TaskCompleted: TaskState.COMPLETED,
+    TaskFailed: TaskState.FAILED,
+    TaskCancelled: TaskState.CANCELLED,
+}
+ATTEMPT_ENDS: dict[type[Any], AttemptState] = {
+    AttemptSucceeded: AttemptState.SUCCEEDED,
+    AttemptFailed: AttemptState.FAILED,
+    AttemptInterrupted: AttemptState.INTERRUPTED,
+    AttemptCancelled: AttemptState.CANCELLED,
+}
 
 TaskEvent: TypeAlias = (
     TaskCreated

@@ -18,7 +18,6 @@ from omni.domain.ledger import CALL_EVENTS
 from omni.domain.task import Task
 from omni.domain.values import ENDED, Millis
 
-_ENDS = frozenset({ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled})
 _ID_STARTS = len(ev.TASK_PREFIX)
 
 Kept: TypeAlias = list[tuple[Any, Millis, int]]  # event, time, position
@@ -68,7 +67,7 @@ class Folding:
             self._kept[task_id].append((event, at, position))
         else:
             self._kept[task_id] = [(event, at, position)]
-        if type(event) in _ENDS:
+        if type(event) in ev.TASK_ENDS:
             self._end(task_id)
 
     def _apply(self, task_id: str, event: Any, at: Millis, position: int) -> None:

@@ -17,7 +17,6 @@ from omni.ops.figures import Tasks
 from omni.ops.stage import MARK, Asked
 
 LOOK_S = 0.05
-_ENDS = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
 
 
 class Change(NamedTuple):
@@ -133,7 +132,7 @@ def _note(history: History, event: Any, at: Millis) -> None:
             history.attempts += 1
         case ev.CallReserved():
             history.reserved += 1
-        case _ if isinstance(event, _ENDS):
+        case _ if type(event) in ev.TASK_ENDS:
             history.ends.append(event)
             history.ended_ms, history.held = history.ended_ms or at, False
 

@@ -19,11 +19,6 @@ MOST_TASKS = 200  # that are told of one by one; all are counted
 MOST_REASONS = 8  # of one task
 TITLE_CHARS = 400
 REASON_CHARS = 4_000
-TERMINAL: dict[type[Any], TaskState] = {
-    ev.TaskCompleted: TaskState.COMPLETED,
-    ev.TaskFailed: TaskState.FAILED,
-    ev.TaskCancelled: TaskState.CANCELLED,
-}
 # In which way an event touches its task, and what it says of that; "" where it touches it in no way.
 _TOUCHES: dict[type[Any], Callable[[Any], tuple[str, str]]] = {
     ev.TaskSuspended: lambda e: ("suspended", e.reason),
@@ -109,8 +104,8 @@ class AffectedTasks:
         kind, text = touch(event) if touch else ("", "")
         if kind and (kind not in _ALONE_NO_NEWS or task_id in self._touched):
             self._touch(task_id, Happened(position, at, kind, text[:REASON_CHARS], getattr(event, "n", 0)))
-        if type(event) in TERMINAL:
-            self._look(task_id, TERMINAL[type(event)])
+        if ended := ev.TASK_ENDS.get(type(event)):
+            self._look(task_id, ended)
 
     def listed(self) -> tuple[Affected, ...]:
         """The first of them, in the order in which they were touched."""

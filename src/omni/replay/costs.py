@@ -101,9 +101,7 @@ class Bill:
             ev.AttemptSucceeded: self._succeeded,
             ev.CallReserved: self._reserved,
             ev.CallSettled: self._settled,
-            ev.TaskCompleted: self._ended,
-            ev.TaskFailed: self._ended,
-            ev.TaskCancelled: self._ended,
+            **dict.fromkeys(ev.TASK_ENDS, self._ended),
         }
 
     def begin(self, board: Board) -> None:

@@ -23,14 +23,9 @@ from omni.domain.executor_watch import Executors, Watched
 from omni.domain.folding import Folding
 from omni.domain.health import Health
 from omni.domain.system import SystemSnapshot, SystemState
-from omni.domain.values import ExecutorHealth, Millis, TaskState
+from omni.domain.values import ExecutorHealth, Millis
 
 _UNAPPLIED = (KeyError, IndexError, AttributeError, TypeError, AssertionError)
-_TERMINAL: dict[type[Any], TaskState] = {
-    ev.TaskCompleted: TaskState.COMPLETED,
-    ev.TaskFailed: TaskState.FAILED,
-    ev.TaskCancelled: TaskState.CANCELLED,
-}
 
 
 class FoldedSnapshot(msgspec.Struct, frozen=True):
@@ -79,7 +74,7 @@ class Folded:
             elif stream == ev.SYSTEM_STREAM:
                 system.evolve(self.system, event, at)
             else:
-                if ended := _TERMINAL.get(type(event)):
+                if ended := ev.TASK_ENDS.get(type(event)):
                     self.ended[str(ended)] += 1
                 yield fact
 

@@ -21,7 +21,7 @@ from omni.domain import task as tasks
 from omni.domain.board import Board
 from omni.domain.errors import CorruptLog, NotFound, Refused
 from omni.domain.task import Task
-from omni.domain.values import ENDED, Millis, TaskState
+from omni.domain.values import ENDED, Millis
 from omni.domain.view import decision_view, dispatch_view, event_view, spend_view, task_view
 from omni.eventlog.reader import open_reader
 from omni.eventlog.store import EventReader, Recorded
@@ -32,11 +32,6 @@ SHOWN = 10  # how many ids an ambiguous beginning lists
 REPORT_EVERY = 10_000
 _PAGE = 64
 _NEWEST_FIRST = "fedcba9876543210-"
-_TERMINAL: dict[type[Any], TaskState] = {
-    ev.TaskCompleted: TaskState.COMPLETED,
-    ev.TaskFailed: TaskState.FAILED,
-    ev.TaskCancelled: TaskState.CANCELLED,
-}
 
 Count = Callable[[int], None]
 
@@ -137,7 +132,7 @@ class History:
         board, counts = Board(), Counter[str]()
         for recorded in self._counted(count):
             boards.evolve(board, recorded.stream, recorded.event, recorded.at_ms, recorded.position)  # type: ignore[arg-type]
-            if ended := _TERMINAL.get(type(recorded.event)):
+            if ended := ev.TASK_ENDS.get(type(recorded.event)):
                 counts[ended] += 1
         counts.update(str(t.state) for t in board.tasks.values() if not t.ended)
         executors = [_executor_view(spec, board) for spec in board.settings.executors]

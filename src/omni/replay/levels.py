@@ -118,9 +118,7 @@ class _Fold:
             ev.AttemptPlanned: self._planned,
             ev.AttemptStarted: self._started,
             ev.AttemptSucceeded: self._started,  # a dry run answers without having begun
-            ev.TaskCompleted: self._ended,
-            ev.TaskFailed: self._ended,
-            ev.TaskCancelled: self._ended,
+            **dict.fromkeys(ev.TASK_ENDS, self._ended),
             ev.CallReserved: self._reserved,
             ev.CallSettled: self._settled,
         }

@@ -30,7 +30,7 @@ KEEP_FINDINGS = 100
 
 _CALLS = frozenset({ev.CallReserved, ev.CallSettled, ev.CallRefused})
 # What has its own word for coming after the end of a task.
-_STAND_AFTER_END = frozenset({ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled, ev.LateOutcomeArrived, ev.TaskCreated})
+_STAND_AFTER_END = frozenset({*ev.TASK_ENDS, ev.LateOutcomeArrived, ev.TaskCreated})
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -267,7 +267,5 @@ _RULES: dict[type[Any], Callable[[_Life, Any], Wrong]] = {
     ev.TaskCreated: _created,
     ev.AttemptPlanned: _planned,
     ev.LateOutcomeArrived: _late,
-    ev.TaskCompleted: _ended,
-    ev.TaskFailed: _ended,
-    ev.TaskCancelled: _ended,
+    **dict.fromkeys(ev.TASK_ENDS, _ended),
 }

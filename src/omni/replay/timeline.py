@@ -29,7 +29,6 @@ MODE_EDGE = "health.mode_changed"
 FIRST_MODE: Mode = "NORMAL"  # of a log where health has said nothing yet
 _LIFE = ("attempt.planned", "call.reserved")  # what has to be known of a task to say who had its attempts
 _OWN_STREAMS = {ev.ROUTER_STREAM, ev.HEALTH_STREAM, ev.SYSTEM_STREAM}  # named like the events in them
-_TERMINAL = (ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -198,7 +197,7 @@ class _Lives:
         life = self._known.get(stream) or self._look_up(stream, position)
         life.note(event)
         n = find(life, event)
-        if isinstance(event, _TERMINAL):
+        if type(event) in ev.TASK_ENDS:
             self._known.pop(stream, None)
         return n, life.executors.get(n, "")
 
@@ -220,10 +219,7 @@ _ATTEMPT_OF: dict[type[Any], Callable[[_Life, Any], int]] = {
         (
             ev.AttemptPlanned,
             ev.AttemptStarted,
-            ev.AttemptSucceeded,
-            ev.AttemptFailed,
-            ev.AttemptInterrupted,
-            ev.AttemptCancelled,
+            *ev.ATTEMPT_ENDS,
             ev.LateOutcomeArrived,
             ev.CallReserved,
             ev.CallRefused,

@@ -77,7 +77,7 @@ class Lane:
         self.executor = executor
         self.waited = Buckets(TASK_S)
         self.started = Buckets(START_S)
-        self.ended = {outcome: Buckets(TASK_S) for outcome in ATTEMPT_OUTCOMES.values()}
+        self.ended = {outcome: Buckets(TASK_S) for outcome in ev.ATTEMPT_ENDS.values()}
 
 
 class Way:
@@ -89,7 +89,7 @@ class Way:
         self.kind = kind
         self.lane = lane
         self.routed = 0
-        self.ended = {outcome: Buckets(TASK_S) for outcome in TASK_OUTCOMES.values()}
+        self.ended = {outcome: Buckets(TASK_S) for outcome in ev.TASK_ENDS.values()}
 
 
 class _Open:
@@ -201,7 +201,7 @@ def _held(counts: Counts, stream: str, event: ev.TaskHeld, at: Millis) -> None:
 def _ended(counts: Counts, stream: str, event: Any, at: Millis) -> None:
     task = counts.tasks.pop(stream, None)
     if task is not None:
-        task.way.ended[TASK_OUTCOMES[type(event)]].observe(at - task.created_at)
+        task.way.ended[ev.TASK_ENDS[type(event)]].observe(at - task.created_at)
 
 
 # --- attempts ---------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def _tried(counts: Counts, stream: str, event: Any, at: Millis) -> None:
     task = counts.tasks.get(stream)
     if task is None or task.planned_at is None:
         return  # it had ended already: what really finished wins in the record, and is one attempt all the same
-    task.lane.ended[ATTEMPT_OUTCOMES[type(event)]].observe(at - task.planned_at)
+    task.lane.ended[ev.ATTEMPT_ENDS[type(event)]].observe(at - task.planned_at)
     task.planned_at = None
 
 
@@ -278,25 +278,14 @@ def _tokens(usage: Usage | None) -> Iterator[tuple[str, int]]:
         yield "cache_write", usage.cache_write_tokens
 
 
-TASK_OUTCOMES: dict[type[Any], str] = {
-    ev.TaskCompleted: "completed",
-    ev.TaskFailed: "failed",
-    ev.TaskCancelled: "cancelled",
-}
-ATTEMPT_OUTCOMES: dict[type[Any], str] = {
-    ev.AttemptSucceeded: "succeeded",
-    ev.AttemptFailed: "failed",
-    ev.AttemptInterrupted: "interrupted",
-    ev.AttemptCancelled: "cancelled",
-}
 _HANDLERS: dict[type[Any], Callable[[Counts, str, Any, Millis], None]] = {
     ev.TaskCreated: _created,
     ev.TaskRouted: _routed,
     ev.TaskHeld: _held,
-    **dict.fromkeys(TASK_OUTCOMES, _ended),
+    **dict.fromkeys(ev.TASK_ENDS, _ended),
     ev.AttemptPlanned: _planned,
     ev.AttemptStarted: _started,
-    **dict.fromkeys(ATTEMPT_OUTCOMES, _tried),
+    **dict.fromkeys(ev.ATTEMPT_ENDS, _tried),
     ev.CallReserved: _reserved,
     ev.CallSettled: _settled,
     ev.CallRefused: _refused,

@@ -102,7 +102,7 @@ class Spans:
         task = self._tasks.pop(task_id, None)
         if task is None:
             return
-        state, remote = _STATES[type(event)], self._parents.of(task_id)
+        state, remote = ev.TASK_ENDS[type(event)], self._parents.of(task_id)
         attributes: Attributes = {genai.TASK: task_id, genai.TASK_TYPE: task.kind, genai.TASK_STATE: state}
         error = event.error.kind if isinstance(event, ev.TaskFailed) else ""
         above, name = remote.span_id if remote else 0, f"task {task.kind}".rstrip()
@@ -136,7 +136,7 @@ class Spans:
         if task is None or task.attempt is None or task.attempt.n != event.n:
             return
         attempt, task.attempt = task.attempt, None
-        state = _STATES[type(event)]
+        state = ev.ATTEMPT_ENDS[type(event)]
         error = event.error.kind if isinstance(event, ev.AttemptFailed) else "" if state == "succeeded" else state
         if attempt.started_at is not None:
             yield self._tool_call(task_id, attempt, attempt.started_at, at, error)
@@ -225,23 +225,14 @@ def _tokens(usage: Usage | None) -> dict[str, int]:
     }
 
 
-_STATES: dict[type[Any], str] = {
-    ev.TaskCompleted: "completed",
-    ev.TaskFailed: "failed",
-    ev.TaskCancelled: "cancelled",
-    ev.AttemptSucceeded: "succeeded",
-    ev.AttemptFailed: "failed",
-    ev.AttemptInterrupted: "interrupted",
-    ev.AttemptCancelled: "cancelled",
-}
 # ruff: noqa: SLF001 - the table belongs to the class
 _HANDLERS: dict[type[Any], Callable[[Spans, str, Any, Millis], Iterable[Span]]] = {
     ev.TaskCreated: Spans._created,
     ev.TaskRouted: Spans._routed,
-    **dict.fromkeys((ev.TaskCompleted, ev.TaskFailed, ev.TaskCancelled), Spans._finished),
+    **dict.fromkeys(ev.TASK_ENDS, Spans._finished),
     ev.AttemptPlanned: Spans._planned,
     ev.AttemptStarted: Spans._started,
-    **dict.fromkeys((ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled), Spans._tried),
+    **dict.fromkeys(ev.ATTEMPT_ENDS, Spans._tried),
     ev.CallReserved: Spans._reserved,
     ev.CallSettled: Spans._settled,
 }

@@ -42,12 +42,6 @@ from omni.replay.what_if.world import Life, Moment, World, chosen
 STREAMS = (*boards.STREAMS, ev.HEALTH_STREAM, ev.SYSTEM_STREAM)
 REPORT_EVERY = 10_000
 _CALL_EVENTS = (ev.CallReserved, ev.CallSettled, ev.CallRefused)
-_OUTCOMES = (ev.AttemptSucceeded, ev.AttemptFailed, ev.AttemptInterrupted, ev.AttemptCancelled)
-_ENDS: dict[type[Any], str] = {
-    ev.TaskCompleted: "completed",
-    ev.TaskFailed: "failed",
-    ev.TaskCancelled: "cancelled",
-}
 
 
 class NothingRecorded(Refused):
@@ -214,12 +208,12 @@ class SecondReading:
         self._count(life)
         if judge is not None:
             judge(now, event, task, life)
-        if isinstance(event, _OUTCOMES):
+        if type(event) in ev.ATTEMPT_ENDS:
             self._pace.ended(now, event, task, life)
         self._evolve(now, event)
         if isinstance(event, ev.TaskRouted | ev.TaskRestored) and self._world.active:
             self._pace.queued(self._world.board.tasks[task.id], life)
-        if (ended := _ENDS.get(type(event))) is not None:
+        if (ended := ev.TASK_ENDS.get(type(event))) is not None:
             took_ms = now.at - task.created_at if ended == "completed" and self._world.active else None
             self._world.close(life, ended, took_ms)
             self._world.lives.pop(task.id, None)
