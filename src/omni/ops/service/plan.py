@@ -86,7 +86,8 @@ def _in_a_line(words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
         if not word.isprintable() or word.endswith("\\"):
             raise ConfigError(
-                f"no service can be told of {word!r}", hint="rename it without control characters, then omni service install"
+                f"no service can be told of {word!r}",
+                hint="rename it without control characters, then omni service install",
             )
     return words
 
