@@ -174,6 +174,12 @@ def test_a_stop_begins_nothing_more_and_the_next_start_does(desk: Desk) -> None:
     assert desk.task("a").state is TaskState.DISPATCHING
 
 
+def test_the_word_of_a_stop_goes_the_way_of_all_that_was_planned_before_it(desk: Desk) -> None:
+    desk.put(DOWN)
+    assert [send.to for send in desk.sends if send.message == DOWN] == ["pool"]
+    assert [send.to for send in starts.owed(desk.board) if send.message == cmd.DaemonDown("")] == ["pool"]
+
+
 def test_a_pause_that_ends_while_it_is_being_stopped_opens_nothing(desk: Desk) -> None:
     looping(desk)
     desk.put(DOWN)

@@ -103,6 +103,25 @@ def test_what_runs_ends_on_the_old_one_and_the_next_goes_to_the_new_one(tmp_path
 
 
 @pytest.mark.slow
+def test_a_stop_waits_also_for_what_was_planned_before_it_and_is_still_on_its_way(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    async def scene() -> None:
+        async with pool(tmp_path, executor(gate, "one")) as here:
+            drained = asyncio.create_task(here.hands.drained())
+            await asyncio.sleep(0)
+            here.start("a")
+            here.hands.receive(cmd.DaemonDown(""))
+            await until(lambda: here.begun() == 1, 20)
+            assert not drained.done()
+            gate.touch()
+            await asyncio.wait_for(drained, 20)
+            assert here.results == {"a": "one"}
+
+    run(scene)
+
+
+@pytest.mark.slow
 def test_the_successor_of_one_that_keeps_a_record_begins_when_it_has_gone(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
 

@@ -76,6 +76,8 @@ class ExecutorPool(Quiet):
                 return Outcome((), self._dry_ones_ready())
             case cmd.StaffChanged():
                 return self._change_staff(message)
+            case cmd.DaemonDown():
+                return Outcome((), [Send(HANDS, message)])
             case cmd.TimerFired() | cmd.ActorRestarted():
                 return NOTHING
         return self._report(state, message)

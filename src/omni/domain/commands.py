@@ -655,6 +655,9 @@ class DaemonUp(Message, frozen=True):
 
 
 class DaemonDown(Message, frozen=True):
-    """To Brainstem at the end, and before it to the Router where somebody asked for the stop."""
+    """To Brainstem at the end, and before it to the Router where somebody asked for the stop.
+
+    The Router sends it on over the pool to the hands: behind all attempts that it planned before.
+    """
 
     reason: str

@@ -16,6 +16,7 @@ from omni.domain import commands as cmd
 from omni.domain import events as ev
 from omni.domain.board import Board
 from omni.domain.effects import NOTHING, Outcome, Send
+from omni.domain.orders import POOL
 from omni.domain.values import Millis, StartGuard
 
 ROUTER, TIMERS, DOOR, BRAINSTEM = "router", "timers", "door", "brainstem"
@@ -42,7 +43,8 @@ def stopping(board: Board, message: cmd.DaemonDown, at: Millis) -> Outcome:
     """Begin nothing more: somebody asked the daemon to stop."""
     if board.stopping:
         return NOTHING
-    return Outcome([(ev.ROUTER_STREAM, ev.RouterStopped())], [Send(DOOR, cmd.DispatchReport("stopping"))])
+    told = [Send(DOOR, cmd.DispatchReport("stopping")), Send(POOL, message)]
+    return Outcome([(ev.ROUTER_STREAM, ev.RouterStopped())], told)
 
 
 def resumed(board: Board, message: cmd.ResumeDispatch, at: Millis) -> Outcome:
@@ -59,8 +61,9 @@ def rung(board: Board, at: Millis) -> Outcome:
 
 
 def owed(board: Board) -> list[Send]:
-    """What the door shows and what ends the pause, for a Router that lost its memory."""
-    return [Send(DOOR, report(board)), *([_wake(0)] if board.pause else ())]
+    """What the door shows, what a stop waits for, and what ends the pause, for a Router that lost its memory."""
+    stop = [Send(POOL, cmd.DaemonDown(""))] if board.stopping else []
+    return [Send(DOOR, report(board)), *stop, *([_wake(0)] if board.pause else ())]
 
 
 def report(board: Board) -> cmd.DispatchReport:

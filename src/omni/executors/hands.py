@@ -23,6 +23,8 @@ from omni.domain.errors import ConfigError, ExecutorUnavailable
 from omni.domain.template import values_for
 from omni.executors.bundled import RESUMING_ADAPTERS
 from omni.executors.contract import Answer, Report, brief, failure
+from omni.executors.hits import NO_NOTES
+from omni.executors.recall import Recall
 from omni.executors.roster import Entry, Line, Roster, Staff, completed_entries
 from omni.redact import Redactor
 from omni.runtime.ports import Clock
@@ -31,8 +33,6 @@ from omni.runtime.post import Post
 if TYPE_CHECKING:
     from omni.executors.call import Order
     from omni.executors.connection import Session
-    from omni.executors.memory import Memory
-    from omni.executors.plug import Plug
 
 log = structlog.get_logger()
 
@@ -42,9 +42,6 @@ CONNECT_S = 10.0  # how long an attempt waits for an executor that is not connec
 ASK_PATIENCE = 6  # times that, before a question about an interrupted attempt is given up: nobody asks it again
 STOP_S = 5.0
 PROGRESS_EVERY_S = 0.1  # callers want to see that it moves, not every step
-
-# These read a description as words, so notes can stand before it. The runbook would look for commands in them.
-NOTED_ADAPTERS = RESUMING_ADAPTERS | {"model"}
 
 _Key = tuple[str, int]
 Meta: TypeAlias = Callable[[str, int], dict[str, str]]
@@ -105,14 +102,12 @@ class Hands:
         self._connect_s = connect_s
         self._redactor = redactor or Redactor()
         self._owner = owner_id or owner_of(data_dir)
-        self._memory_config = memory
-        self._memory: Memory | None = None
-        self._plug: Plug | None = None
-        self._keepers: set[asyncio.Task[None]] = set()  # of memories
+        self._recall = Recall(memory, clock, self._redactor)
         self.meta: Meta | None = None  # what goes along with the call of an attempt, where traces are wanted
         self._attempts: dict[_Key, _Running] = {}
         self._pauses: set[asyncio.Task[None]] = set()
         self._loaded = asyncio.Event()
+        self._last_orders = asyncio.Event()  # the Router plans nothing more: all it planned has come here
         self._stopping = False
         self._starter: asyncio.Task[None] | None = None
 
@@ -127,6 +122,8 @@ class Hands:
                 self._carry(message, message.route.executor, self._attempt(message))
             case cmd.StaffChanged():
                 self._change_staff()
+            case cmd.DaemonDown():
+                self._last_orders.set()
             case cmd.ReconcileAttempt():
                 self._carry(message, message.executor, self._reconcile(message))
             case cmd.CancelAttempt():
@@ -163,16 +160,19 @@ class Hands:
                 return read_answer(call.gives(await session.client.call_tool(tool, dict(arguments))))
 
     async def drained(self) -> None:
-        """Return once no attempt is open here."""
+        """Return once no attempt is open here, and all that was planned before a stop has come here.
+
+        A Router that cannot write the stop down plans nothing either: it is not waited for much longer.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._last_orders.wait(), STOP_S)
         while self._attempts:
             await asyncio.wait({each.task for each in self._attempts.values()})
 
     async def stop(self) -> None:
         """End sessions and children. Open attempts get no report: the next daemon asks what became of them."""
         self._stopping = True
-        keepers = self._roster.stop() | self._keepers
-        if self._memory is not None:
-            self._memory.stop()
+        keepers = self._roster.stop() | self._recall.stop()
         tasks = {each.task for each in self._attempts.values()} | self._pauses
         tasks |= {self._starter} if self._starter else set()
         for task in tasks:
@@ -202,20 +202,10 @@ class Hands:
         if swept:
             log.warning("children.swept", processes=swept)
         wiring = await asyncio.to_thread(_import_wiring)
-        self._plug = wiring.Plug(self._data_dir, self._owner, self._redactor)
-        self._roster.connect(self._plug.connection)
-        self._begin_memory()
+        plug = wiring.Plug(self._data_dir, self._owner, self._redactor)
+        self._roster.connect(plug.connection)
+        self._recall.begin(plug)
         self._loaded.set()
-
-    def _begin_memory(self) -> None:
-        if self._memory_config is None or self._plug is None:
-            return
-        from omni.executors.memory import Memory
-
-        self._memory = Memory(self._memory_config, self._plug, self._clock, self._redactor)
-        keeper = asyncio.create_task(self._memory.run(), name=f"memory {self._memory_config.name}")
-        self._keepers.add(keeper)
-        keeper.add_done_callback(self._keepers.discard)
 
     def _change_staff(self) -> None:
         """What was planned by the old configuration is with us by now: from here on there are other executors."""
@@ -223,11 +213,7 @@ class Hands:
             return
         (staff, done), self._expected = self._expected, None
         self._roster.change(staff.entries)
-        if staff.memory != self._memory_config:
-            if self._memory is not None:
-                self._memory.stop()
-            self._memory, self._memory_config = None, staff.memory
-            self._begin_memory()
+        self._recall.change(staff.memory)
         done.set()
 
     def _observe(self, seen: cmd.ExecutorObserved) -> None:
@@ -316,12 +302,12 @@ class Hands:
         try:
             session = await self._session(running, message.route.executor, self._connect_s)
             line = running.line
-            context = await self._recall(message, running, line.entry) if session and line else ""
+            notes = await self._recall.notes(message, line.entry, stop) if session and line else NO_NOTES
             if session is None or line is None or stop.is_set():
                 self._say(cmd.ReportCancelled(message.task_id, message.n))
                 return
-            running.session = session
-            arguments = self._arguments(message, line.entry, context)
+            running.session, running.notes = session, notes.hits
+            arguments = self._arguments(message, line.entry, notes.text)
         except ExecutorUnavailable as error:
             self._say(failure(message.task_id, message.n, "unavailable", error.message, error.hint))
             return
@@ -329,21 +315,6 @@ class Hands:
             self._say(failure(message.task_id, message.n, "bad_request", error.message, error.hint))
             return
         await self._call(message, running, line.config, session, arguments, began)
-
-    async def _recall(self, message: cmd.StartAttempt, running: _Running, entry: Entry) -> str:
-        """What the memory knows about the task. A session that goes on was told already; a repair is Omni's own."""
-        takes = "context" in entry.template.names or entry.config.adapter in NOTED_ADAPTERS
-        if self._memory is None or not takes or message.resume or message.repair:
-            return ""
-        notes = await self._memory.search(message.task_id, message.description, running.stop)
-        running.notes = notes.hits
-        return notes.text
-
-    def _remember(self, message: cmd.StartAttempt, config: ExecutorConfig, found: Report) -> None:
-        runbook = config.adapter == "runbook"
-        if self._memory is None or message.repair or runbook or not isinstance(found, cmd.ReportSucceeded):
-            return
-        self._memory.add(message.task_id, message.description, found.result.content)
 
     def _arguments(self, message: cmd.StartAttempt, entry: Entry, context: str) -> dict[str, Any]:
         template = entry.template
@@ -378,7 +349,7 @@ class Hands:
             found = await self._unknown(config, order, session, running, call.broke_by)
         if found is not None:
             self._say(found)
-            self._remember(message, config, found)
+            self._recall.keep(message, config, found)
 
     def _starter_of(
         self, message: cmd.StartAttempt, running: _Running, config: ExecutorConfig, session: Session
