@@ -74,6 +74,15 @@ def test_a_running_task_stands_there_in_full(data_dir: Path) -> None:
     assert (view["tasks"]["open_left_out"], view["tasks"]["ended_left_out"]) == (0, 0)
 
 
+def test_a_pause_of_dispatch_and_a_stop_are_part_of_the_moment(tmp_path: Path) -> None:
+    pause, starts = ev.DispatchPaused(2, AT_MS, AT_MS + 600_000), (AT_MS - 9, AT_MS)
+    events = [ev.RouterStarted("boot-1", starts), pause, ev.DispatchResumed("owner"), ev.RouterStopped()]
+    home = write(tmp_path, *[(ev.ROUTER_STREAM, event) for event in events])
+    seen = [at(home, position)["router"]["dispatch"] for position in (1, 2, 3, 4)]
+    assert [each["state"] for each in seen] == ["open", "paused", "open", "stopping"]
+    assert (seen[1]["since"], seen[1]["until"]) == ("2026-09-21T14:13:20.000Z", "2026-09-21T14:23:20.000Z")
+
+
 def test_each_actor_knows_what_it_had_heard_by_then(data_dir: Path) -> None:
     before, during = at(data_dir, 19), at(data_dir, 21)
     assert before["health"]["mode"]["mode"] == before["router"]["mode"] == "NORMAL"

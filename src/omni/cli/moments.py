@@ -103,6 +103,7 @@ def _facts(out: Output, view: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("mode", f"{out.state(mode['mode'])}{why}" + (f", since {local_time(mode['since'])}" if mode["since"] else "")),
         ("daemon", _daemon(system)),
+        ("dispatch", _dispatch(view["router"]["dispatch"])),
         ("config", _configuration(system["configuration"])),
         ("health", ", ".join(_ailing(view["health"])) or "nothing is known to be down"),
         ("tasks", counts or "none yet"),
@@ -118,6 +119,14 @@ def _daemon(system: dict[str, Any]) -> str:
         return ""
     was = "running" if system["running"] else "stopped"
     return f"omni {daemon['version']}, pid {daemon['pid']}, {was}, started {local_time(daemon['started_at'])}"
+
+
+def _dispatch(known: dict[str, Any]) -> str:
+    """Why nothing was begun, where that was so."""
+    if known["state"] != "paused":
+        return "nothing is begun: a stop was asked for" if known["state"] == "stopping" else ""
+    since, until = local_time(known["since"]), local_time(known["until"])
+    return f"paused in a crash loop, since {since}, until {until} at most"
 
 
 def _configuration(known: dict[str, Any] | None) -> str:

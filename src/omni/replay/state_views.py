@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 from omni.domain import events as ev
+from omni.domain import starts
 from omni.domain.board import Board
 from omni.domain.executor_watch import Executors, Watched
 from omni.domain.health import Breaker, Component, Health, Key, explain
 from omni.domain.system import SystemState
 from omni.domain.values import Evidence, ExecutorHealth, ExecutorSpec
-from omni.domain.view import timestamp
+from omni.domain.view import dispatch_view, timestamp
 from omni.eventlog.store import Recorded
 
 View: TypeAlias = dict[str, Any]
@@ -28,6 +29,7 @@ def router_view(board: Board, executors: Executors, settings_hash: str) -> View:
         "settings_hash": settings_hash,
         "mode": board.mode,
         "cleared": board.cleared,
+        "dispatch": dispatch_view(starts.report(board)),
         "ramp": {"window": board.ramp, "until": timestamp(board.ramp_until or None), "running": list(board.ramped)},
         "executors": [_executor_view(spec, board, executors.get(spec.name)) for spec in board.settings.executors],
         "calls": [msgspec.to_builtins(call) for call in board.ledger.open.values()],
