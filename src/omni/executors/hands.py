@@ -96,7 +96,6 @@ class Hands:
         self._roster = Roster(entries, self._observe)
         self._expected: tuple[Staff, asyncio.Event] | None = None
         self._post = post
-        self._clock = clock
         self._data_dir = data_dir
         self._model_access = model_access
         self._connect_s = connect_s
