@@ -49,7 +49,7 @@ from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.loop import Latecomer, LoopMailbox, Timers
 from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds, utc_offset_ms
 from omni.runtime.post import Post
-from omni.runtime.process import settle_in
+from omni.runtime.process import ignores_hang_ups, settle_in, take_hang_ups
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door
@@ -347,8 +347,7 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
-    daemon = Daemon(loaded, data_dir, journal, accept_loss=accept_loss, redactor=redactor)
-    sat_at_one = has_terminal()
+    sat_at_one = has_terminal() and not ignores_hang_ups()
 
     def on_hang_up() -> None:
         if sat_at_one and not has_terminal():  # what the signal was made for: whoever sat there has left
@@ -357,6 +356,8 @@ async def _serve(
             daemon.reloader.reload_soon()
 
     loop.add_signal_handler(signal.SIGHUP, on_hang_up)
+    take_hang_ups()
+    daemon = Daemon(loaded, data_dir, journal, accept_loss=accept_loss, redactor=redactor)
     try:
         await daemon.start()
         if on_ready:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import pty
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from tests.cli.conftest import CONFIG, Daemon, Omni
 
 from omni.cli.status import fetch
+from omni.domain.errors import DaemonUnreachable
 
 pytestmark = pytest.mark.slow
 
@@ -173,6 +177,53 @@ def test_sighup_reloads_and_the_log_says_so(own_daemon: Daemon) -> None:
     own_daemon.process.send_signal(signal.SIGHUP)
     until(lambda: omni.json("status")["config"]["refused"])
     assert own_daemon.process.poll() is None
+
+
+def test_sighup_while_the_daemon_starts_ends_nothing_and_is_not_lost(own_daemon: Daemon) -> None:
+    omni, file = own_daemon.omni, own_daemon.omni.home / "service.env"
+    assert own_daemon.stop() == 0
+    write(omni, CONFIG + 'budget: {daily_usd: "${CAP}"}\n')
+    os.mkfifo(file, 0o600)
+    omni.environ["OMNI_ENV_FILE"] = str(file)
+    threading.Thread(target=_changed_while_it_is_read, args=(file, own_daemon), daemon=True).start()
+    own_daemon.start()
+    until(lambda: omni.json("status")["spend"]["caps"]["daily_usd"] == 2.0)
+
+
+def _changed_while_it_is_read(file: Path, daemon: Daemon) -> None:
+    with file.open("w") as old:  # opens once the daemon has begun to read
+        new = file.with_name("new.env")
+        new.touch(0o600)
+        new.write_text("CAP=2\n")
+        new.replace(file)
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        old.write("CAP=1\n")
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["nohup", "alone"])
+def test_who_closes_the_terminal_ends_the_daemon_unless_it_was_told_to_stay(omni: Omni, kept: bool) -> None:
+    write(omni, CONFIG)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if kept else signal.SIG_DFL)
+        os.execvpe(sys.executable, omni.command("serve"), omni.environ)  # noqa: S606 - becomes the daemon
+    try:
+        until(lambda: _answers(omni))
+        os.close(terminal)  # the kernel tells whoever has it as theirs
+        until(lambda: _answers(omni) if kept else os.waitpid(pid, os.WNOHANG)[0])
+        if kept:
+            until(lambda: log_lines(omni, "config.read_again"))
+    finally:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+
+
+def _answers(omni: Omni) -> bool:
+    with contextlib.suppress(DaemonUnreachable):
+        return fetch("127.0.0.1", omni.port, "", "/readyz").get("status") == "ready"
+    return False
 
 
 def test_strangers_and_executors_cannot_reload(omni_served: Omni) -> None:

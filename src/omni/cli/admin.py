@@ -25,6 +25,9 @@ DEFAULT_PORT = 18765
 
 def serve(context: Context, *, accept_loss: bool) -> int:
     """Run the daemon until it is told to stop."""
+    from omni.runtime.process import hold_hang_ups
+
+    hold_hang_ups()  # from before the file is read: a reload that is asked for now finds what it would have found
     loaded = context.loaded
     for warning in loaded.warnings:
         context.out.note(f"warning: {warning}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 
 MOST_FILES = 10_240  # more than macOS gives one process, even where it says that there is no limit
 PRIVATE = 0o077
@@ -26,3 +27,18 @@ def raise_file_limit(wanted: int = MOST_FILES) -> int:
     except (OSError, ValueError):  # some systems allow less than they say
         return soft
     return reachable
+
+
+def hold_hang_ups() -> None:
+    """Let SIGHUP wait for `take_hang_ups`: while nobody handles it, it ends the process, and systemd lets that be."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def take_hang_ups() -> None:
+    """Deliver a SIGHUP that waits, and each one to come. Processes that we start inherit this, too."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def ignores_hang_ups() -> bool:
+    """Whether whoever started us wants us to outlive a terminal, as nohup does."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

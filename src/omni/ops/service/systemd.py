@@ -41,6 +41,8 @@ def definition(plan: Plan) -> str:
         *variables,
         *([f"User={plan.user}"] if plan.user else []),
         "Restart=on-failure",
+        "# To systemd this signal is an end in order; to Omni it is a reload, which in the first instant nobody hears.",
+        "RestartForceExitStatus=SIGHUP",
         f"RestartSec={PAUSE_S}",
         "# Only the daemon is asked to stop: it ends its executors itself, after they had time for their work.",
         "KillMode=mixed",
