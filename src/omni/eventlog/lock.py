@@ -13,12 +13,16 @@ from pathlib import Path
 from omni.domain.errors import LogLocked
 
 
+def lock_path(database: Path) -> Path:
+    """The file of a log that its daemon holds; its content is that daemon's pid."""
+    return database.with_name(database.name + ".lock")
+
+
 class DaemonLock:
     """An exclusive lock beside the database; the kernel lets go of it when the process dies."""
 
     def __init__(self, database: Path) -> None:
-        path = database.with_name(database.name + ".lock")
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._fd = os.open(lock_path(database), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as refused:

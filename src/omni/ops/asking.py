@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,11 +16,17 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 
 class Answer(NamedTuple):
-    """Status, headers and body of an answer."""
+    """Status, headers and body of an answer. `status` 0: there is none, and `problem` says why."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    status: int = 0
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+    problem: str = ""
+
+    @property
+    def why(self) -> str:
+        """What there is to say of an answer that was not the one that was hoped for."""
+        return self.problem or f"HTTP {self.status}"
 
     @property
     def json(self) -> Any:
@@ -35,19 +42,19 @@ class Answer(NamedTuple):
         return found.get(name) if isinstance(found, dict) else None
 
 
-def get(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> Answer | str:
-    """Ask once; a text says why there is no answer. Nothing is followed or repeated."""
+def get(url: str, within_s: float, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask once, and say what came of it. Nothing is followed or repeated."""
     return asyncio.run(_bounded(url, within_s, headers))
 
 
-async def _bounded(url: str, within_s: float, headers: Mapping[str, str] | None) -> Answer | str:
+async def _bounded(url: str, within_s: float, headers: Mapping[str, str] | None) -> Answer:
     try:
         async with asyncio.timeout(within_s):
             return await whole(url, headers)
     except TimeoutError:
-        return f"no answer within {within_s:g} s"
+        return Answer(problem=f"no answer within {within_s:g} s")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return explain(error).detail
+        return Answer(problem=explain(error).detail)
 
 
 async def whole(url: str, headers: Mapping[str, str] | None = None) -> Answer:

@@ -12,6 +12,7 @@ import psutil
 
 from omni import __version__
 from omni.config import token_path
+from omni.eventlog.lock import lock_path
 from omni.ops.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.files import quoted
@@ -27,9 +28,9 @@ def daemon(scene: Scene) -> Iterator[Finding]:
     """Whether a daemon runs on this data directory, answers on the port, takes our token, and is of our version."""
     alive = get(f"{scene.url}/healthz", ANSWER_S)
     held = holder(scene.log)
-    if isinstance(alive, Answer) and alive.member("status") == "alive":
+    if alive.member("status") == "alive":
         yield from _ours(scene, held)
-    elif isinstance(alive, Answer) or listener(scene.config.port):
+    elif alive.status or listener(scene.config.port):
         yield from _taken(scene, held, alive)
     else:
         yield from _nobody(scene, held)
@@ -58,15 +59,15 @@ def _apart(pid: int) -> str:
 
 def _login(scene: Scene) -> Iterator[Finding]:
     answer = get(f"{scene.url}/api/status", ANSWER_S, {"authorization": f"Bearer {scene.token}"})
-    if isinstance(answer, Answer) and answer.status == 401:
+    if answer.status == 401:
         says = f"the daemon does not take the token in {token_path(scene.data_dir)}"
         yield found("daemon.refuses_token", says, "omni token rotate; a running daemon takes the new one at once")
 
 
 def _readiness(scene: Scene) -> Iterator[Finding]:
     ready = get(f"{scene.url}/readyz", ANSWER_S)
-    if isinstance(ready, str):
-        yield found("daemon.not_ready", f"the daemon: {ready}", "omni logs --level warning")
+    if ready.problem:
+        yield found("daemon.not_ready", f"the daemon: {ready.problem}", "omni logs --level warning")
     elif ready.status != 200:
         says = f"the daemon is not ready: {ready.member('reason') or f'HTTP {ready.status}'}"
         yield found("daemon.not_ready", says, "omni logs --level warning")
@@ -82,11 +83,11 @@ def _version(scene: Scene) -> Iterator[Finding]:
         yield found("daemon.other_version", says, f"kill {known.pid}, then omni serve (or: omni service restart)")
 
 
-def _taken(scene: Scene, held: Holder, alive: Answer | str) -> Iterator[Finding]:
+def _taken(scene: Scene, held: Holder, alive: Answer) -> Iterator[Finding]:
     """Somebody listens who does not answer as Omni: a stranger, or ours that hangs."""
     at, port = listener(scene.config.port), scene.config.port
     if held.held and at and at.pid == held.pid:
-        yield _mute(at, str(alive))
+        yield _mute(at, alive.why)
         return
     mend = "OMNI_PORT=PORT omni serve, or `port: PORT` in the configuration, with a free one"
     end = f"kill {at.pid}, if it is not needed; else {mend}" if at and at.pid else f"sudo lsof -i :{port}; {mend}"
@@ -127,7 +128,7 @@ def _elsewhere(scene: Scene, held: Holder) -> Finding:
             says = f"the daemon of {scene.data_dir}, pid {pid}, listens on port {ports[0]}, not {scene.config.port}"
             return found("daemon.silent", says, f"omni --port {ports[0]} doctor, and set `port` to the same for both")
     says = f"pid {held.pid or 'unknown'} works on {scene.data_dir}, and does not listen on port {scene.config.port}"
-    lock = scene.log.with_name(scene.log.name + ".lock")
+    lock = lock_path(scene.log)
     return found("daemon.silent", says, f"kill {pid}, then omni serve" if pid else f"fuser {quoted(lock)}")
 
 

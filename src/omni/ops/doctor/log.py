@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import apsw
 import psutil
 
-from omni.domain.errors import CorruptLog, EventLogError, LogUnavailable
+from omni.domain.errors import CorruptLog, EventLogError
 from omni.domain.events import DaemonStarted, DaemonStopped
 from omni.domain.visible import one_line
 from omni.eventlog.connection import BUSY_TIMEOUT_MS, connect_reader, translated
+from omni.eventlog.lock import lock_path
 from omni.eventlog.marker import marker_path
 from omni.eventlog.opening import TAIL_ROWS, check_marker, check_tail, lost_tail, read_head
 from omni.eventlog.reader import open_reader
@@ -49,7 +50,7 @@ class Holder(NamedTuple):
 def holder(database: Path) -> Holder:
     """Find out who holds the log, for a moment as a second shared holder where nobody else does."""
     try:
-        fd = os.open(database.with_name(database.name + ".lock"), os.O_RDONLY)
+        fd = os.open(lock_path(database), os.O_RDONLY)
     except OSError:
         return Holder(held=False, pid=None)
     said = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
@@ -147,7 +148,7 @@ def _remover(path: Path) -> Any:
 
 def lock(scene: Scene) -> Iterator[Finding]:
     """One daemon for each log: whether the lock says so, and whom it names."""
-    path = scene.log.with_name(scene.log.name + ".lock")
+    path = lock_path(scene.log)
     held, pid = holder(scene.log)
     if held:
         yield fine("lock", f"held by the daemon, pid {pid or 'unknown'}")
@@ -182,23 +183,24 @@ def _ended_in_order(scene: Scene) -> bool:
 
 def last_word(log: Path) -> DaemonStarted | DaemonStopped | None:
     """What the newest daemon said of itself last: that it had started, or that it would stop."""
-    if not log.exists():
-        return None
-    with contextlib.suppress(EventLogError), contextlib.closing(open_reader(log, log_codec())) as reader:
-        head = reader.head.position
-        said = [reader.last("system", tag, head) for tag in ("system.started", "system.stopped")]
-        newest = max((each for each in said if each), key=lambda each: each.position, default=None)
-        return newest.event if newest else None  # type: ignore[return-value]
-    return None
+    said: DaemonStarted | DaemonStopped | None = _newest(log, "system.started", "system.stopped")
+    return said
 
 
 def started(log: Path) -> DaemonStarted | None:
     """How the newest daemon described itself."""
+    said: DaemonStarted | None = _newest(log, "system.started")
+    return said
+
+
+def _newest(log: Path, *types: str) -> Any:
+    """The last event of the system of these types; None without one, or where the log cannot be read."""
     if not log.exists():
         return None
     with contextlib.suppress(EventLogError), contextlib.closing(open_reader(log, log_codec())) as reader:
-        recorded = reader.last("system", "system.started", reader.head.position)
-        return recorded.event if recorded else None  # type: ignore[return-value]
+        head = reader.head.position
+        said = [each for tag in types if (each := reader.last("system", tag, head))]
+        return max(said, key=lambda each: each.position).event if said else None
     return None
 
 
@@ -233,9 +235,3 @@ def crash_loop(scene: Scene) -> Iterator[Finding]:
     if len(starts) > most:
         says = f"more than {most} starts within ten minutes, and none of them ended in order"
         yield found("daemon.crash_loop", says, "omni logs --level error; when it is mended: omni mode auto")
-
-
-__all__ = [
-    "Holder", "LogUnavailable", "clock", "crash_loop", "database", "holder", "last_word", "lock", "set_clock",
-    "snapshots", "started",
-]  # fmt: skip

@@ -43,9 +43,8 @@ def proxy(scene: Scene) -> Iterator[Finding]:
     config = scene.config
     where = proxy_url(config.lite_llm_url)
     alive = get(where, PROXY_S)
-    if isinstance(alive, str) or alive.status >= 500:
-        why = alive if isinstance(alive, str) else f"HTTP {alive.status}"
-        says = f"the model proxy does not answer at {where}: {why}"
+    if alive.problem or alive.status >= 500:
+        says = f"the model proxy does not answer at {where}: {alive.why}"
         yield found("proxy.unreachable", says, "litellm --config PROXY_CONFIG, or correct lite_llm_url")
         return
     login = {"authorization": f"Bearer {config.lite_llm_key}"} if config.lite_llm_key else {}
@@ -53,8 +52,8 @@ def proxy(scene: Scene) -> Iterator[Finding]:
     yield from _proxy_models(scene, listed)
 
 
-def _proxy_models(scene: Scene, listed: Answer | str) -> Iterator[Finding]:
-    if isinstance(listed, Answer) and listed.status in (400, 401, 403):
+def _proxy_models(scene: Scene, listed: Answer) -> Iterator[Finding]:
+    if listed.status in (400, 401, 403):
         said = "lite_llm_key" if scene.config.lite_llm_key else "a request without a key"
         says = f"the model proxy refuses {said}: HTTP {listed.status}"
         yield found(
@@ -82,9 +81,9 @@ def _named(scene: Scene) -> list[str]:
     return list(dict.fromkeys(model for tier in tiers for model in (tier.light, tier.heavy) if model))
 
 
-def _ids(answer: Answer | str) -> list[str] | None:
+def _ids(answer: Answer) -> list[str] | None:
     """The ids of a list of models; None where the answer is none."""
-    data = answer.member("data") if isinstance(answer, Answer) and answer.status == 200 else None
+    data = answer.member("data") if answer.status == 200 else None
     return (
         [str(each["id"]) for each in data if isinstance(each, dict) and "id" in each]
         if isinstance(data, list)
@@ -108,7 +107,7 @@ def provider(scene: Scene, name: str) -> Iterator[Finding]:
     for role, key in _keys(scene, name):
         answer = get(ping_url(known), CLOUD_S, ping_headers(known, key))
         yield from _judged(name, known, role, answer)
-        if isinstance(answer, str):
+        if answer.problem:
             return
         yield from _skew(scene, name, answer)
 
@@ -121,9 +120,9 @@ def _keys(scene: Scene, name: str) -> list[tuple[KeyRole | None, str]]:
     return list(found_) or ([(None, "")] if scene.config.providers[name].is_local else [])
 
 
-def _judged(name: str, known: Provider, role: KeyRole | None, answer: Answer | str) -> Iterator[Finding]:
-    if isinstance(answer, str):
-        says = f"{name} does not answer at {known.api_base}: {answer}"
+def _judged(name: str, known: Provider, role: KeyRole | None, answer: Answer) -> Iterator[Finding]:
+    if answer.problem:
+        says = f"{name} does not answer at {known.api_base}: {answer.problem}"
         yield found("provider.unreachable", says, f"curl -sI {known.api_base}")
         return
     what = f"the {role} key of {name}" if role else name
@@ -171,10 +170,9 @@ def ollama(scene: Scene) -> Iterator[Finding]:
     config = scene.config.brainstem
     base = config.api_base.rstrip("/").removesuffix("/v1")
     answer = get(f"{base}/api/tags", LOCAL_S)
-    listed = answer.member("models") if isinstance(answer, Answer) else None
+    listed = answer.member("models")
     if not isinstance(listed, list):
-        why = answer if isinstance(answer, str) else f"HTTP {answer.status}"
-        says = f"no Ollama answers at {base}: {why}; {config.model} cannot be woken when the cloud is gone"
+        says = f"no Ollama answers at {base}: {answer.why}; {config.model} cannot be woken when the cloud is gone"
         yield found("ollama.unreachable", says, "ollama serve")
         return
     names = [str(each.get("name")) for each in listed if isinstance(each, dict)]

@@ -23,7 +23,7 @@ from omni.domain.errors import ExecutorUnavailable
 from omni.executors.bundled import completed
 from omni.executors.children import environment
 from omni.executors.forms import ADD, SEARCH, Purpose, Unfit, fit
-from omni.ops.asking import Answer, get
+from omni.ops.asking import get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.looking import Check
@@ -188,12 +188,11 @@ def openclaw(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     """The gateway, and where it is on this machine, the Node that it runs on."""
     url = executor.url or DEFAULT_URL
     answer = get(page(url, "/healthz"), 5.0, executor.headers)
-    if isinstance(answer, Answer) and answer.member("ok") is True:
+    if answer.member("ok") is True:
         yield fine(f"executor.{executor.name}", f"{executor.name}: the gateway answers at {_plain(url)}")
     else:
-        why = answer if isinstance(answer, str) else f"HTTP {answer.status}"
         mend = "openclaw gateway run" if is_near(url) else f"look at {_plain(page(url, '/'))}"
-        yield found("gateway.unreachable", f"{executor.name}: no gateway answers at {_plain(url)}: {why}", mend)
+        yield found("gateway.unreachable", f"{executor.name}: no gateway answers at {_plain(url)}: {answer.why}", mend)
     if is_near(url):
         yield from _node(scene, executor)
 
@@ -215,11 +214,10 @@ def moltworker(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
     """Whether the Worker is there; its gateway is started on demand."""
     url = page(executor.url, "/sandbox-health")
     answer = get(url, 8.0, executor.headers)
-    if isinstance(answer, Answer) and answer.status < 400:
+    if 0 < answer.status < 400:
         yield fine(f"executor.{executor.name}", f"{executor.name}: the Worker answers")
     else:
-        why = answer if isinstance(answer, str) else f"HTTP {answer.status}"
-        yield found("gateway.unreachable", f"{executor.name}: {why}", f"curl -i {_plain(url)}")
+        yield found("gateway.unreachable", f"{executor.name}: {answer.why}", f"curl -i {_plain(url)}")
 
 
 def builtin(scene: Scene, executor: ExecutorConfig) -> Iterator[Finding]:
