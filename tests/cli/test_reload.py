@@ -133,6 +133,17 @@ def test_a_file_that_is_gone_is_refused_and_no_default_takes_its_place(omni_serv
     assert executors(omni_served)["echo"] == "ready"
 
 
+def test_a_file_of_which_nothing_is_left_is_refused_too(omni_served: Omni) -> None:
+    write(omni_served, "")
+    said = reload(omni_served, code=2)
+    assert (said["outcome"], "is empty" in said["errors"][0]) == ("refused", True)
+    assert "echo" in executors(omni_served)
+    write(omni_served, "# defaults\n")
+    assert reload(omni_served)["outcome"] == "applied"
+    write(omni_served, "")
+    assert reload(omni_served, code=2)["outcome"] == "refused"
+
+
 def test_what_needs_a_restart_is_named_and_the_rest_holds_at_once(omni_served: Omni) -> None:
     omni = omni_served
     limits = "limits: {drain_s: 0.2, nesting: 32, open_tasks: 7}"

@@ -99,10 +99,16 @@ def load(
 def load_again(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Read the configuration anew, as it was read before. A file that was there and is gone is an error, no default.
 
-    Raises ConfigError.
+    So is one of which nothing is left: whoever writes it empties it first, and a full disk leaves it so. Raises
+    ConfigError.
     """
     path = loaded.path.absolute() if loaded.path else None
-    return load(path, overrides=loaded.overrides, environ=environ)
+    again = load(path, overrides=loaded.overrides, environ=environ)
+    if path and again.files[0].size == 0 < loaded.files[0].size:
+        raise ConfigError(
+            f"{path} is empty, and it was not", hint="put it back; for the defaults, leave a comment in it"
+        )
+    return again
 
 
 def restore(body: Mapping[str, Any]) -> Config:
