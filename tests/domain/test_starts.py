@@ -60,6 +60,13 @@ def test_starts_that_are_further_apart_never_count_together(desk: Desk) -> None:
     assert len(desk.board.starts) == 5
 
 
+def test_the_highest_number_that_can_be_configured_is_no_switch(desk: Desk) -> None:
+    for n in range(101):
+        assert desk.board.pause is None
+        boot(desk, f"b-{n}", after_ms=1, guard=StartGuard(100))
+    assert desk.board.pause is not None
+
+
 def test_a_stop_in_good_order_takes_all_starts_back(desk: Desk) -> None:
     for n in range(20):
         boot(desk, f"b-{n}", after_ms=1)
