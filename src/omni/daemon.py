@@ -43,13 +43,13 @@ from omni.notify.notifier import Notifier
 from omni.notify.plan import make_sinks, telling
 from omni.redact import Redactor
 from omni.reloading import NAME as RELOAD
-from omni.reloading import Adoption, Parts, Reloader, dry_runs, has_terminal
+from omni.reloading import Adoption, Parts, Reloader, dry_runs
 from omni.runtime.archive import LogArchive
 from omni.runtime.kernel import Behaviour, Kernel
 from omni.runtime.loop import Latecomer, LoopMailbox, Timers
 from omni.runtime.ports import Clock, Ids, SystemClock, SystemIds, utc_offset_ms
 from omni.runtime.post import Post
-from omni.runtime.process import ignores_hang_ups, settle_in, take_hang_ups
+from omni.runtime.process import has_terminal, ignores_hang_ups, settle_in, take_hang_ups
 from omni.runtime.supervisor import Supervisor
 from omni.server.desk import Desk
 from omni.server.door import make_door

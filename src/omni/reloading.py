@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,12 +280,3 @@ async def _within(work: Awaitable[Any], otherwise: str) -> Any:
     except TimeoutError:
         text = f"{otherwise} within {ANSWER_S:g} s"
         raise TurnedDown("storage_unavailable", text, hint="omni status, then omni config reload again") from None
-
-
-def has_terminal() -> bool:
-    """Whether this process still has a terminal of its own: one that was closed cannot be opened any more."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

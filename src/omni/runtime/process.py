@@ -42,3 +42,12 @@ def take_hang_ups() -> None:
 def ignores_hang_ups() -> bool:
     """Whether whoever started us wants us to outlive a terminal, as nohup does."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def has_terminal() -> bool:
+    """Whether this process still has a terminal of its own: one that was closed cannot be opened any more."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
