@@ -1,7 +1,5 @@
 """Two processes find what one finds."""
 
-import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,8 +7,7 @@ import apsw
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.replay.lived import Edit, copied, eventful
-from tests.sim.conftest import make_scratch
+from tests.replay.lived import Edit, copied
 from tests.sim.world import World
 
 from omni.domain import events as ev
@@ -22,15 +19,6 @@ from omni.eventlog.upcasters import log_codec
 from omni.replay import halves
 from omni.replay.rules import Finding
 from omni.replay.verify import Report, early_part, last_part, told, verify
-
-
-@pytest.fixture(scope="module")
-def day() -> Iterator[World]:
-    directory = make_scratch()
-    world = eventful(directory)
-    yield world
-    world.close()
-    shutil.rmtree(directory)
 
 
 def in_two(database: Path, processes: int = 2) -> Report:

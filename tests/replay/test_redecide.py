@@ -1,7 +1,6 @@
 """The rules give every recorded event again; each kind of wrong event, in a chain that is sound, is found and shown."""
 
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.replay.lived import after, check, copied, edited, eventful, groups, inputs, stored, where, without
+from tests.replay.lived import after, check, copied, edited, groups, inputs, stored, where, without
 from tests.replay.logs import codec
 from tests.sim.conftest import make_scratch
 from tests.sim.outside import VirtualClock
@@ -42,15 +41,6 @@ from omni.replay.redecide import CUT_SHORT, Redecide
 from omni.replay.rules import RuleCheck
 from omni.replay.verify import verify
 from omni.runtime.kernel import Kernel
-
-
-@pytest.fixture(scope="module")
-def day() -> Iterator[World]:
-    directory = make_scratch()
-    world = eventful(directory)
-    yield world
-    world.close()
-    shutil.rmtree(directory)
 
 
 def test_every_command_of_a_day_is_decided_again_as_it_was(day: World, tmp_path: Path) -> None:

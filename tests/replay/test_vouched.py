@@ -1,7 +1,6 @@
 """What an earlier check has decided again need not be decided once more, as long as it is the same history."""
 
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,8 +8,7 @@ import apsw
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.replay.lived import Edit, copied, entries, eventful
-from tests.sim.conftest import make_scratch
+from tests.replay.lived import Edit, copied, entries
 from tests.sim.world import World
 
 import omni.replay.verify as checking
@@ -25,15 +23,6 @@ from omni.eventlog.upcasters import log_codec
 from omni.replay.checkpoints import beside
 from omni.replay.verify import Report, verify
 from omni.replay.vouched import vouch, vouched
-
-
-@pytest.fixture(scope="module")
-def day() -> Iterator[World]:
-    directory = make_scratch()
-    world = eventful(directory)
-    yield world
-    world.close()
-    shutil.rmtree(directory)
 
 
 @pytest.fixture(autouse=True)
