@@ -62,6 +62,16 @@ def test_an_open_data_directory_is_found_and_closed(home: Home) -> None:
     assert home.data.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_directory_that_belongs_to_everybody_is_not_closed(home: Home) -> None:
+    home.lived()
+    home.data.chmod(0o1777)
+    found = home.finding("data.open_to_others")
+    assert not found.fixable
+    assert "--data-dir" in found.mend
+    home.omni("doctor", "--fix")
+    assert home.data.stat().st_mode & 0o7777 == 0o1777
+
+
 def test_a_data_directory_of_another_user_is_found(home: Home) -> None:
     home.lived()
     if os.geteuid() != 0:

@@ -95,7 +95,11 @@ def _access(path: Path) -> Iterator[Finding]:
         yield found("data.not_writable", f"nothing can be written into {path}", f"chmod 700 {quoted(path)}")
     if (mode := stat.S_IMODE(status.st_mode)) & _OTHERS:
         says = f"others can look into {path} (mode {mode:04o})"
-        yield found("data.open_to_others", says, f"chmod 700 {quoted(path)}", lambda: closed(path, 0o700))
+        if mode & stat.S_ISVTX or path.resolve() == Path(path.anchor):  # everybody's: closed, it would stop them all
+            mend = "omni serve --data-dir DIR, with a directory of its own"
+            yield found("data.open_to_others", f"{says}, which belongs to everybody", mend)
+        else:
+            yield found("data.open_to_others", says, f"chmod 700 {quoted(path)}", lambda: closed(path, 0o700))
 
 
 def _file_system(scene: Scene) -> Iterator[Finding]:
