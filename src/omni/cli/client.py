@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from omni import __version__
 from omni.cli.context import bracketed
-from omni.cli.exits import ELSEWHERE, OTHER_PORT, DaemonRefused
+from omni.cli.exits import ELSEWHERE, OTHER_PORT, DaemonRefused, Nobody
 from omni.domain.errors import DaemonUnreachable, NotAuthorised, NotFound, OmniError, ProtocolError
 
 PROTOCOL_VERSION = "2026-07-28"
@@ -185,10 +185,10 @@ def task_in(answer: dict[str, Any]) -> dict[str, Any]:
     return task
 
 
-def nobody(where: str, error: OSError) -> DaemonUnreachable:
+def nobody(where: str, error: OSError) -> Nobody:
     """Nobody listens there."""
     detail = "" if isinstance(error, ConnectionRefusedError) else f" ({error.strerror or str(error) or 'timed out'})"
-    return DaemonUnreachable(f"no daemon answers at {where}{detail}", hint="omni serve")
+    return Nobody(f"no daemon answers at {where}{detail}", hint="omni serve")
 
 
 def stranger(where: str, detail: str) -> DaemonUnreachable:

@@ -107,8 +107,18 @@ class Context:
 
         if not log_path(self.data_dir).exists():
             raise why
-        self.out.note(f"{why.message}; read from the log instead")
+        self.out.note(f"{self.explained(why).message}; read from the log instead")
         return self.history()
+
+    def explained(self, why: DaemonUnreachable) -> DaemonUnreachable:
+        """Where nobody listens: the same, or that the daemon of this data directory is somewhere else."""
+        from omni.cli.exits import Nobody
+
+        if not isinstance(why, Nobody):
+            return why
+        from omni.cli.elsewhere import daemon_elsewhere
+
+        return daemon_elsewhere(why, self.data_dir) or why
 
     def counting(self, what: str) -> Callable[[int], None]:
         """A progress report for long work: silent for its first second, then a count on stderr.

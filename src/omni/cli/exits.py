@@ -59,6 +59,10 @@ class BadUsage(OmniError):
     """The command line cannot be understood."""
 
 
+class Nobody(DaemonUnreachable):
+    """Nothing listens on the port."""
+
+
 class Broken(OmniError):
     """Omni itself went wrong."""
 

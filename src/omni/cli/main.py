@@ -51,7 +51,9 @@ def _dispatch(options: Globals, rest: list[str]) -> int:
     try:
         return _command(context, rest)
     except DaemonUnreachable as error:
-        raise context.file_trouble or error from None  # what was guessed of a broken file led nowhere
+        raise context.file_trouble or context.explained(
+            error
+        ) from None  # what was guessed of a broken file led nowhere
     finally:
         context.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from omni.cli.context import Context, bracketed
-from omni.cli.exits import ELSEWHERE, OK, OTHER_PORT, UNREACHABLE
+from omni.cli.exits import ELSEWHERE, OK, OTHER_PORT, UNREACHABLE, Nobody
 from omni.cli.output import local_time, one_line, table
 from omni.domain.errors import DaemonUnreachable, NotAuthorised
 from omni.domain.visible import usd
@@ -24,10 +24,6 @@ _MODES = {
     "DEGRADED": "the model gateway is down; providers are called directly",
     "BRAINSTEM": "the cloud is gone; only local work goes on",
 }
-
-
-class Nobody(DaemonUnreachable):
-    """Nothing listens on the port."""
 
 
 class NotReady(DaemonUnreachable):
@@ -54,7 +50,7 @@ def look(context: Context) -> tuple[dict[str, Any], DaemonUnreachable | None]:
         report = fetch(host, port, context.token, "/api/status")
         error = None
     except DaemonUnreachable as unreachable:
-        error = unreachable
+        error = context.explained(unreachable)
         report, daemon["running"] = _from_log(context), False
     counts = report.pop("tasks", None) or report.pop("counts", {})
     mode = {name: report.pop(name, None) for name in ("mode", "cause", "reason", "since")}
@@ -80,7 +76,7 @@ def lines(context: Context, body: dict[str, Any]) -> list[str]:
     if daemon["running"]:
         head = f"{out.state(str(body['mode']))}  {_MODES.get(str(body['mode']), '')}{_but(body)}".rstrip()
     else:
-        head = f"{out.style('STOPPED', 'bad')}  the daemon is not running; this is what its log says"
+        head = f"{out.style('NO ANSWER', 'bad')}  from a daemon at {daemon['url']}; this is what the log says"
     where = [f"daemon   {daemon['url']}", f"data     {daemon['data_dir']}"]
     counts = ", ".join(f"{count} {state}" for state, count in body["counts"].items() if count)
     halt = _halted(body.get("dispatch"))
