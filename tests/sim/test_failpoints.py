@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.sim.world import World
+from msgspec.structs import replace
+from tests.sim.world import EXECUTORS, World
 
 from omni.domain import commands as cmd
+from omni.domain.values import RoutingSettings
 
 ONE_BY_ONE = 64  # `World.step` reads the size of a delivery from the bits above
 FAULTS = ("disk full", "lost commit", "kept commit")
 MOMENTS = ("before append", "after append", "before send", "after send")
+GOES = "resumer"
 RANDOM_ORDERS = 20 * int(os.environ.get("OMNI_TORTURE", "1"))
 STORY = (  # kind, then what its executor does, step by step
     ("general", ("begin", "succeed", "repeat")),
@@ -36,6 +39,10 @@ def tell(world: World, order: random.Random) -> Iterator[None]:
         for task_id, (_, steps) in zip(tasks, STORY, strict=True):
             act(world, task_id, steps[step : step + 1])
         act(world, cancelled, ("begin",) if step == 0 else ())
+        if step in {1, 2}:
+            change(world, step)
+        yield from run(world, order)
+        world.everyone_ready()
         yield from run(world, order)
     world.ask(cmd.CancelTask(world.new_name("r"), cancelled, "owner"))
     world.ask(cmd.ResolveTask(world.new_name("r"), tasks[1], "retry", "owner"))
@@ -45,6 +52,12 @@ def tell(world: World, order: random.Random) -> Iterator[None]:
     world.clock.run(3_000)
     world.fire()
     yield from run(world, order)
+
+
+def change(world: World, step: int) -> None:
+    """Another configuration: an executor goes, and comes back with another entry and another number of slots."""
+    kept = [each for each in EXECUTORS if step != 1 or each.name != GOES]
+    world.reload(RoutingSettings(tuple(replace(each, max_concurrency=step) for each in kept)), anew=[kept[0].name])
 
 
 def act(world: World, task_id: str, steps: tuple[str, ...]) -> None:
