@@ -18,7 +18,14 @@ def placeholders(text: str) -> set[str]:
 
 def test_every_kind_that_brainstem_tells_has_a_text() -> None:
     told = {kind for kinds in rules._TOLD.values() for kind in kinds}
-    own = {"restarted_after_crash", "no_repair", "repair_given_up", "local_model_stays", "executor_paused", "crash_loop"}
+    own = {
+        "restarted_after_crash",
+        "no_repair",
+        "repair_given_up",
+        "local_model_stays",
+        "executor_paused",
+        "crash_loop",
+    }
     assert told | own <= TEXTS.keys()
 
 

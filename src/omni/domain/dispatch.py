@@ -257,9 +257,7 @@ def _release(board: Board, settings: RoutingSettings, health: Mapping[str, Execu
     return released
 
 
-def _move_on(
-    board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]
-) -> list[tuple[str, Any]]:
+def _move_on(board: Board, settings: RoutingSettings, health: Mapping[str, ExecutorHealth]) -> list[tuple[str, Any]]:
     """Route again whoever waits for an executor that the configuration no longer names."""
     names = {e.name for e in settings.executors}
     queued = [i for name in board.waiting if name not in names for i in board.queued(name)]

@@ -2,7 +2,7 @@
 
     OmniError
     ├── ConfigError                 the configuration cannot be used
-    │   └── UntrustedFileSystem     the log's directory lies where SQLite cannot be relied on (omni.eventlog.file_system)
+    │   └── UntrustedFileSystem     the log lies where SQLite cannot be relied on (omni.eventlog.file_system)
     ├── EventLogError               the log cannot be trusted or written
     │   ├── VersionConflict         another writer appended to the stream first
     │   ├── CorruptLog              content does not match its hash or schema

@@ -45,9 +45,10 @@ def compile_template(template: Any, known: tuple[str, ...] = PLACEHOLDERS) -> Te
     names: set[str] = set()
     fill = _node(template, names, MAX_DEPTH)
     if strange := sorted(names - set(known)):
+        plain = f"{{{{{strange[0]}}}}} for the plain text"
         raise ConfigError(
             f"the template has an unknown placeholder {{{strange[0]}}}",
-            hint=f"use one of {', '.join(known)}, or write {{{{{strange[0]}}}}} for the plain text; then omni config check",
+            hint=f"use one of {', '.join(known)}, or write {plain}; then omni config check",
         )
     return Template(fill, frozenset(names))
 

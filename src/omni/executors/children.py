@@ -191,7 +191,9 @@ def find_program(name: str, path: str, cwd: str = "") -> str:
     if found and (not cwd or Path(cwd).is_dir()):
         return found
     what = f"the command {name!r} was not found" if not found else f"the directory {cwd!r} does not exist"
-    raise ExecutorUnavailable(what, hint="install it, or give its full path in `command`; then omni config check --live")
+    raise ExecutorUnavailable(
+        what, hint="install it, or give its full path in `command`; then omni config check --live"
+    )
 
 
 def _launched(argv: list[str]) -> list[str]:

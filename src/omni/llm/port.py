@@ -98,9 +98,7 @@ class ModelPort:
         if any(each.kind == PROXY and each.state == "down" for each in message.components):
             self._means.watch.cut(UpstreamFailed(Verdict.HUNG, "the proxy is down"), evidence=False)
 
-    def change(
-        self, settings: PortSettings, channels: Opens, kinds: Mapping[str, str]
-    ) -> Coroutine[Any, Any, None]:
+    def change(self, settings: PortSettings, channels: Opens, kinds: Mapping[str, str]) -> Coroutine[Any, Any, None]:
         """Go by these from the next hop on; what is returned ends when nothing is open that began before."""
         means, before = self._means, set(self._open)
         means.channels, look = _ways(settings, channels, self._faults)
