@@ -32,7 +32,7 @@ def test_a_result_that_the_log_cannot_hold_fails_its_task_and_was_never_shown_as
     store = SqliteEventStore.open(tmp_path / "omni.db", log_codec())
     post, told = Post(), queue.Queue[Any]()
     gave_up: list[str] = []
-    for name in ("gateway", "pool", "timers", "health"):
+    for name in ("gateway", "pool", "timers", "health", "door"):
         post.register(name, lambda _, messages: told.put(list(messages)))
     supervisor = Supervisor(post, SystemClock(), gave_up.append)
     supervisor.start(Kernel(Router(), store, SystemClock()))
