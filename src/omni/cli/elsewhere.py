@@ -7,12 +7,11 @@ from pathlib import Path
 
 from omni.cli.exits import Nobody
 from omni.config import log_path
+from omni.eventlog.lock import holder
 
 
 def daemon_elsewhere(why: Nobody, data_dir: Path) -> Nobody | None:
     """What to say instead of `omni serve`, which the held log would refuse; None where no daemon holds it."""
-    from omni.ops.doctor.log import holder
-
     held = holder(log_path(data_dir))
     if not held.held:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from omni.domain.errors import LogLocked
 
@@ -38,3 +39,27 @@ class DaemonLock:
     def release(self) -> None:
         """Let the next daemon in."""
         os.close(self._fd)
+
+
+class Holder(NamedTuple):
+    """Who holds the log: whether anybody does, and the pid that the lock file names."""
+
+    held: bool
+    pid: int | None
+
+
+def holder(database: Path) -> Holder:
+    """Find out who holds the log, for a moment as a second shared holder where nobody else does."""
+    try:
+        fd = os.open(lock_path(database), os.O_RDONLY)
+    except OSError:
+        return Holder(held=False, pid=None)
+    said = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+    pid = int(said) if said.isdigit() else None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return Holder(held=True, pid=pid)
+    finally:
+        os.close(fd)
+    return Holder(held=False, pid=pid)

@@ -12,12 +12,12 @@ import psutil
 
 from omni import __version__
 from omni.config import token_path
-from omni.eventlog.lock import lock_path
+from omni.eventlog.lock import Holder, holder, lock_path
 from omni.ops.asking import Answer, get
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.files import quoted
 from omni.ops.doctor.finding import Finding
-from omni.ops.doctor.log import Holder, holder, started
+from omni.ops.doctor.log import started
 from omni.ops.doctor.scene import Scene
 
 ANSWER_S = 3.0

@@ -14,6 +14,7 @@ from omni.config import token_path
 from omni.domain.errors import ConfigError
 from omni.eventlog.ballast import BALLAST_BYTES, SPARE_BYTES, Ballast
 from omni.eventlog.file_system import UntrustedFileSystem, require_trusted
+from omni.eventlog.lock import holder
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.finding import Finding
 from omni.ops.doctor.scene import Scene
@@ -161,15 +162,9 @@ def children(scene: Scene) -> Iterator[Finding]:
         for record in read_book(scene.data_dir)
         if abs(_started_s(record.pid) - record.started_s) < SAME_START_S
     ]
-    if left and not _held(scene):
+    if left and not holder(scene.log).held:
         says = f"no daemon runs, and these processes of executors do: {', '.join(left)}"
         yield found("daemon.orphans", says, "omni serve, which ends them before it starts any of its own")
-
-
-def _held(scene: Scene) -> bool:
-    from omni.ops.doctor.log import holder
-
-    return holder(scene.log).held
 
 
 def _started_s(pid: int) -> float:

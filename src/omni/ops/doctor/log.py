@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import psutil
@@ -18,7 +17,7 @@ from omni.domain.errors import CorruptLog, EventLogError
 from omni.domain.events import DaemonStarted, DaemonStopped
 from omni.domain.visible import one_line
 from omni.eventlog.connection import BUSY_TIMEOUT_MS, connect_reader, translated
-from omni.eventlog.lock import lock_path
+from omni.eventlog.lock import holder, lock_path
 from omni.eventlog.marker import marker_path
 from omni.eventlog.opening import TAIL_ROWS, check_marker, check_tail, lost_tail, read_head
 from omni.eventlog.reader import open_reader
@@ -38,30 +37,6 @@ _COMINGS_AND_GOINGS = (
     "SELECT type, at_ms FROM events WHERE stream = 'system' AND type IN ('system.started', 'system.stopped') "
     "ORDER BY version DESC LIMIT ?"
 )
-
-
-class Holder(NamedTuple):
-    """Who holds the log: whether anybody does, and the pid that the lock file names."""
-
-    held: bool
-    pid: int | None
-
-
-def holder(database: Path) -> Holder:
-    """Find out who holds the log, for a moment as a second shared holder where nobody else does."""
-    try:
-        fd = os.open(lock_path(database), os.O_RDONLY)
-    except OSError:
-        return Holder(held=False, pid=None)
-    said = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-    pid = int(said) if said.isdigit() else None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return Holder(held=True, pid=pid)
-    finally:
-        os.close(fd)
-    return Holder(held=False, pid=pid)
 
 
 def database(scene: Scene) -> Iterator[Finding]:

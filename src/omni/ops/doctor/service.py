@@ -7,10 +7,10 @@ from pathlib import Path
 
 from omni.config.environment import read_env_file
 from omni.domain.errors import ConfigError, OmniError
+from omni.eventlog.lock import holder
 from omni.ops.doctor.catalogue import fine, found
 from omni.ops.doctor.files import closed
 from omni.ops.doctor.finding import Finding, Mend
-from omni.ops.doctor.log import holder
 from omni.ops.doctor.scene import Scene
 from omni.ops.service import Launchd, Manager, State, Systemd, make_plan
 from omni.ops.service.plan import ENV_FILE
