@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from omni.cli import replay_app, service_app
+from omni.cli import config_app, replay_app, service_app, token_app
 from omni.cli.context import Context
 from omni.cli.examples import help_of
 from omni.cli.exits import INTERRUPTED, MEANINGS
+from omni.cli.typed import context_of
 from omni.cli.usage import usage_error, walk
 
 EPILOG = (
@@ -34,8 +35,6 @@ app = typer.Typer(
     **_OPTIONS,
 )
 task_app = typer.Typer(help="Look at one task, or change it.", no_args_is_help=True, **_OPTIONS)
-token_app = typer.Typer(help="The login token of the daemon.", no_args_is_help=True, **_OPTIONS)
-config_app = typer.Typer(help="The configuration: check it, show it, describe it.", no_args_is_help=True, **_OPTIONS)
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id, or the beginning that `omni tasks` shows.")]
 Wait = Annotated[
@@ -105,13 +104,6 @@ class Fault(StrEnum):
     none = "none"
 
 
-class Scope(StrEnum):
-    """What a client's key opens."""
-
-    read = "read"
-    submit = "submit"
-
-
 class Shell(StrEnum):
     """The shells that completion is made for."""
 
@@ -142,10 +134,6 @@ def command_tree() -> Any:
     return command
 
 
-def _context(ctx: typer.Context) -> Context:
-    return cast(Context, ctx.obj)
-
-
 @app.callback()
 def options(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -169,7 +157,7 @@ def serve(
     """Run the daemon in the foreground."""
     from omni.cli import admin
 
-    return admin.serve(_context(ctx), accept_loss=accept_loss)
+    return admin.serve(context_of(ctx), accept_loss=accept_loss)
 
 
 @app.command()
@@ -215,7 +203,7 @@ def submit(
         "labels": label or None,
         "reply_to": reply_to,
     }
-    return tasks.submit(_context(ctx), text, wait, given)
+    return tasks.submit(context_of(ctx), text, wait, given)
 
 
 @app.command("tasks")
@@ -228,7 +216,7 @@ def list_tasks(
     """List tasks, newest first."""
     from omni.cli import looking
 
-    return looking.tasks(_context(ctx), str(state) if state else None, limit, cursor)
+    return looking.tasks(context_of(ctx), str(state) if state else None, limit, cursor)
 
 
 @task_app.command()
@@ -236,7 +224,7 @@ def show(ctx: typer.Context, task: TaskId) -> int:
     """Show a task with its attempts and result."""
     from omni.cli import looking
 
-    return looking.show(_context(ctx), task)
+    return looking.show(context_of(ctx), task)
 
 
 @task_app.command()
@@ -244,7 +232,7 @@ def tail(ctx: typer.Context, task: TaskId) -> int:
     """Follow what happens to a task until its end."""
     from omni.cli import looking
 
-    return looking.tail(_context(ctx), task)
+    return looking.tail(context_of(ctx), task)
 
 
 @task_app.command()
@@ -252,7 +240,7 @@ def cancel(ctx: typer.Context, task: TaskId) -> int:
     """Stop a task."""
     from omni.cli import tasks
 
-    return tasks.cancel(_context(ctx), task)
+    return tasks.cancel(context_of(ctx), task)
 
 
 @task_app.command()
@@ -260,7 +248,7 @@ def retry(ctx: typer.Context, task: TaskId, wait: Wait = None) -> int:
     """Try a task again; one that has ended becomes a new task."""
     from omni.cli import tasks
 
-    return tasks.retry(_context(ctx), task, wait)
+    return tasks.retry(context_of(ctx), task, wait)
 
 
 @task_app.command()
@@ -272,7 +260,7 @@ def resolve(
     """Decide about a held task."""
     from omni.cli import tasks
 
-    return tasks.resolve(_context(ctx), task, str(decision))
+    return tasks.resolve(context_of(ctx), task, str(decision))
 
 
 @app.command()
@@ -284,7 +272,7 @@ def why(
     """Say why a task went where it went. Also why not to others, and what would have led elsewhere."""
     from omni.cli import looking
 
-    return looking.why(_context(ctx), task, at)
+    return looking.why(context_of(ctx), task, at)
 
 
 @app.command()
@@ -295,7 +283,7 @@ def status(
     """Show mode, executors and task counts."""
     from omni.cli import status as room
 
-    return room.watch(_context(ctx)) if watch else room.run(_context(ctx))
+    return room.watch(context_of(ctx)) if watch else room.run(context_of(ctx))
 
 
 @app.command()
@@ -308,7 +296,7 @@ def mode(
     """Show the mode, or suspend all that needs the cloud by hand."""
     from omni.cli import mode as room
 
-    return room.run(_context(ctx), str(wish) if wish else None)
+    return room.run(context_of(ctx), str(wish) if wish else None)
 
 
 @app.command()
@@ -319,7 +307,7 @@ def dashboard(
     """Print a link that logs a browser in to the dashboard, once."""
     from omni.cli import dashboard as room
 
-    return room.run(_context(ctx), opened=opened)
+    return room.run(context_of(ctx), opened=opened)
 
 
 @app.command()
@@ -333,7 +321,7 @@ def costs(
     """Show what model calls cost, from the log."""
     from omni.cli import costs as room
 
-    return room.run(_context(ctx), str(by), since)
+    return room.run(context_of(ctx), str(by), since)
 
 
 @app.command("what-if")
@@ -347,7 +335,7 @@ def what_if(
     """Try another configuration (--config FILE) on the record. Nothing is sent, and nothing changes."""
     from omni.cli import what_if as room
 
-    return room.run(_context(ctx), since, to)
+    return room.run(context_of(ctx), since, to)
 
 
 @app.command()
@@ -361,118 +349,7 @@ def logs(
     """Print the daemon's log."""
     from omni.cli import logfile
 
-    return logfile.run(_context(ctx), follow=follow, count=count, level=str(level), task=task)
-
-
-@token_app.command("show")
-def token_show(ctx: typer.Context) -> int:
-    """Print the token."""
-    from omni.cli import admin
-
-    return admin.token_show(_context(ctx))
-
-
-@token_app.command("rotate")
-def token_rotate(ctx: typer.Context) -> int:
-    """Make a new token; the old one is void at once."""
-    from omni.cli import admin
-
-    return admin.token_rotate(_context(ctx))
-
-
-@token_app.command("model")
-def token_model(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose calls they are, in logs and costs.")],
-) -> int:
-    """Print a lasting key for the model port. It is for a client that can take none for each task."""
-    from omni.cli import admin
-
-    return admin.token_model(_context(ctx), name)
-
-
-@token_app.command("new")
-def token_new(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
-    scope: Annotated[Scope, typer.Option(help="read: look; submit: look, and hand in tasks.")] = Scope.submit,
-) -> int:
-    """Print a key for a client that needs less than the token opens."""
-    from omni.cli import admin
-
-    return admin.token_new(_context(ctx), name, str(scope))
-
-
-@token_app.command("metrics")
-def token_metrics(ctx: typer.Context) -> int:
-    """Print a key for scrapers: it opens /metrics and nothing else."""
-    from omni.cli import admin
-
-    return admin.token_metrics(_context(ctx))
-
-
-@config_app.command("check")
-def config_check(
-    ctx: typer.Context,
-    live: Annotated[
-        bool, typer.Option("--live", help="Ask what it points to: models, keys, MCP servers, programs.")
-    ] = False,
-) -> int:
-    """Check the configuration and say what it means."""
-    from omni.cli import admin
-
-    return admin.config_check(_context(ctx), live=live)
-
-
-@config_app.command("show")
-def config_show(ctx: typer.Context) -> int:
-    """Print the configuration in force, secrets masked."""
-    from omni.cli import admin
-
-    return admin.config_show(_context(ctx))
-
-
-@config_app.command("reload")
-def config_reload(
-    ctx: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would change, and change nothing.")] = False,
-) -> int:
-    """Let the daemon read its configuration again. It is taken up as a whole or not at all."""
-    from omni.cli import reload
-
-    return reload.run(_context(ctx), dry_run=dry_run)
-
-
-@config_app.command("diff")
-def config_diff(ctx: typer.Context) -> int:
-    """Show what a reload would change, secrets masked. The same as reload --dry-run."""
-    from omni.cli import reload
-
-    return reload.run(_context(ctx), dry_run=True)
-
-
-@config_app.command("schema")
-def config_schema(ctx: typer.Context) -> int:
-    """Print the JSON Schema of config.yaml, for editors."""
-    from omni.cli import admin
-
-    return admin.config_schema(_context(ctx))
-
-
-@config_app.command("import")
-def config_import(
-    ctx: typer.Context,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help=".mcp.json, claude_desktop_config.json, mcp.json, or LiteLLM's.")
-    ],
-    apply: Annotated[
-        bool, typer.Option("--apply", "--write", help="Add it to the configuration file; without this it is printed.")
-    ] = False,
-) -> int:
-    """Take servers or models from another program's file. MCP servers, and the models of LiteLLM."""
-    from omni.cli import importing
-
-    return importing.run(_context(ctx), file, apply=apply)
+    return logfile.run(context_of(ctx), follow=follow, count=count, level=str(level), task=task)
 
 
 @app.command()
@@ -489,7 +366,7 @@ def init(
     """Look around and write a first configuration. Prints the lines that make Omni known to its clients."""
     from omni.cli import init as room
 
-    return room.run(_context(ctx), yes=yes, openclaw=openclaw, stdio=stdio, apply=apply, force=force)
+    return room.run(context_of(ctx), yes=yes, openclaw=openclaw, stdio=stdio, apply=apply, force=force)
 
 
 @app.command()
@@ -500,7 +377,7 @@ def doctor(
     """Look for what is wrong, and say which command mends it."""
     from omni.cli import doctor as room
 
-    return room.run(_context(ctx), fix=fix)
+    return room.run(context_of(ctx), fix=fix)
 
 
 @app.command()
@@ -508,7 +385,7 @@ def mcp(ctx: typer.Context) -> int:
     """Speak MCP on stdin and stdout. For clients that know nothing else; outlives restarts of the daemon."""
     from omni.cli import admin
 
-    return admin.mcp(_context(ctx))
+    return admin.mcp(context_of(ctx))
 
 
 @app.command()
@@ -521,7 +398,7 @@ def verify(
     """Check the whole event log. Hashes, order, the rules of every task, and every decision by deciding it again."""
     from omni.cli import admin
 
-    return admin.verify(_context(ctx), everything=everything)
+    return admin.verify(context_of(ctx), everything=everything)
 
 
 @app.command()
@@ -532,7 +409,7 @@ def backup(
     """Copy the event log while the daemon runs, and verify the copy."""
     from omni.cli import admin
 
-    return admin.backup(_context(ctx), file)
+    return admin.backup(context_of(ctx), file)
 
 
 @app.command()
@@ -563,8 +440,8 @@ def drill(
     from omni.cli import soak
 
     if soak.is_meant(str(fault), minutes, seed, others=live or with_calls or seconds is not None):
-        return soak.run(_context(ctx), minutes, seed)
-    return room.run(_context(ctx), str(fault), live=live, seconds=seconds, with_calls=with_calls, sure=sure)
+        return soak.run(context_of(ctx), minutes, seed)
+    return room.run(context_of(ctx), str(fault), live=live, seconds=seconds, with_calls=with_calls, sure=sure)
 
 
 @app.command()
@@ -572,7 +449,7 @@ def completion(ctx: typer.Context, shell: Annotated[Shell, typer.Argument(help="
     """Print a completion script: eval "$(omni completion bash)"."""
     from omni.cli import admin
 
-    return admin.completion(_context(ctx), str(shell))
+    return admin.completion(context_of(ctx), str(shell))
 
 
 @app.command()
@@ -580,11 +457,11 @@ def version(ctx: typer.Context) -> int:
     """Print the versions of Omni and of what it stands on."""
     from omni.cli import admin
 
-    return admin.version(_context(ctx))
+    return admin.version(context_of(ctx))
 
 
 replay_app.add_to(app, _OPTIONS)
 service_app.add_to(app, _OPTIONS)
 app.add_typer(task_app, name="task")
-app.add_typer(token_app, name="token")
-app.add_typer(config_app, name="config")
+token_app.add_to(app, _OPTIONS)
+config_app.add_to(app, _OPTIONS)

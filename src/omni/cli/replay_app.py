@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from omni.cli.context import Context
+from omni.cli.typed import context_of
 
 POINT = "A log position, or a time: 90s, 30m, 12h, 7d ago, a date, or a date and time."
 Point = Annotated[str, typer.Argument(metavar="P|T", help=POINT)]
@@ -59,21 +59,21 @@ def replay(
     if ctx.invoked_subcommand is not None:
         room.require_nothing(asked, ctx.invoked_subcommand)
         return None
-    return room.run(_context(ctx), asked)
+    return room.run(context_of(ctx), asked)
 
 
 def at(ctx: typer.Context, point: Point) -> int:
     """Show the whole state as it was after a position, or at a time."""
     from omni.cli import moments
 
-    return moments.at(_context(ctx), point)
+    return moments.at(context_of(ctx), point)
 
 
 def diff(ctx: typer.Context, before: Point, after: Point) -> int:
     """Show what differs between two moments, field by field."""
     from omni.cli import moments
 
-    return moments.diff(_context(ctx), before, after)
+    return moments.diff(context_of(ctx), before, after)
 
 
 def import_(
@@ -83,8 +83,4 @@ def import_(
     """Make a log of exported JSON lines. It wants a data directory that has none."""
     from omni.cli import replay as room
 
-    return room.take_in(_context(ctx), file)
-
-
-def _context(ctx: typer.Context) -> Context:
-    return cast(Context, ctx.obj)
+    return room.take_in(context_of(ctx), file)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 
-from omni.cli.context import Context
+from omni.cli.typed import context_of
 
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Tells several services on one machine apart.")]
 _VERBS = {
@@ -39,24 +39,20 @@ def install(
     """Let the daemon start at login and after a crash. Again: takes over what has changed."""
     from omni.cli import service
 
-    return service.install(_context(ctx), name, env or [], shown=shown)
+    return service.install(context_of(ctx), name, env or [], shown=shown)
 
 
 def status(ctx: typer.Context, name: Name = "omni") -> int:
     """Show the service as its manager sees it."""
     from omni.cli import service
 
-    return service.status(_context(ctx), name)
+    return service.status(context_of(ctx), name)
 
 
 def _changing(verb: str) -> Any:
     def run(ctx: typer.Context, name: Name = "omni") -> int:
         from omni.cli import service
 
-        return service.change(_context(ctx), name, verb)
+        return service.change(context_of(ctx), name, verb)
 
     return run
-
-
-def _context(ctx: typer.Context) -> Context:
-    return cast(Context, ctx.obj)
