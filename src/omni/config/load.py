@@ -106,7 +106,8 @@ def load_again(loaded: Loaded, environ: Mapping[str, str] = os.environ) -> Loade
     again = load(path, overrides=loaded.overrides, environ=environ)
     if path and again.files[0].size == 0 < loaded.files[0].size:
         raise ConfigError(
-            f"{path} is empty, and it was not", hint="put it back; for the defaults, leave a comment in it"
+            f"{path} is empty, and it was not",
+            hint="put it back, then omni config reload; for the defaults, leave a comment in it",
         )
     return again
 
