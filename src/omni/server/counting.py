@@ -77,7 +77,7 @@ class Lane:
         self.executor = executor
         self.waited = Buckets(TASK_S)
         self.started = Buckets(START_S)
-        self.ended = {outcome: Buckets(TASK_S) for outcome in ev.ATTEMPT_ENDS.values()}
+        self.ended: dict[str, Buckets] = {outcome: Buckets(TASK_S) for outcome in ev.ATTEMPT_ENDS.values()}
 
 
 class Way:
@@ -89,7 +89,7 @@ class Way:
         self.kind = kind
         self.lane = lane
         self.routed = 0
-        self.ended = {outcome: Buckets(TASK_S) for outcome in ev.TASK_ENDS.values()}
+        self.ended: dict[str, Buckets] = {outcome: Buckets(TASK_S) for outcome in ev.TASK_ENDS.values()}
 
 
 class _Open:
