@@ -1,6 +1,7 @@
 """The first minutes: from an empty home to a finished task."""
 
 import http.server
+import os
 import signal
 import subprocess
 import sys
@@ -84,6 +85,24 @@ def test_it_goes_on_until_it_is_told_to_stop_and_then_stops_its_daemon(omni: Omn
     until = time.monotonic() + 10
     while omni("status").returncode != 3:
         assert time.monotonic() < until
+
+
+def test_a_daemon_that_is_killed_meanwhile_is_told_and_not_a_riddle(omni: Omni) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "omni.cli.first_run"],
+        cwd=omni.home,
+        env=omni.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any("until you press Ctrl-C" in line for line in process.stdout)
+        os.kill(int((omni.data_dir / "omni.db.lock").read_text()), signal.SIGKILL)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert "the daemon was ended by SIGKILL" in errors
+    assert "next: make run, or omni serve" in errors
 
 
 def test_ctrl_c_before_the_daemon_is_ready_ends_quietly(omni: Omni) -> None:

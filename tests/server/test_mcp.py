@@ -120,7 +120,7 @@ def test_refusals_are_tool_errors_with_kind_and_hint(transport: Transport, mode:
             assert values(unknown)["hint"] == "omni tasks"
             typo = await client.call_tool("create_task", {"description": "x", "prioritty": 3})
             assert typo.is_error
-            assert "did you mean 'priority'" in text(typo)
+            assert "did you mean 'priority'? Next" in text(typo)
             high = await client.call_tool("create_task", {"description": "x", "priority": 12})
             assert text(high).startswith("priority must be <= 9")
             long = await client.call_tool("create_task", {"description": "x", "wait_s": 46})

@@ -17,8 +17,8 @@ from tests.server.house import House
 from tests.server.test_mcp_tasks import over_ws
 from websockets.exceptions import ConnectionClosed
 
-from omni.domain.errors import ConfigError
-from omni.server.rights import Rights, client_of, rights
+from omni.domain.errors import ConfigError, NotAuthorised
+from omni.server.rights import Rights, client_of, demand, rights
 from omni.server.tokens import TokenFile, rotate_token
 from omni.server.tools import TOOLS
 
@@ -99,6 +99,17 @@ def test_tasks_are_changed_by_the_extension_with_the_token_alone(in_house: InHou
             assert "error" not in await rpc("tasks/cancel", taskId=handle["taskId"])
 
     in_house(test)
+
+
+def test_a_key_that_hands_in_is_not_told_to_get_what_it_is() -> None:
+    token = rights.set(Rights.SUBMIT)
+    try:
+        with pytest.raises(NotAuthorised) as refused:
+            demand(Rights.ADMIN, "cancel_task")
+    finally:
+        rights.reset(token)
+    assert "omni token show" in refused.value.hint
+    assert "--scope" not in refused.value.hint
 
 
 def test_plain_frames_go_by_the_same_rights(in_house: InHouse) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from omni.cli import status
 from omni.cli.arguments import split
 from omni.cli.context import Context
-from omni.cli.exits import INTERRUPTED, OK, TASK_FAILED, BadUsage
+from omni.cli.exits import INTERRUPTED, OK, TASK_FAILED, BadUsage, Nobody
 from omni.cli.show import SHORT, event_line, task_lines
 from omni.cli.waiting import wait_for
 from omni.domain.errors import DaemonUnreachable, OmniError
@@ -58,10 +58,19 @@ def _tour(context: Context, *, once: bool) -> int:
             code = _first_task(context)
             if not once:
                 context.out.text("\nThe daemon goes on until you press Ctrl-C.")
-                code = daemon.wait()
+                code = _ended(context, daemon.wait())
     except KeyboardInterrupt:
         return code
     return code
+
+
+def _ended(context: Context, code: int) -> int:
+    """The exit code as a shell gives it; a daemon that somebody killed is no riddle."""
+    if code >= 0:
+        return code
+    killed = f"the daemon was ended by {signal.Signals(-code).name}; its log brings everything back"
+    context.out.note(f"omni: {killed}\n  next: make run, or omni serve")
+    return 128 - code
 
 
 @contextmanager
@@ -98,7 +107,7 @@ def _is_up(context: Context) -> bool:
         answer = status.fetch(*context.address, "", "/readyz")
     except status.NotReady:
         return False
-    except status.Nobody:
+    except Nobody:
         return False
     return answer.get("status") == "ready"
 

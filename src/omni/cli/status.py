@@ -22,7 +22,7 @@ MAX_ANSWER = 16 * 1024 * 1024
 _MODES = {
     "NORMAL": "work goes on as usual",
     "DEGRADED": "the model gateway is down; providers are called directly",
-    "BRAINSTEM": "the cloud is gone; only local work goes on",
+    "BRAINSTEM": "what needs the cloud waits; local work goes on",
 }
 
 

@@ -205,10 +205,10 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "health.clock_jumped": Sentence("the clock jumped by {by_ms} ms", "时钟跳变 {by_ms} 毫秒"),
     "health.mode_forced": Sentence(
-        "a person gave the decision about the mode back to health",
+        "the decision about the mode was given back to health",
         "人工恢复由健康状态决定模式",
         (_BY,),
-        (Case("brainstem", "True", "a person set BRAINSTEM", "人工切换到 BRAINSTEM"),),
+        (Case("brainstem", "True", "BRAINSTEM was set by hand", "人工切换到 BRAINSTEM"),),
     ),
     "health.mode_changed": Sentence("{before} → {after}: {reason}", "{before} → {after}:{reason}"),
     # --- the daemon and what Brainstem does

@@ -33,7 +33,7 @@ from omni.server.mcp_resources import Resources
 from omni.server.mcp_tasks import TaskExtension
 from omni.server.names import labelled, visitor
 from omni.server.plain import UNAUTHORISED
-from omni.server.refusals import did_you_mean, error_view, kind_of
+from omni.server.refusals import did_you_mean, error_view, kind_of, sentence_of
 from omni.server.requests import SpecMaker
 from omni.server.rights import Rights, demand, rights
 from omni.server.schemas import schema_of
@@ -175,7 +175,7 @@ def _result(said: Said) -> types.CallToolResult:
 def error_result(error: OmniError) -> types.CallToolResult:
     """A refusal as the tool's answer: the caller can read it and do better."""
     view = error_view(error)
-    sentence = f"{error.message}. Next: {error.hint}" if error.hint else error.message
+    sentence = sentence_of(error)
     texts = (sentence, _encode(view).decode())
     return types.CallToolResult(
         content=[types.TextContent(text=text) for text in texts], structured_content=view, is_error=True

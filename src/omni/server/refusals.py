@@ -48,6 +48,12 @@ def error_view(error: OmniError) -> dict[str, Any]:
     return {"kind": kind_of(error), "message": error.message, "hint": error.hint}
 
 
+def sentence_of(error: OmniError) -> str:
+    """What is wrong and what to do next, in one line for people and models."""
+    stop = "" if error.message.endswith(("?", "!", ".")) else "."
+    return f"{error.message}{stop} Next: {error.hint}" if error.hint else error.message
+
+
 def not_found(task_id: str) -> NotFound:
     """No task has that id, in memory or in the log."""
     return NotFound(f"no task has the id {task_id}", hint="omni tasks")

@@ -23,6 +23,7 @@ from omni.domain.errors import ConfigError, NotAuthorised
 _KEY = re.compile(r"omni-(read|submit)-([0-9A-Za-z][0-9A-Za-z._-]{0,63})-[0-9a-f]{64}")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 HINT = "use the token (`omni token show`), or a key for more (`omni token new NAME --scope submit`)"
+_ADMIN_HINT = "use the token (`omni token show`): no other key opens it"
 
 
 class Rights(IntEnum):
@@ -47,7 +48,8 @@ rights: ContextVar[Rights] = ContextVar("rights", default=Rights.NONE)
 def demand(needed: Rights, what: str) -> None:
     """Raises NotAuthorised where the caller of this request may not do it."""
     if rights.get() < needed:
-        raise NotAuthorised(f"this key does not open {what}: it is for {rights.get().name.lower()}", hint=HINT)
+        hint = _ADMIN_HINT if needed > Rights.SUBMIT else HINT
+        raise NotAuthorised(f"this key does not open {what}: it is for {rights.get().name.lower()}", hint=hint)
 
 
 def claim(name: str, given: Rights) -> str:

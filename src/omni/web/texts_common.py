@@ -72,7 +72,7 @@ COMMON: dict[str, tuple[str, ...]] = {
         "The model gateway is down; providers are called directly.",
         "模型网关不可用,模型调用直连云端。",
     ),
-    "mode_is.BRAINSTEM": ("The cloud is gone; only local work goes on.", "云端不可用,只有本地工作继续。"),
+    "mode_is.BRAINSTEM": ("What needs the cloud waits; local work goes on.", "需要云端的任务先等着,本地工作继续。"),
     # states of tasks and attempts, of executors and components
     "state.idle": ("idle", "空闲"),
     "state.dispatching": ("dispatching", "派发中"),
