@@ -125,6 +125,11 @@ def test_another_file_can_be_named_and_the_next_commands_name_it_too(fresh: Omni
     assert again["existing"] is True
 
 
+def test_the_port_of_this_shell_is_that_of_the_file(fresh: Omni) -> None:
+    document = fresh.json("init", "--yes", environ={"OMNI_PORT": "19393"})
+    assert "port: 19393" in Path(document["path"]).read_text(encoding="utf-8")
+
+
 def test_a_link_that_leads_nowhere_is_not_followed(fresh: Omni) -> None:
     target = fresh.home / "elsewhere.yaml"
     file = fresh.home / "omni.yaml"

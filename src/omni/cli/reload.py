@@ -37,7 +37,9 @@ def run(context: Context, *, dry_run: bool) -> int:
 
 def lines(said: dict[str, Any]) -> list[str]:
     """The answer for people: what became of the file, and what changes, key by key."""
-    head = f"{said['path'] or 'no file: embedded defaults'}: {_HEADS[said['outcome']]}"
+    head = f"{said['path'] or 'embedded defaults'}: {_HEADS[said['outcome']]}"
+    if not said["path"] and said["outcome"] == "unchanged":
+        head = "no configuration file: the embedded defaults are in force; omni init writes a file"
     errors = [f"  {one_line(each)}" for each in said["errors"]]
     return [
         head,

@@ -86,7 +86,7 @@ def _left_alone(context: Context, found: Surroundings, there: Path) -> Outcome:
 def _made(context: Context, found: Surroundings, target: Path, *, yes: bool) -> Outcome:
     options = context.options
     data_dir = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else None
-    told = {"host": options.host, "port": options.port, "data_dir": data_dir}
+    told = {"host": options.host, "port": options.port or _port_of_this_shell(), "data_dir": data_dir}
     keys = wanted(found, told)
     said = text.rendered(keys, found)
     loaded = _checked(said, told)
@@ -96,6 +96,12 @@ def _made(context: Context, found: Surroundings, target: Path, *, yes: bool) -> 
         _create(target, said)
         loaded = msgspec.structs.replace(loaded, path=target)
     return Outcome(path=target, said=said, to_do=text.to_do(keys, found), loaded=loaded, written=write, shown=asks)
+
+
+def _port_of_this_shell() -> int | None:
+    """The port of OMNI_PORT: the next shell may not have the variable, and clients are told this port."""
+    said = os.environ.get("OMNI_PORT", "")
+    return int(said) if said.isdecimal() else None
 
 
 def _checked(said: str, overrides: dict[str, Any]) -> Loaded:
