@@ -322,5 +322,5 @@ def test_reloads_go_one_after_the_other_and_a_crash_after_one_starts_with_the_fi
 def test_without_any_file_the_next_command_is_the_one_that_writes_it() -> None:
     from omni.cli.reload import lines
 
-    said = {"path": None, "outcome": "unchanged", "errors": [], "changes": [], "warnings": []}
+    said: dict[str, Any] = {"path": None, "outcome": "unchanged", "errors": [], "changes": [], "warnings": []}
     assert lines(said) == ["no configuration file: the embedded defaults are in force; omni init writes a file"]
