@@ -73,7 +73,7 @@ async def test_the_prompt_and_the_note_of_a_cut_answer_are_in_the_language_of_th
     async with house(tmp_path, {"*": says(text("one two"), ended("length"), "[DONE]")}) as (bench, port):
         english, chinese = await bench.run("model", "Count", "a"), await bench.run("model", "数数", "b")
     assert english.result.content == "one two\n[cut: the model stopped at its limit of length]"
-    assert chinese.result.content == "one two\n[未完:模型在长度上限处停下]"
+    assert chinese.result.content == "one two\n[未完：模型在长度上限处停下]"
     assert english.result.structured["end"] == "length"
     systems = [each.body["messages"][0]["content"] for each in port.requests]
     assert (systems[0][:6], systems[1][:3]) == ("Do the", "请完成")

@@ -71,7 +71,7 @@ def test_every_group_is_one_that_the_configuration_knows() -> None:
 
 def test_the_mode_is_told_in_the_owners_words() -> None:
     assert "Cloud offline, tasks suspended" in render("cloud_offline", {"reason": "no route"}, "en")
-    assert "云端离线,任务已挂起" in render("cloud_offline", {"reason": "no route"}, "zh")
+    assert "云端离线，任务已挂起" in render("cloud_offline", {"reason": "no route"}, "zh")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

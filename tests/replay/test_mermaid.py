@@ -70,10 +70,10 @@ def test_a_person_who_decides_is_in_it_and_so_is_nobody_who_is_not(tmp_path: Pat
         "    actor person as 用户",
         "    participant omni as Omni",
         "    Note over omni: 模式 NORMAL",
-        "    client->>omni: +0.000s “say hello”(来自 test)",
-        "    Note over omni: +0.001s 等待您处理:did it run?",
-        "    person->>omni: +0.002s 人工决定:accept(由 me)",
-        "    omni-->>client: +0.003s 完成(由 me)",
+        "    client->>omni: +0.000s “say hello”（来自 test）",
+        "    Note over omni: +0.001s 等待您处理：did it run?",
+        "    person->>omni: +0.002s 人工决定：accept（由 me）",
+        "    omni-->>client: +0.003s 完成（由 me）",
     ]
 
 

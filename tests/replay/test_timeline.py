@@ -187,7 +187,7 @@ def test_a_task_that_is_not_there_is_not_found_and_a_short_id_is_ambiguous(histo
 
 def test_words_are_told_in_the_language_that_is_asked_for(history: History) -> None:
     told = [row.text for row in timeline(history, Wanted(events=("health.mode", "task.completed")), language="zh")]
-    assert told == ["NORMAL → DEGRADED:the proxy is down", "DEGRADED → NORMAL:the proxy is back", "完成"]
+    assert told == ["NORMAL → DEGRADED：the proxy is down", "DEGRADED → NORMAL：the proxy is back", "完成"]
 
 
 def test_the_streams_that_are_named_like_their_events_hold_no_others() -> None:

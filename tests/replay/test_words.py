@@ -33,7 +33,7 @@ def test_a_sentence_says_the_facts_and_the_remarks_that_hold() -> None:
     body = {"n": 2, "error": {"kind": "timeout", "message": "no answer\nin time"}, "retry_at": 5}
     assert sentence("attempt.failed", body, "en") == "attempt 2 failed: no answer in time; another try follows"
     assert sentence("attempt.failed", {**body, "retry_at": None}, "en") == "attempt 2 failed: no answer in time"
-    assert sentence("attempt.failed", body, "zh") == "第 2 次尝试失败:no answer in time;稍后重试"
+    assert sentence("attempt.failed", body, "zh") == "第 2 次尝试失败：no answer in time；稍后重试"
 
 
 def test_money_is_written_without_dust_and_moments_by_the_callers_clock() -> None:

@@ -40,4 +40,4 @@ def test_a_notice_speaks_the_language_of_the_page(tmp_path: Path) -> None:
     write(tmp_path / "data", ("system", ev.DaemonStarted("1", 1, "boot", telling=SINKS)), queued("a", "原因"))
     with History.open(tmp_path / "data") as history:
         (notice,) = owed.notices(history, "zh")
-    assert notice["text"].startswith("DEGRADED:原因。")
+    assert notice["text"].startswith("DEGRADED：原因。")

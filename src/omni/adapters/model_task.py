@@ -36,12 +36,12 @@ Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 _SYSTEM = {
     "en": "Do the task that follows and answer with its result, complete and to the point. You have no tools, no files "
     "and no memory of earlier tasks. If the task needs them, say what you cannot do; never claim to have done it.",
-    "zh": "请完成下面的任务,直接给出完整、切题的结果。你没有工具,看不到文件,也不记得以前的任务。"
-    "如果任务需要这些,请说明你做不到什么,绝不要声称已经做了。",
+    "zh": "请完成下面的任务，直接给出完整、切题的结果。你没有工具，看不到文件，也不记得以前的任务。"
+    "如果任务需要这些，请说明你做不到什么，绝不要声称已经做了。",
 }
 _CUT = {
     "en": "[cut: the model stopped at its limit of length]",
-    "zh": "[未完:模型在长度上限处停下]",
+    "zh": "[未完：模型在长度上限处停下]",
 }
 
 

@@ -28,13 +28,13 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "title": "系统报告",
-        "system": "系统:{system}",
+        "system": "系统：{system}",
         "python": "Python:{python}",
-        "cpu": "处理器:{cpus} 个,负载 {load}",
-        "memory": "内存:共 {memory_gib} GiB,可用 {memory_free_gib} GiB(已用 {memory_used_percent} %)",
-        "disk": "磁盘({home}):共 {disk_gib} GiB,可用 {disk_free_gib} GiB(已用 {disk_used_percent} %)",
+        "cpu": "处理器：{cpus} 个，负载 {load}",
+        "memory": "内存：共 {memory_gib} GiB，可用 {memory_free_gib} GiB（已用 {memory_used_percent} %）",
+        "disk": "磁盘（{home}）：共 {disk_gib} GiB，可用 {disk_free_gib} GiB（已用 {disk_used_percent} %）",
         "uptime": "已运行 {days} 天 {hours} 小时 {minutes} 分钟",
-        "time": "本地时间:{local_time}",
+        "time": "本地时间：{local_time}",
     },
 }
 

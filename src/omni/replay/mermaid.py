@@ -139,4 +139,4 @@ def escaped(text: str) -> str:
     return "".join(char if char.isalnum() or char in _PLAIN else f"#{ord(char)};" for char in short)
 
 
-_PLAIN = frozenset(" .,:()+-_/=“”…–'?!")
+_PLAIN = frozenset(" .,:()+-_/=“”…–'?!，。、：；？！（）")

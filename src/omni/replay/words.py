@@ -48,79 +48,79 @@ class Sentence(NamedTuple):
     cases: tuple[Case, ...] = ()
 
 
-_BY = More("by", " by {by}", "(由 {by})")
-_AGAIN = More("retry_at", "; another try follows", ";稍后重试")
-_SINK = More("sink", " at {sink}", "(渠道 {sink})")
-_UNTIL = More("until_ms", ", until {until_ms}", ",至 {until_ms}")
-_REASON = More("reason", ": {reason}", ":{reason}")
+_BY = More("by", " by {by}", "（由 {by}）")
+_AGAIN = More("retry_at", "; another try follows", "；稍后重试")
+_SINK = More("sink", " at {sink}", "（渠道 {sink}）")
+_UNTIL = More("until_ms", ", until {until_ms}", "，至 {until_ms}")
+_REASON = More("reason", ": {reason}", "：{reason}")
 _EXECUTOR = Sentence(
     "{executor} is {health.state}",
-    "{executor}:{health.state}",
+    "{executor}：{health.state}",
     (
-        More("health.reason", ": {health.reason}", ",{health.reason}"),
-        More("health.until_ms", ", until {health.until_ms}", ",至 {health.until_ms}"),
+        More("health.reason", ": {health.reason}", "，{health.reason}"),
+        More("health.until_ms", ", until {health.until_ms}", "，至 {health.until_ms}"),
     ),
 )
 
 SENTENCES: dict[str, Sentence] = {
     # --- the life of one task
     "task.created": Sentence(
-        "“{spec.description}”", "“{spec.description}”", (More("client", " from {client}", "(来自 {client})"),)
+        "“{spec.description}”", "“{spec.description}”", (More("client", " from {client}", "（来自 {client}）"),)
     ),
     "task.routed": Sentence(
         "goes to {reason}",
         "交给 {reason}",
-        (More("route.model", " ({route.model})", "({route.model})"),),
+        (More("route.model", " ({route.model})", "（{route.model}）"),),
         (Case("route", "None", "{reason}", "{reason}"),),
     ),
     "task.held": Sentence(
         "waits for you: {held.reason}",
-        "等待您处理:{held.reason}",
+        "等待您处理：{held.reason}",
         cases=(
-            Case("held.kind", "no_executor", "waits for an executor: {held.reason}", "等待执行器:{held.reason}"),
-            Case("held.kind", "budget", "stopped by a budget: {held.reason}", "受预算限制:{held.reason}"),
+            Case("held.kind", "no_executor", "waits for an executor: {held.reason}", "等待执行器：{held.reason}"),
+            Case("held.kind", "budget", "stopped by a budget: {held.reason}", "受预算限制：{held.reason}"),
         ),
     ),
-    "task.resolved": Sentence("a person decided: {decision}", "人工决定:{decision}", (_BY,)),
+    "task.resolved": Sentence("a person decided: {decision}", "人工决定：{decision}", (_BY,)),
     "task.cancel_requested": Sentence("a stop was asked for", "已请求停止", (_BY,)),
     "task.completed": Sentence("done", "完成", (_BY,)),
-    "task.failed": Sentence("given up: {error.message}", "失败:{error.message}"),
+    "task.failed": Sentence("given up: {error.message}", "失败：{error.message}"),
     "task.cancelled": Sentence("stopped", "已取消", (_BY,)),
-    "task.suspended": Sentence("waits for the cloud: {reason}", "等待云端恢复:{reason}"),
-    "task.restored": Sentence("the cloud is back; its turn to go on", "云端已恢复,继续执行"),
+    "task.suspended": Sentence("waits for the cloud: {reason}", "等待云端恢复：{reason}"),
+    "task.restored": Sentence("the cloud is back; its turn to go on", "云端已恢复，继续执行"),
     # --- its attempts
     "attempt.planned": Sentence(
         "attempt {n} by {route.executor}",
-        "第 {n} 次尝试,由 {route.executor} 执行",
-        (More("resume", ", goes on where it was", ",从中断处继续"),),
+        "第 {n} 次尝试，由 {route.executor} 执行",
+        (More("resume", ", goes on where it was", "，从中断处继续"),),
     ),
     "attempt.started": Sentence(
         "attempt {n} began",
         "第 {n} 次尝试已开始",
         (
-            More("pid", ", process {pid}", ",进程 {pid}"),
-            More("notes", ", with {notes} from memory", ",附 {notes} 条记忆"),
+            More("pid", ", process {pid}", "，进程 {pid}"),
+            More("notes", ", with {notes} from memory", "，附 {notes} 条记忆"),
         ),
     ),
     "attempt.succeeded": Sentence(
         "attempt {n} succeeded",
         "第 {n} 次尝试成功",
         (
-            More("result.content", ": {result.content}", ":{result.content}"),
-            More("cost_usd", "; {cost_usd} USD by its own count", ";自报费用 {cost_usd} 美元"),
+            More("result.content", ": {result.content}", "：{result.content}"),
+            More("cost_usd", "; {cost_usd} USD by its own count", "；自报费用 {cost_usd} 美元"),
         ),
     ),
-    "attempt.failed": Sentence("attempt {n} failed: {error.message}", "第 {n} 次尝试失败:{error.message}", (_AGAIN,)),
+    "attempt.failed": Sentence("attempt {n} failed: {error.message}", "第 {n} 次尝试失败：{error.message}", (_AGAIN,)),
     "attempt.interrupted": Sentence(
         "attempt {n} was cut off: {evidence}",
-        "第 {n} 次尝试中断:{evidence}",
+        "第 {n} 次尝试中断：{evidence}",
         (_AGAIN,),
         (
             Case(
                 "orderly",
                 "True",
                 "attempt {n} was paused by its executor: {evidence}",
-                "第 {n} 次尝试由执行器暂停:{evidence}",
+                "第 {n} 次尝试由执行器暂停：{evidence}",
             ),
         ),
     ),
@@ -132,49 +132,49 @@ SENTENCES: dict[str, Sentence] = {
                 "confirmed",
                 "False",
                 "attempt {n} was told to stop and never confirmed it; its work may go on",
-                "第 {n} 次尝试被要求停止但未确认,其工作可能仍在继续",
+                "第 {n} 次尝试被要求停止但未确认，其工作可能仍在继续",
             ),
         ),
     ),
     "attempt.late_outcome": Sentence(
         "attempt {n} {outcome} after it was given up; nothing changes",
-        "第 {n} 次尝试的结果({outcome})来得太晚,不影响任务",
-        (More("detail", ": {detail}", ":{detail}"),),
+        "第 {n} 次尝试的结果（{outcome}）来得太晚，不影响任务",
+        (More("detail", ": {detail}", "：{detail}"),),
     ),
     # --- its model calls, and those of no task
     "call.reserved": Sentence(
         "model call: {model} at {channel}",
-        "模型调用:{channel} 的 {model}",
+        "模型调用：{channel} 的 {model}",
         (
-            More("estimate_usd", ", for {estimate_usd} USD at most", ",最多 {estimate_usd} 美元"),
-            More("client", ", for {client}", ",来自 {client}"),
+            More("estimate_usd", ", for {estimate_usd} USD at most", "，最多 {estimate_usd} 美元"),
+            More("client", ", for {client}", "，来自 {client}"),
         ),
         (
-            Case("paid", "None", "model call: {model} at {channel}, free", "模型调用:{channel} 的 {model},免费"),
+            Case("paid", "None", "model call: {model} at {channel}, free", "模型调用：{channel} 的 {model}，免费"),
             Case(
                 "estimate_usd",
                 "None",
                 "model call: {model} at {channel}, nobody can say for how much",
-                "模型调用:{channel} 的 {model},费用无法预估",
+                "模型调用：{channel} 的 {model}，费用无法预估",
             ),
         ),
     ),
     "call.settled": Sentence(
         "model call ended: {verdict}",
-        "模型调用结束:{verdict}",
+        "模型调用结束：{verdict}",
         (
-            More("billed_usd", ", {billed_usd} USD billed", ",计费 {billed_usd} 美元"),
-            More("imputed_usd", ", worth {imputed_usd} USD", ",折合 {imputed_usd} 美元"),
-            More("kept_usd", ", bill not known, {kept_usd} USD kept for it", ",账单未知,按 {kept_usd} 美元计"),
+            More("billed_usd", ", {billed_usd} USD billed", "，计费 {billed_usd} 美元"),
+            More("imputed_usd", ", worth {imputed_usd} USD", "，折合 {imputed_usd} 美元"),
+            More("kept_usd", ", bill not known, {kept_usd} USD kept for it", "，账单未知，按 {kept_usd} 美元计"),
         ),
     ),
-    "call.refused": Sentence("model call refused: {reason}", "模型调用被拒:{reason}"),
+    "call.refused": Sentence("model call refused: {reason}", "模型调用被拒：{reason}"),
     # --- what the Router decides by
-    "router.started": Sentence("a new start: executors are looked at anew", "重新启动,重新检查执行器"),
-    "router.stopped": Sentence("a stop was asked for: nothing more is begun", "已请求停止,不再开始新任务"),
+    "router.started": Sentence("a new start: executors are looked at anew", "重新启动，重新检查执行器"),
+    "router.stopped": Sentence("a stop was asked for: nothing more is begun", "已请求停止，不再开始新任务"),
     "router.dispatch_paused": Sentence(
         "nothing is begun after {starts} starts in a short time",
-        "短时间内启动 {starts} 次,暂停派发",
+        "短时间内启动 {starts} 次，暂停派发",
         (_UNTIL,),
     ),
     "router.dispatch_resumed": Sentence("tasks are begun again", "恢复派发", (_BY,)),
@@ -184,23 +184,23 @@ SENTENCES: dict[str, Sentence] = {
     "router.ramp_moved": Sentence(
         "{window} restored tasks at once",
         "同时恢复 {window} 个任务",
-        (_UNTIL._replace(en=", after {until_ms}", zh=",{until_ms} 之后"),),
+        (_UNTIL._replace(en=", after {until_ms}", zh="，{until_ms} 之后"),),
         (Case("window", "0", "all waiting tasks are back", "等待的任务已全部恢复"),),
     ),
     # --- health and the mode
-    "health.started": Sentence("a new start: probes begin anew", "重新启动,重新探测"),
+    "health.started": Sentence("a new start: probes begin anew", "重新启动，重新探测"),
     "health.configured": Sentence("what is watched was set", "已载入监测设置"),
     "health.executor_changed": _EXECUTOR,
-    "health.proxy_changed": Sentence("the LiteLLM proxy is {state}", "LiteLLM 代理:{state}"),
+    "health.proxy_changed": Sentence("the LiteLLM proxy is {state}", "LiteLLM 代理：{state}"),
     "health.cloud_changed": Sentence(
         "cloud {cloud} is {state}",
-        "云端 {cloud}:{state}",
-        (More("network", ", by this machine's own network", ",原因在本机网络"),),
+        "云端 {cloud}：{state}",
+        (More("network", ", by this machine's own network", "，原因在本机网络"),),
     ),
-    "health.key_changed": Sentence("the {key} key for {cloud} is {state}", "{cloud} 的 {key} 密钥:{state}", (_UNTIL,)),
+    "health.key_changed": Sentence("the {key} key for {cloud} is {state}", "{cloud} 的 {key} 密钥：{state}", (_UNTIL,)),
     "health.breaker_changed": Sentence(
         "breaker of {model} at {channel} is {state}",
-        "{channel} 上 {model} 的熔断器:{state}",
+        "{channel} 上 {model} 的熔断器：{state}",
         (_REASON, _UNTIL),
     ),
     "health.clock_jumped": Sentence("the clock jumped by {by_ms} ms", "时钟跳变 {by_ms} 毫秒"),
@@ -210,34 +210,36 @@ SENTENCES: dict[str, Sentence] = {
         (_BY,),
         (Case("brainstem", "True", "BRAINSTEM was set by hand", "人工切换到 BRAINSTEM"),),
     ),
-    "health.mode_changed": Sentence("{before} → {after}: {reason}", "{before} → {after}:{reason}"),
+    "health.mode_changed": Sentence("{before} → {after}: {reason}", "{before} → {after}：{reason}"),
     # --- the daemon and what Brainstem does
-    "system.started": Sentence("Omni {version} started, process {pid}", "Omni {version} 已启动,进程 {pid}"),
-    "system.stopped": Sentence("Omni stopped: {reason}", "Omni 已停止:{reason}"),
+    "system.started": Sentence("Omni {version} started, process {pid}", "Omni {version} 已启动，进程 {pid}"),
+    "system.stopped": Sentence("Omni stopped: {reason}", "Omni 已停止：{reason}"),
     "system.config_loaded": Sentence("configuration {digest} in force", "配置 {digest} 已生效"),
     "system.loss_accepted": Sentence("started although {events} events were missing", "缺失 {events} 条事件仍启动"),
     "system.mode_followed": Sentence("the system acts in {mode}", "系统按 {mode} 运行", (_REASON,)),
-    "system.suspended": Sentence("tasks that need the cloud wait: {reason}", "需要云端的任务已挂起:{reason}"),
-    "system.restored": Sentence("suspension over; the mode is {mode}", "挂起结束,当前模式 {mode}"),
+    "system.suspended": Sentence("tasks that need the cloud wait: {reason}", "需要云端的任务已挂起：{reason}"),
+    "system.restored": Sentence("suspension over; the mode is {mode}", "挂起结束，当前模式 {mode}"),
     "system.local_model_changed": Sentence(
-        "the local model: {state}", "本地模型:{state}", (More("detail", ", {detail}", ",{detail}"),)
+        "the local model: {state}", "本地模型：{state}", (More("detail", ", {detail}", "，{detail}"),)
     ),
     "system.notice_queued": Sentence(
-        "a notice is to be told: {kind}", "待发送通知:{kind}", (More("to", " to {to}", "(发给 {to})"),)
+        "a notice is to be told: {kind}", "待发送通知：{kind}", (More("to", " to {to}", "（发给 {to}）"),)
     ),
     "system.notice_delivered": Sentence("notice {key} delivered", "通知 {key} 已送达", (_SINK,)),
     "system.notice_delayed": Sentence(
-        "notice {key} not delivered yet: {detail}", "通知 {key} 暂未送达:{detail}", (_SINK,)
+        "notice {key} not delivered yet: {detail}", "通知 {key} 暂未送达：{detail}", (_SINK,)
     ),
-    "system.notice_dropped": Sentence("notice {key} dropped: {detail}", "通知 {key} 已放弃:{detail}", (_SINK,)),
-    "system.repair_started": Sentence("repair {n} of the proxy, by task {task_id}", "第 {n} 次修复代理,任务 {task_id}"),
+    "system.notice_dropped": Sentence("notice {key} dropped: {detail}", "通知 {key} 已放弃：{detail}", (_SINK,)),
+    "system.repair_started": Sentence(
+        "repair {n} of the proxy, by task {task_id}", "第 {n} 次修复代理，任务 {task_id}"
+    ),
     "system.repair_ended": Sentence(
-        "the repair by task {task_id} ended: {outcome}", "修复任务 {task_id} 结束:{outcome}"
+        "the repair by task {task_id} ended: {outcome}", "修复任务 {task_id} 结束：{outcome}"
     ),
     "system.repair_given_up": Sentence(
-        "no more repairs after {attempts}; please look yourself", "修复 {attempts} 次未成,请手动检查"
+        "no more repairs after {attempts}; please look yourself", "修复 {attempts} 次未成，请手动检查"
     ),
-    "system.drill_begun": Sentence("a drill: {fault}", "演练:{fault}", (_UNTIL,)),
+    "system.drill_begun": Sentence("a drill: {fault}", "演练：{fault}", (_UNTIL,)),
 }
 
 
