@@ -77,7 +77,9 @@ def test_todays_configuration_changes_nothing(told: Omni) -> None:
     assert (document["changes"], document["unknown"]) == ([], [])
     assert (document["cost"]["recorded_usd"], document["cost"]["delta_usd"]) == (1.35, 0)
     assert document["cost"]["label"] == "recorded"
-    assert "nothing changes" in told("what-if").stdout
+    said = told("what-if")
+    assert "nothing changes" in said.stdout
+    assert "omni config reload takes it up" in said.stderr
 
 
 def test_a_cheaper_model_is_re_priced_from_litellms_list_to_the_cent(told: Omni) -> None:

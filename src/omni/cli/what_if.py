@@ -244,4 +244,4 @@ def _doubts(answer: Answer) -> list[str]:
 def _next(answer: Answer) -> str:
     if answer.changes:
         return f"omni why {answer.changes[0].task} tells how the first of them was decided"
-    return "omni config check --config FILE, then restart the daemon with it"
+    return "omni config check --config FILE; in the daemon's file, omni config reload takes it up and names what waits"
