@@ -16,7 +16,7 @@ MOST_MEANT = 3
 # What people try first, coming from other programs.
 _USUAL: dict[str, tuple[str, ...]] = {
     "list": ("tasks",), "ls": ("tasks",), "ps": ("tasks", "status"), "get": ("task show",), "info": ("status",),
-    "run": ("submit",), "add": ("submit",), "create": ("submit",), "up": ("serve",), "start": ("serve",),
+    "run": ("submit",), "add": ("submit",), "create": ("submit", "token new"), "up": ("serve",), "start": ("serve",),
     "log": ("logs",), "kill": ("task cancel",), "approve": ("task resolve",), "check": ("config check", "verify"),
     "explain": ("why",), "history": ("replay",), "login": ("dashboard", "token show"), "ui": ("dashboard",),
     "web": ("dashboard",), "restore": ("replay import",),
@@ -64,21 +64,32 @@ def _named(command: Any, words: list[str]) -> str:
 
 
 def _no_such_command(word: str, path: str, root: Any) -> OmniError:
-    meant = [f"omni {each}" for each in _meant(word, path.removeprefix("omni").strip(), [p for p, _ in walk(root)])]
-    asked = f"; did you mean {' or '.join(meant)}?" if meant else ""
-    return BadUsage(f"there is no command {path} {word[:60]}{asked}", hint=f"{meant[0] if meant else path} --help")
+    group, known = path.removeprefix("omni").strip(), [p for p, _ in walk(root)]
+    inside = [each.rpartition(" ")[2] for each in known if each.rpartition(" ")[0] == group]
+    slips = difflib.get_close_matches(word, inside, n=MOST_MEANT, cutoff=0.65)
+    own = [f"{group} {slip}".strip() for slip in slips]
+    found = _in_group(word, group, own, known) if group else _anywhere(word, own, known)
+    meant = [f"omni {each}" for each in dict.fromkeys(found)][:MOST_MEANT]
+    asked = f"did you mean {' or '.join(meant)}?" if meant else f"{path} has {', '.join(inside)}"
+    return BadUsage(f"there is no command {path} {word[:60]}; {asked}", hint=f"{meant[0] if meant else path} --help")
 
 
-def _meant(word: str, group: str, known: list[str]) -> list[str]:
-    """What a word that is no command of a group may stand for: a slip, the same word elsewhere, a usual name."""
-    inside = [each for each in known if each.rpartition(" ")[0] == group]
-    slips = difflib.get_close_matches(word, [each.rpartition(" ")[2] for each in inside], n=MOST_MEANT, cutoff=0.65)
-    elsewhere = [each for each in known if each.rpartition(" ")[2] == word]
+def _in_group(word: str, group: str, own: list[str], known: list[str]) -> list[str]:
+    """What was meant by a word behind a group: its own commands before those that are called so elsewhere."""
+    usual = [each for each in _USUAL.get(word, ()) if each in known and each.startswith(group)]
+    return usual or own or _named_so(word, known)
+
+
+def _anywhere(word: str, own: list[str], known: list[str]) -> list[str]:
+    """What was meant by a first word: a command of a group, a usual name, a slip."""
     usual = [each for each in _USUAL.get(word, ()) if each in known]
     far = difflib.get_close_matches(word, [each.rpartition(" ")[2] for each in known], n=1, cutoff=0.75)
     others = [each for each in known if each.rpartition(" ")[2] in far]
-    found = [*elsewhere, *usual] or [f"{group} {slip}".strip() for slip in slips] or others
-    return list(dict.fromkeys(found))[:MOST_MEANT]
+    return [*_named_so(word, known), *usual] or own or others
+
+
+def _named_so(word: str, known: list[str]) -> list[str]:
+    return [each for each in known if each.rpartition(" ")[2] == word]
 
 
 def _near(wrong: str, ctx: Any) -> str:
