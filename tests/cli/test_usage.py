@@ -36,6 +36,8 @@ USAGE = [
     (["task", "show", "banana"], "not a task id"),
     (["task", "resolve", LOOKS_RIGHT, "maybe"], "'maybe' is not one of"),
     (["completion", "tcsh"], "'tcsh' is not one of"),
+    (["task", "resolve", LOOKS_RIGHT], "missing argument 'decision'. Choose from: retry, accept, fail\n"),
+    (["completion"], "missing argument 'shell'. Choose from: bash, zsh, fish\n"),
     (["token"], "needs a command: show, rotate"),
     ([], "omni needs a command"),
 ]

@@ -43,7 +43,7 @@ def usage_error(error: Any, root: Any, words: list[str]) -> OmniError:
     if type(error).__name__ == "NoArgsIsHelpError":
         names = ", ".join(ctx.command.list_commands(ctx))
         return BadUsage(f"{path} needs a command: {names}", hint=f"{path} --help")
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     if unknown := _NO_COMMAND.match(message):
         return _no_such_command(unknown[1], path, root)
     wrong = getattr(error, "option_name", None)
