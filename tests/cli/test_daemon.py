@@ -377,6 +377,16 @@ def test_on_a_fresh_machine_reading_says_that_there_is_nothing_yet(omni: Omni) -
     assert not omni.data_dir.exists(), "a command that reads must not make a data directory"
 
 
+def test_logs_without_a_line_that_fits_say_so(omni: Omni) -> None:
+    (omni.data_dir / "logs").mkdir(parents=True)
+    (omni.data_dir / "logs" / "omni.log").write_text('{"level": "info", "event": "started"}\n')
+    done = omni("logs", "--level", "error", "--task", "0190")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "omni.log has no line of level error or above about task 0190\n  next: omni logs\n" in done.stderr
+    assert (omni("logs").stderr, omni("logs", "-n", "0").stderr) == ("", "")
+    assert omni.json("logs", "--level", "error")["lines"] == []
+
+
 def test_the_configuration_of_these_tests_is_sound(omni: Omni) -> None:
     (omni.home / "config.yaml").write_text(CONFIG)
     assert omni.json("config", "check")["warnings"] == []

@@ -32,6 +32,8 @@ def run(context: Context, *, follow: bool, count: int, level: str, task: str | N
         return OK
     for entry in kept:
         _print(context, entry)
+    if count and not kept and not follow:
+        context.out.note(_nothing(path, level, task))
     if follow:
         for entry in _coming(path):
             if fits(entry, level, task):
@@ -43,6 +45,12 @@ def fits(entry: dict[str, Any], level: str, task: str | None) -> bool:
     """Whether a line is of that level or above, and about that task (a beginning of its id is enough)."""
     rank = LEVELS.index(entry["level"]) if entry.get("level") in LEVELS else len(LEVELS)
     return rank >= LEVELS.index(level) and (task is None or str(entry.get("task", "")).startswith(task))
+
+
+def _nothing(path: Path, level: str, task: str | None) -> str:
+    about = f" about task {one_line(task)}" if task else ""
+    further = "omni logs" if task or level != LEVELS[0] else "omni status"
+    return f"{path} has no line of level {level} or above{about}\n  next: {further}"
 
 
 def _written(path: Path) -> Iterator[dict[str, Any]]:
