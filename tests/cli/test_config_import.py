@@ -69,6 +69,16 @@ def test_applied_it_is_in_the_file_and_all_else_stays(omni: Omni, theirs: Path, 
     assert (again["applied"], again["add"], file.read_text()) == (False, {}, before)
 
 
+def test_what_was_added_is_told_with_the_reload_and_nothing_else_is_printed(omni: Omni, theirs: Path) -> None:
+    config(omni)
+    done = omni("config", "import", str(theirs), "--apply")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("added to config.yaml\n")
+    assert "next: omni config check; then, with a daemon that runs: omni config reload\n" in done.stderr
+    again = omni("config", "import", str(theirs), "--apply")
+    assert (again.stdout, "reload" in again.stderr) == ("", False)
+
+
 def test_what_could_not_be_read_afterwards_is_not_written(omni: Omni, theirs: Path) -> None:
     file = config(omni)
     theirs.write_text(json.dumps({"mcpServers": {"x": {"command": "x", "args": ["--dir", "${NOWHERE}"]}}}))

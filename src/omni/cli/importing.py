@@ -34,7 +34,8 @@ def run(context: Context, file: str, *, apply: bool) -> int:
         "yaml": dumped(add), "kept": kept(plan.add, said), "left_out": msgspec.to_builtins(plan.left_out),
         "secrets": msgspec.to_builtins(plan.secrets), "unset": plan.variables(os.environ), "notes": plan.notes,
     }  # fmt: skip
-    context.out.show("config_import", body, [dumped(add)] if add and not changed else [])
+    if context.out.as_json or (add and not changed):
+        context.out.show("config_import", body, [dumped(add)])
     if not context.out.as_json:
         context.out.note("\n".join(_told(plan, body, file)))
     return OK
@@ -105,4 +106,6 @@ def _list(head: str, rows: Sequence[str]) -> list[str]:
 def _next(body: Mapping[str, Any], file: str) -> str:
     if body["add"] and not body["applied"]:
         return f"omni config import {file} --apply, or paste it; then omni config check"
-    return "omni config check"
+    return (
+        "omni config check; then, with a daemon that runs: omni config reload" if body["add"] else "omni config check"
+    )
