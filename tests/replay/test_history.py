@@ -88,6 +88,7 @@ def test_status_counts_every_task_once(data_dir: Path) -> None:
     assert status["counts"] == {"completed": 1, "failed": 1, "held": 1, "idle": 1}
     assert [e["name"] for e in status["executors"]] == ["echo", "absent"]
     assert {e["health"]["state"] for e in status["executors"]} == {"unknown"}
+    assert status["executors"][0]["health"]["reason"] == "not asked: read from the log"
 
 
 def test_the_board_can_be_seen_as_of_a_position(data_dir: Path) -> None:

@@ -206,7 +206,7 @@ def _executor_view(spec: Any, board: Board) -> dict[str, Any]:
         "name": spec.name,
         "types": list(spec.types),
         "keywords": list(spec.keywords),
-        "health": {"state": "unknown", "reason": spec.unavailable or "the daemon is not running", "until": None},
+        "health": {"state": "unknown", "reason": spec.unavailable or "not asked: read from the log", "until": None},
         "running": len(board.at("running", spec.name)),
         "queued": sum(1 for _ in board.queued(spec.name)),
     }
