@@ -22,8 +22,9 @@ def test_a_second_daemon_is_turned_away_and_told_who_holds_the_log(path: Path, s
 
 
 def test_a_second_opening_in_the_same_process_is_turned_away_too(path: Path, store: SqliteEventStore) -> None:
-    with pytest.raises(LogLocked):
+    with pytest.raises(LogLocked) as refused:
         SqliteEventStore.open(path, CODEC)
+    assert (refused.value.hint or "").startswith("omni status shows that daemon")
     assert store.append([said("task-1", 1)]) == 1
 
 

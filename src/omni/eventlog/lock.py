@@ -31,7 +31,7 @@ class DaemonLock:
             os.close(self._fd)
             raise LogLocked(
                 f"another daemon, pid {holder}, holds the event log {database}",
-                hint="end that process, then omni serve",
+                hint="omni status shows that daemon; to start another, end that process, then omni serve",
             ) from refused
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, str(os.getpid()).encode(), 0)
