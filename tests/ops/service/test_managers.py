@@ -17,7 +17,7 @@ from tests.fakes.services.systemd import Systemd as FakeSystemd
 from tests.ops.service.conftest import BROKEN, DEAF, Scene
 
 from omni.domain.errors import NotFound
-from omni.ops.service import Plan, State
+from omni.ops.service import Plan, State, Systemd
 from omni.ops.service.manager import ServiceError, prepare
 from omni.ops.service.plan import PAUSE_S
 
@@ -183,9 +183,19 @@ def test_without_a_session_at_the_screen_it_says_what_to_do(mac: Scene) -> None:
 def test_without_a_bus_it_says_what_to_do(linux: Scene) -> None:
     assert isinstance(linux.fake, FakeSystemd)
     linux.fake.bus = False
+    asked = Systemd(linux.plan(), home=linux.home, environ=linux.served.environ, booted=linux.home)
     with pytest.raises(ServiceError, match="Failed to connect to bus") as refused:
-        linux.manager(linux.plan()).install()
+        asked.install()
     assert "XDG_RUNTIME_DIR" in refused.value.hint
+
+
+def test_where_systemd_does_not_run_the_machine_the_daemon_is_for_a_terminal(linux: Scene) -> None:
+    assert isinstance(linux.fake, FakeSystemd)
+    linux.fake.bus = False
+    asked = Systemd(linux.plan(), home=linux.home, environ=linux.served.environ, booted=linux.home / "nowhere")
+    with pytest.raises(ServiceError, match="Failed to connect to bus") as refused:
+        asked.state()
+    assert refused.value.hint.startswith("omni serve, in a terminal of its own")
 
 
 def test_who_does_not_linger_is_told(linux: Scene) -> None:

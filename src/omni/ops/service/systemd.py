@@ -14,7 +14,9 @@ from omni.ops.service.manager import Commands, Ran, ServiceError, State, prepare
 from omni.ops.service.plan import FILES, PAUSE_S, Plan
 
 GRACE_S = 10.0
+BOOTED = Path("/run/systemd/system")  # there where systemd is the first process
 _SHOWN = ("LoadState", "ActiveState", "SubState", "MainPID", "ExecMainStatus", "NRestarts", "UnitFileState")
+_ABSENT = ("bus", "not been booted")
 LINGER = "it ends when you log out; to keep it: loginctl enable-linger"
 
 
@@ -61,8 +63,10 @@ def definition(plan: Plan) -> str:
 class Systemd:
     """One unit of the user who asks."""
 
-    def __init__(self, plan: Plan, *, home: Path, environ: Mapping[str, str] | None = None) -> None:
-        self._plan = plan
+    def __init__(
+        self, plan: Plan, *, home: Path, environ: Mapping[str, str] | None = None, booted: Path = BOOTED
+    ) -> None:
+        self._plan, self._booted = plan, booted
         self._unit = unit_name(plan)
         known = os.environ if environ is None else environ
         config = Path(known.get("XDG_CONFIG_HOME") or home / ".config")
@@ -159,7 +163,9 @@ class Systemd:
     def _systemctl(self, *words: str, fails: bool = True) -> Ran:
         ran = self._run("--user", *words)
         if ran.code and fails:
-            raise ServiceError(f"systemctl: {ran.said or f'exit code {ran.code}'}", hint=_hint(ran, self._unit))
+            raise ServiceError(
+                f"systemctl: {ran.said or f'exit code {ran.code}'}", hint=_hint(ran, self._unit, self._booted)
+            )
         return ran
 
 
@@ -168,7 +174,11 @@ def _settled(content: bytes) -> list[bytes]:
     return [line for line in content.splitlines() if not line.startswith((b"Environment=PATH=", b'Environment="PATH='))]
 
 
-def _hint(ran: Ran, unit: str) -> str:
+def _hint(ran: Ran, unit: str, booted: Path) -> str:
+    if any(said in ran.said for said in _ABSENT) and not booted.is_dir():
+        return (
+            "omni serve, in a terminal of its own: systemd does not run this machine (a container, or WSL without it)"
+        )
     if "bus" in ran.said:
         return "log in as this user (not by su or sudo), or: export XDG_RUNTIME_DIR=/run/user/$(id -u)"
     return f"systemctl --user status {unit}"
