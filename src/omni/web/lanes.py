@@ -113,7 +113,7 @@ def outcome(bar: Bar) -> str:
 def _band(drawing: _Drawing, band: Band, height: float) -> list[Markup]:
     x, width = drawing.place(band.from_ms, band.until_ms)
     word = drawing.words.word("mode", band.mode)
-    tip = f"{word} · {drawing.when(band.from_ms, band.until_ms)}{_because(band.reason)}"
+    tip = f"{word} · {drawing.when(band.from_ms, band.until_ms)}{_because(band.reason, drawing.words)}"
     return [
         rect(x, _BAND, width, height - _BAND, f"tint tint-{band.mode}"),
         rect(x, 0, width, _BAND, f"band band-{band.mode}", el("title", tip), fill=drawing.fill(band.mode)),
@@ -160,7 +160,8 @@ def _each(drawing: _Drawing, lane: Lane, top: float) -> tuple[list[Markup], floa
 def _bar(drawing: _Drawing, bar: Bar, x: float, y: float, width: float) -> list[Markup]:
     """A bar; of one that was cut off, only that part is solid in which it is known to have run."""
     kind = outcome(bar)
-    tip = el("title", f"{_label(bar, drawing.words)} · {drawing.when(bar.from_ms, bar.until_ms)}{_because(bar.reason)}")
+    when, why = drawing.when(bar.from_ms, bar.until_ms), _because(bar.reason, drawing.words)
+    tip = el("title", f"{_label(bar, drawing.words)} · {when}{why}")
     thin = " thin" if width < _THIN else ""  # too narrow for a texture to be seen
     drawn = [rect(x, y, width, _ROW - 3, f"bar bar-{kind}{thin}", tip, rx=1.5, fill=drawing.fill(kind))]
     if kind == "interrupted" and bar.sure_until_ms is not None:
@@ -216,7 +217,7 @@ def _legend(drawing: _Drawing, drawn: Picture, gaps: list[Gap], y: float) -> lis
 
 def _about(drawn: Picture, words: Words) -> str:
     told = [f"{words.word('mode', b.mode)} {_lasted(b.from_ms, b.until_ms, drawn, words)}" for b in drawn.bands[:12]]
-    modes = ", ".join(told) + (" …" if len(drawn.bands) > 12 else "")
+    modes = words.t("join.list").join(told) + (" …" if len(drawn.bands) > 12 else "")
     attempts = sum(len(lane.bars) for lane in drawn.lanes) + drawn.left_out
     return words.t("chart.lanes.about", modes=modes, lanes=len(drawn.lanes), n=attempts)
 
@@ -241,7 +242,7 @@ _HEAD = ("chart.head.lane", "chart.head.what", "chart.head.from", "chart.head.la
 
 
 def _row(lane: Lane, bar: Bar, drawn: Picture, words: Words) -> tuple[str, str, str, str, str]:
-    about = f"{words.t('chart.attempt', task=bar.task_id[:18], n=bar.n)}{_because(bar.reason)}"
+    about = f"{words.t('chart.attempt', task=bar.task_id[:18], n=bar.n)}{_because(bar.reason, words)}"
     lasted = _lasted(bar.from_ms, bar.until_ms, drawn, words, clip=False)
     return one_line(lane.executor), words.word("state", outcome(bar)), words.local(bar.from_ms, "exact"), lasted, about
 
@@ -260,5 +261,5 @@ def _label(bar: Bar, words: Words) -> str:
     return f"{words.t('chart.attempt', task=bar.task_id[:18], n=bar.n)} · {words.word('state', outcome(bar))}"
 
 
-def _because(reason: str) -> str:
-    return f": {short(reason, _TIP_CHARS)}" if reason else ""
+def _because(reason: str, words: Words) -> str:
+    return f"{words.t('join.why')}{short(reason, _TIP_CHARS)}" if reason else ""

@@ -149,7 +149,7 @@ def _modes(told: Incident, words: Words) -> str:
         mode = next(iter(told.mode_ms), "NORMAL")
         return words.t("told.normal") if mode == "NORMAL" else words.t("told.one_mode", mode=mode)
     spent = [words.t("told.time_in", mode=mode, span=words.duration(ms)) for mode, ms in told.mode_ms.items()]
-    return words.t("told.modes", n=changes, modes=", ".join(spent))
+    return words.t("told.modes", n=changes, modes=words.t("join.list").join(spent))
 
 
 def _close_ups(told: Incident, words: Words) -> dict[int, Chart]:

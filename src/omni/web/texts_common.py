@@ -8,6 +8,8 @@ COMMON: dict[str, tuple[str, ...]] = {
     "page.contents": ("Contents", "目录"),
     "page.top": ("Back to the top", "回到顶部"),
     # amounts, times, and what is missing
+    "join.list": (", ", "，"),
+    "join.why": (": ", "："),
     "unknown": ("unknown", "未知"),
     "none": ("none", "无"),
     "never": ("never", "从未"),
