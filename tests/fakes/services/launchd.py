@@ -100,10 +100,11 @@ class Launchd:
         label = self._label(words[0])
         if label not in self.jobs:
             return _failed("Boot-out", 3, "No such process")
-        if label not in self.leaving:
-            self.leaving[label] = threading.Thread(target=self._remove, args=(label,))
-            self.leaving[label].start()
-        self.leaving[label].join(AT_ONCE_S)
+        leaving = self.leaving.get(label)
+        if leaving is None:
+            leaving = self.leaving[label] = threading.Thread(target=self._remove, args=(label,))
+            leaving.start()
+        leaving.join(AT_ONCE_S)  # it takes itself out of the table
         return _failed("Boot-out", 36, "Operation now in progress") if label in self.jobs else Answer()
 
     def _remove(self, label: str) -> None:
