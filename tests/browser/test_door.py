@@ -17,10 +17,10 @@ REFUSED = "status of 40[13]|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CO
 
 
 def heard_up_to(page: Page, position: int) -> list[int]:
-    """What the page has heard, once it has heard of a position."""
+    """What the page has heard up to a position, once it has heard of that; more may have happened meanwhile."""
     page.wait_for_function("position => window.heard.includes(position)", arg=position, timeout=60_000)
     heard: list[int] = page.evaluate("window.heard")
-    return heard
+    return [each for each in heard if each <= position]
 
 
 def test_nobody_gets_in_without_a_login_and_is_told_how(visitor: Visitor) -> None:
